@@ -1,0 +1,155 @@
+/*
+ * The host: QuickJS, one global object `sys`, and a heap that starts where the build left it.
+ *
+ * A normal build links once, runs itself with --snapshot to evaluate the TypeScript bundle, and
+ * stores the resulting heap in its own section .snap (scripts/build.ts). At start the heap is
+ * simply there: no parsing, no evaluation. This needs a non-PIE static binary (pointers in the
+ * heap stay true), an allocator that keeps everything in that section (pool.h), and a bundle whose
+ * top level reads nothing of the outside world.
+ *
+ * With -DHOST_PLAIN the same program uses libc's allocator and evaluates the bundle at every
+ * start: the build for the sanitizers.
+ *
+ * The host knows Linux and nothing of containers.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "quickjs.h"
+
+#ifndef HOST_PLAIN
+#include "pool.h"
+#endif
+#include "native.h"
+#include "sys_glue.h"
+
+/* JavaScript may use this much stack: above what deep JSON needs, below what a child's stack has. */
+#define JS_STACK_BYTES (384u << 10)
+
+static void print_exception(JSContext *ctx) {
+  JSValue error = JS_GetException(ctx);
+  const char *text = JS_ToCString(ctx, error);
+  dprintf(2, "fatal: %s\n", text ? text : "(an exception without text)");
+  JSValue stack = JS_GetPropertyStr(ctx, error, "stack");
+  const char *trace = JS_ToCString(ctx, stack);
+  if (trace) dprintf(2, "%s", trace);
+}
+
+static JSContext *new_context(JSRuntime *rt) {
+  JS_SetMaxStackSize(rt, JS_STACK_BYTES);
+  JS_SetGCThreshold(rt, (size_t)-1);
+  JSContext *ctx = JS_NewContext(rt);
+  JSValue global = JS_GetGlobalObject(ctx), sys = JS_NewObject(ctx);
+  JS_SetPropertyFunctionList(ctx, sys, sys_calls, sizeof sys_calls / sizeof *sys_calls);
+  JS_SetPropertyStr(ctx, global, "__sys", sys);
+  JS_FreeValue(ctx, global);
+  return ctx;
+}
+
+static char *read_whole(const char *path, size_t *length) {
+  int fd = open(path, O_RDONLY | O_CLOEXEC);
+  struct stat st;
+  if (fd < 0 || fstat(fd, &st)) { perror(path); exit(70); }
+  char *text = malloc(st.st_size + 1);
+  size_t got = 0;
+  while (got < (size_t)st.st_size) {
+    ssize_t n = read(fd, text + got, st.st_size - got);
+    if (n <= 0) { perror(path); exit(70); }
+    got += n;
+  }
+  close(fd);
+  text[got] = 0;
+  *length = got;
+  return text;
+}
+
+/* Evaluates the bundle; its last act is to set globalThis.__main. */
+static JSValue load_bundle(JSContext *ctx, const char *path) {
+  size_t length;
+  char *source = read_whole(path, &length);
+  JSValue result = JS_Eval(ctx, source, length, "bundle.js", JS_EVAL_TYPE_GLOBAL);
+  free(source);
+  if (JS_IsException(result)) { print_exception(ctx); exit(70); }
+  JS_FreeValue(ctx, result);
+  JSValue global = JS_GetGlobalObject(ctx), entry = JS_GetPropertyStr(ctx, global, "__main");
+  JS_FreeValue(ctx, global);
+  return entry;
+}
+
+static int call_main(JSContext *ctx, JSValue entry, int argc, char **argv) {
+  JSValue list = JS_NewArray(ctx);
+  for (int i = 0; i < argc; i++) JS_SetPropertyUint32(ctx, list, i, new_text(ctx, argv[i], strlen(argv[i])));
+  JSValue result = JS_Call(ctx, entry, JS_UNDEFINED, 1, (JSValueConst *)&list);
+  if (JS_IsException(result)) { print_exception(ctx); return 70; }
+  int32_t code = 70;
+  JS_ToInt32(ctx, &code, result);
+  return code;
+}
+
+#ifdef HOST_PLAIN
+
+int main(int argc, char **argv) {
+  host_source_map_path = HOST_SOURCE_MAP;
+  JSContext *ctx = new_context(JS_NewRuntime());
+  /* _exit: LeakSanitizer has nothing to say about a heap that dies with the process. */
+  _exit(call_main(ctx, load_bundle(ctx, HOST_BUNDLE), argc, argv));
+}
+
+#else
+
+/*
+ * QuickJS seeds Math.random from the clock when it makes a context. In the build that clock stands
+ * still, so that two builds are equal; src/sys/prelude.ts replaces Math.random by getrandom(2).
+ */
+int __real_gettimeofday(struct timeval *tv, void *tz);
+int __wrap_gettimeofday(struct timeval *tv, void *tz) {
+  if (snap.ready) return __real_gettimeofday(tv, tz);
+  *tv = (struct timeval){ 0 };
+  return 0;
+}
+
+/* Runs on a stack of its own at a fixed address, so that no stack address differs between two builds. */
+static int make_snapshot(void *data) {
+  char **argv = data;
+  host_source_map = read_whole_into_pool(argv[3]);
+  JSRuntime *rt = JS_NewRuntime2(&pool_functions, NULL);
+  JSContext *ctx = new_context(rt);
+  snap.entry = load_bundle(ctx, argv[2]);
+  JS_RunGC(rt);
+  snap.context = ctx;
+  snap.source_map = host_source_map;
+  snap.ready = 1;
+  size_t used = snap.next - (char *)&snap;
+  int fd = open(argv[4], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  for (size_t done = 0; done < sizeof snap;) {
+    ssize_t n = write(fd, (char *)&snap + done, sizeof snap - done);
+    if (n <= 0) { perror(argv[4]); _exit(70); }
+    done += n;
+  }
+  dprintf(1, "%zu\n", used);
+  _exit(used > sizeof snap ? 70 : 0);
+}
+
+int main(int argc, char **argv) {
+  if (snap.ready) {
+    host_source_map = snap.source_map;
+    JS_UpdateStackTop(JS_GetRuntime(snap.context));
+    _exit(call_main(snap.context, snap.entry, argc, argv));
+  }
+  if (argc != 5 || strcmp(argv[1], "--snapshot")) {
+    dprintf(2, "usage: host --snapshot BUNDLE SOURCE-MAP OUTPUT\n");
+    return 64;
+  }
+  return run_on_fixed_stack(make_snapshot, argv);
+}
+
+#endif

@@ -1,0 +1,43 @@
+/**
+ * What the machine offers: the second argument of `plan`. Pure data, gathered once by `probeHost` (src/execute/probe.ts),
+ * written by hand in tests.
+ */
+export interface Host {
+  /** `[6, 18]` */
+  kernel: readonly [number, number];
+  architecture: "x86_64" | "aarch64";
+  /** Effective ids of the caller. */
+  uid: number;
+  gid: number;
+  /** Directory that holds the state directories, such as `/run/tupper`. */
+  stateRoot: string;
+  cgroups: HostCgroups;
+  /** Mount points of the machine in mount order, for roots that have mounts below them. proc_pid_mountinfo(5). */
+  mounts: readonly HostMount[];
+  /** Path of newuidmap and of newgidmap, when both are there. */
+  idMapHelpers: boolean;
+  /** Ranges of /etc/subuid and /etc/subgid for the caller. */
+  subuids: readonly { start: number; count: number }[];
+  subgids: readonly { start: number; count: number }[];
+  /** Whether the caller may make device nodes and real mounts: root in the initial user namespace, or close to it. */
+  privileged: boolean;
+}
+
+export interface HostMount {
+  mountPoint: string;
+  fstype: string;
+  /** The path within its filesystem that is mounted here. */
+  root: string;
+  readonly: boolean;
+}
+
+/** The control group layout. `v1`: a hierarchy per controller; `hybrid`: v1 beside a v2 tree; `v2`: one unified tree. */
+export interface HostCgroups {
+  mode: "v1" | "hybrid" | "v2" | "none";
+  /** v1 hierarchies: controllers share one when mounted together (`cpu,cpuacct`). */
+  hierarchies: readonly { controllers: readonly string[]; mountPoint: string; ownPath: string }[];
+  /** The v2 tree, where there is one, with the controllers it offers. */
+  unified?: { mountPoint: string; ownPath: string; controllers: readonly string[] };
+  /** Whether the caller may create groups there. */
+  writable: boolean;
+}

@@ -1,0 +1,195 @@
+/**
+ * config.json of the OCI runtime-spec 1.3, config.md and config-linux.md: the only model of a container.
+ * The flags of `tupper run` become one of these, and a plan is made from it. Unset is `undefined`; 0 and -1 are values.
+ */
+import type { LinuxSeccomp } from "./seccomp.ts";
+
+export interface Config {
+  ociVersion: string;
+  root: Root;
+  mounts?: Mount[];
+  process: Process;
+  hostname?: string;
+  domainname?: string;
+  hooks?: Hooks;
+  annotations?: Record<string, string>;
+  linux: Linux;
+}
+
+export interface Root {
+  path: string;
+  readonly?: boolean;
+}
+
+export interface Mount {
+  destination: string;
+  type?: string;
+  source?: string;
+  options?: string[];
+  uidMappings?: IdMapping[];
+  gidMappings?: IdMapping[];
+}
+
+export interface IdMapping {
+  containerID: number;
+  hostID: number;
+  size: number;
+}
+
+export interface Process {
+  terminal?: boolean;
+  consoleSize?: { height: number; width: number };
+  user: User;
+  args: string[];
+  env?: string[];
+  cwd: string;
+  capabilities?: Capabilities;
+  rlimits?: Rlimit[];
+  noNewPrivileges?: boolean;
+  oomScoreAdj?: number;
+  apparmorProfile?: string;
+  selinuxLabel?: string;
+}
+
+export interface User {
+  uid: number;
+  gid: number;
+  umask?: number;
+  additionalGids?: number[];
+}
+
+/** Each set lists names such as `CAP_CHOWN`. capabilities(7). */
+export interface Capabilities {
+  bounding?: string[];
+  effective?: string[];
+  permitted?: string[];
+  inheritable?: string[];
+  ambient?: string[];
+}
+
+export interface Rlimit {
+  /** `RLIMIT_NOFILE` … */
+  type: string;
+  /** -1 is no limit. */
+  soft: number;
+  hard: number;
+}
+
+export interface Hook {
+  path: string;
+  args?: string[];
+  env?: string[];
+  timeout?: number;
+}
+
+export type Hooks = Partial<
+  Record<"prestart" | "createRuntime" | "createContainer" | "startContainer" | "poststart" | "poststop", Hook[]>
+>;
+
+export type NamespaceType = "mount" | "pid" | "network" | "ipc" | "uts" | "user" | "cgroup" | "time";
+
+export interface Namespace {
+  type: NamespaceType;
+  /** Join the namespace behind this file instead of making one. */
+  path?: string;
+}
+
+export interface Device {
+  path: string;
+  type: "c" | "b" | "u" | "p";
+  major?: number;
+  minor?: number;
+  fileMode?: number;
+  uid?: number;
+  gid?: number;
+}
+
+export interface Linux {
+  namespaces?: Namespace[];
+  uidMappings?: IdMapping[];
+  gidMappings?: IdMapping[];
+  timeOffsets?: Partial<Record<"monotonic" | "boottime", { secs?: number; nanosecs?: number }>>;
+  devices?: Device[];
+  cgroupsPath?: string;
+  resources?: Resources;
+  rootfsPropagation?: string;
+  maskedPaths?: string[];
+  readonlyPaths?: string[];
+  mountLabel?: string;
+  sysctl?: Record<string, string>;
+  seccomp?: LinuxSeccomp;
+}
+
+export interface Resources {
+  devices?: DeviceRule[];
+  memory?: MemoryResources;
+  cpu?: CpuResources;
+  pids?: { limit: number };
+  blockIO?: BlockIoResources;
+  hugepageLimits?: { pageSize: string; limit: number }[];
+  network?: { classID?: number; priorities?: { name: string; priority: number }[] };
+  rdma?: Record<string, { hcaHandles?: number; hcaObjects?: number }>;
+  unified?: Record<string, string>;
+}
+
+export interface DeviceRule {
+  allow: boolean;
+  type?: "a" | "c" | "b";
+  major?: number;
+  minor?: number;
+  /** Any of `r`, `w`, `m`. */
+  access?: string;
+}
+
+/** Bytes. `swap` is memory plus swap, as cgroup v1 counts. */
+export interface MemoryResources {
+  limit?: number;
+  reservation?: number;
+  swap?: number;
+  swappiness?: number;
+  disableOOMKiller?: boolean;
+  useHierarchy?: boolean;
+  checkBeforeUpdate?: boolean;
+}
+
+/** `quota` and `period` in microseconds. */
+export interface CpuResources {
+  shares?: number;
+  quota?: number;
+  burst?: number;
+  period?: number;
+  realtimeRuntime?: number;
+  realtimePeriod?: number;
+  idle?: number;
+  cpus?: string;
+  mems?: string;
+}
+
+export interface BlockIoResources {
+  weight?: number;
+  leafWeight?: number;
+  weightDevice?: { major: number; minor: number; weight?: number; leafWeight?: number }[];
+  throttleReadBpsDevice?: Throttle[];
+  throttleWriteBpsDevice?: Throttle[];
+  throttleReadIOPSDevice?: Throttle[];
+  throttleWriteIOPSDevice?: Throttle[];
+}
+
+export interface Throttle {
+  major: number;
+  minor: number;
+  rate: number;
+}
+
+/**
+ * What the runtime-spec has no field for, as annotations: how `tupper run` makes the root filesystem, and PID 1.
+ * A foreign config.json has none of these and gets its root as it is (`bind`).
+ */
+export const ANNOTATION = {
+  /** `overlay`, `bind` or `copy`. */
+  rootKind: "tupper.root.kind",
+  /** Size limit in bytes of the tmpfs that holds writes (`overlay`) or the tree (`copy`). */
+  rootSize: "tupper.root.size",
+  /** `true`: a zombie-reaping, signal-forwarding PID 1. */
+  init: "tupper.init",
+} as const;

@@ -1,0 +1,88 @@
+/** Small files of the kernel and of ours: read whole, written at once. */
+import { AT_FDCWD, O_CLOEXEC, O_CREAT, O_EXCL, O_RDONLY, O_TRUNC, O_WRONLY } from "./constants.ts";
+import { raw, SysError, sys } from "./sys.ts";
+
+/** A whole file as text. Bytes that are not UTF-8 become lone surrogates and turn back when written. Throws {@link SysError}. */
+export function readFile(path: string, dirfd = AT_FDCWD): string {
+  const fd = sys.openat(dirfd, path, O_RDONLY | O_CLOEXEC, 0);
+  try {
+    return sys.readText(fd);
+  } finally {
+    raw.close(fd);
+  }
+}
+
+/** Like {@link readFile}, or undefined when there is no such file (or no such process). */
+export function readFileIfThere(path: string, dirfd = AT_FDCWD): string | undefined {
+  const fd = raw.openat(dirfd, path, O_RDONLY | O_CLOEXEC, 0);
+  if (fd < 0) {
+    if (fd === -2 || fd === -20 || fd === -3) return undefined;
+    throw new SysError("openat", -fd, [dirfd, path, O_RDONLY | O_CLOEXEC, 0]);
+  }
+  const text = raw.readText(fd);
+  raw.close(fd);
+  if (typeof text === "string") return text;
+  if (text === -3 || text === -19) return undefined; // ESRCH, ENODEV: the process or cgroup went away meanwhile
+  throw new SysError("read", -text, [path]);
+}
+
+/** Writes a value into a file that exists: of a cgroup, of /proc. One write, as the kernel wants it. Throws {@link SysError}. */
+export function writeFile(path: string, value: string, dirfd = AT_FDCWD): void {
+  const fd = sys.openat(dirfd, path, O_WRONLY | O_CLOEXEC, 0);
+  const written = raw.write(fd, value);
+  raw.close(fd);
+  // The kernel said no to the value, not to the file: name both.
+  if (written < 0) throw new SysError("write", -written, [path, value]);
+}
+
+/** Replaces a file of ours: written beside and renamed, so that a reader sees the old one or the new one. */
+export function replaceFile(path: string, text: string, mode = 0o600): void {
+  const beside = `${path}.new`;
+  const fd = sys.openat(AT_FDCWD, beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+  writeAll(fd, text);
+  raw.close(fd);
+  sys.renameat2(AT_FDCWD, beside, AT_FDCWD, path, 0);
+}
+
+/** Creates a file that must not exist. */
+export function createFile(path: string, text: string | ArrayBuffer, mode = 0o600): void {
+  const fd = sys.openat(AT_FDCWD, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+  writeAll(fd, text);
+  raw.close(fd);
+}
+
+/** Writes everything, in as many writes as it takes. Closes nothing. */
+export function writeAll(fd: number, data: string | ArrayBuffer): void {
+  let rest = typeof data === "string" ? (sys.encodeText(data) as ArrayBuffer) : data;
+  while (rest.byteLength > 0) rest = rest.slice(sys.write(fd, rest));
+}
+
+/** Names in a directory, without `.` and `..`, with the kernel's file type (`DT_*`). Throws {@link SysError}. */
+export function readDirectory(path: string, dirfd = AT_FDCWD): { name: string; type: number }[] {
+  const fd = sys.openat(dirfd, path, O_RDONLY | 0o200000 | O_CLOEXEC, 0);
+  try {
+    return readDirectoryFd(fd);
+  } finally {
+    raw.close(fd);
+  }
+}
+
+/** Like {@link readDirectory}, of an open directory. getdents(2). */
+export function readDirectoryFd(fd: number): { name: string; type: number }[] {
+  const entries: { name: string; type: number }[] = [];
+  const buffer = new ArrayBuffer(32768);
+  const view = new DataView(buffer);
+  const bytes = new Uint8Array(buffer);
+  for (;;) {
+    const length = sys.getdents64(fd, buffer);
+    if (length === 0) return entries;
+    for (let at = 0; at < length; ) {
+      const size = view.getUint16(at + 16, true);
+      const start = at + 19;
+      const end = bytes.indexOf(0, start);
+      const name = sys.decodeText(buffer, start, end) as string;
+      if (name !== "." && name !== "..") entries.push({ name, type: view.getUint8(at + 18) });
+      at += size;
+    }
+  }
+}
