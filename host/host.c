@@ -40,7 +40,7 @@ static void print_exception(JSContext *ctx) {
   const char *text = JS_ToCString(ctx, error);
   dprintf(2, "fatal: %s\n", text ? text : "(an exception without text)");
   JSValue stack = JS_GetPropertyStr(ctx, error, "stack");
-  const char *trace = JS_ToCString(ctx, stack);
+  const char *trace = JS_IsString(stack) ? JS_ToCString(ctx, stack) : NULL; /* throw "text" has none */
   if (trace) dprintf(2, "%s", trace);
 }
 
@@ -98,10 +98,12 @@ static int call_main(JSContext *ctx, JSValue entry, int argc, char **argv) {
 #ifdef HOST_PLAIN
 
 int main(int argc, char **argv) {
-  host_source_map_path = HOST_SOURCE_MAP;
+  /* Tests bring bundles of their own. This program is never installed. */
+  const char *bundle = getenv("TUPPER_BUNDLE"), *source_map = getenv("TUPPER_SOURCE_MAP");
+  host_source_map_path = source_map ? source_map : HOST_SOURCE_MAP;
   JSContext *ctx = new_context(JS_NewRuntime());
   /* _exit: LeakSanitizer has nothing to say about a heap that dies with the process. */
-  _exit(call_main(ctx, load_bundle(ctx, HOST_BUNDLE), argc, argv));
+  _exit(call_main(ctx, load_bundle(ctx, bundle ? bundle : HOST_BUNDLE), argc, argv));
 }
 
 #else

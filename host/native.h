@@ -6,6 +6,7 @@
 #define NATIVE_H
 
 #include <poll.h>
+#include <linux/futex.h>
 #include <linux/filter.h>
 #include <linux/sched.h>
 #include <linux/seccomp.h>
@@ -93,8 +94,9 @@ static int take_text(JSContext *ctx, JSValueConst v, struct text *t, int nullabl
   if (!JS_IsString(v)) { JS_ThrowTypeError(ctx, "sys: a string is wanted"); return -1; }
   if (take_string(ctx, v, t)) return -1;
   if (strlen(t->bytes) == t->length) return 0;
+  /* The text up to the NUL byte says which string it was. */
+  JS_ThrowTypeError(ctx, "sys: \"%.200s\\0…\" has a NUL byte and cannot be handed to the kernel", t->bytes);
   give_text(ctx, t);
-  JS_ThrowTypeError(ctx, "sys: a string with a NUL byte cannot be handed to the kernel");
   return -1;
 }
 
@@ -121,6 +123,7 @@ static char **take_strings(JSContext *ctx, JSValueConst array) {
   int64_t n = 0;
   JSValue length = JS_GetPropertyStr(ctx, array, "length");
   if (JS_ToInt64(ctx, &n, length)) return NULL;
+  if (n < 0 || n > 1 << 20) { JS_ThrowTypeError(ctx, "sys: an array of strings is wanted"); return NULL; }
   char **list = js_mallocz(ctx, (n + 1) * sizeof *list);
   for (int64_t i = 0; list && i < n; i++) {
     JSValue item = JS_GetPropertyUint32(ctx, array, i);
@@ -287,12 +290,47 @@ static const char *read_whole_into_pool(const char *path) {
 #endif
 
 /*
+ * Whose turn it is to use the JavaScript heap, while a CLONE_VM child shares it. A message alone does not hand it
+ * over: its sender still runs when the receiver wakes up. So each side gives up its turn only when it sleeps in
+ * receive_message (or spawn), and takes it before it returns from there. The kernel sets the word to HEAP_ALONE when
+ * either side ends or the child execs (CLONE_CHILD_CLEARTID, set_tid_address), and wakes the other.
+ */
+enum { HEAP_ALONE, HEAP_CHILD, HEAP_NOBODY, HEAP_PARENT };
+static int heap_turn;
+
+/* The stack of the child that shares the heap: one at a time, so one stack. */
+#define SHARED_STACK_BYTES (1 << 20)
+static char *shared_stack;
+static JSValue shared_function; /* all zero is the number 0 */
+
+static int on_shared_stack(void) {
+  return shared_stack && (uintptr_t)__builtin_frame_address(0) - (uintptr_t)shared_stack < SHARED_STACK_BYTES;
+}
+
+static void heap_release(void) {
+  int mine = on_shared_stack() ? HEAP_CHILD : HEAP_PARENT;
+  if (__atomic_compare_exchange_n(&heap_turn, &mine, HEAP_NOBODY, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+    syscall(SYS_futex, &heap_turn, FUTEX_WAKE, 1, NULL, NULL, 0);
+}
+
+static void heap_acquire(void) {
+  int mine = on_shared_stack() ? HEAP_CHILD : HEAP_PARENT;
+  for (;;) {
+    int turn = __atomic_load_n(&heap_turn, __ATOMIC_SEQ_CST);
+    if (turn == HEAP_ALONE || turn == mine) return;
+    if (turn != HEAP_NOBODY) syscall(SYS_futex, &heap_turn, FUTEX_WAIT, turn, NULL, NULL, 0);
+    else if (__atomic_compare_exchange_n(&heap_turn, &turn, mine, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) return;
+  }
+}
+
+/*
  * spawn(flags, cgroupFd, childEnd, parentEnd, child): a child process that calls child().
  *
- * With CLONE_VM both share the JavaScript heap, so only one may run it at a time: the parent
- * sleeps here until the child's first message, end of file included, stands on parentEnd, and from
- * then on each side runs only between the other's message and its own (receive_message). Without
- * CLONE_VM the same protocol is merely polite. childEnd is closed in the parent.
+ * With CLONE_VM both share the JavaScript heap, so only one may run at a time: the parent sleeps here until the
+ * child's first message, end of file included, stands on parentEnd and the child waits for an answer, has called
+ * execve or has ended. From then on each side runs until it calls receive_message: a side that blocks in anything
+ * else keeps the other one waiting. Without CLONE_VM the same protocol is merely polite. While an earlier child still
+ * shares the heap, the next one gets a copy: CLONE_VM is dropped. childEnd is closed in the parent.
  */
 FN(spawn) {
   UNUSED;
@@ -302,25 +340,41 @@ FN(spawn) {
 #ifdef HOST_PLAIN
   flags &= ~(int64_t)CLONE_VM; /* AddressSanitizer does not follow a second stack in one memory */
 #endif
+  if (__atomic_load_n(&heap_turn, __ATOMIC_SEQ_CST) != HEAP_ALONE) flags &= ~(int64_t)CLONE_VM;
   struct clone_args args = { .flags = flags, .exit_signal = SIGCHLD, .cgroup = cgroup };
   struct child child = { ctx, argv[4] };
   long pid;
   if (flags & CLONE_VM) {
-    size_t size = 1 << 20;
-    void *stack = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (stack == MAP_FAILED) return JS_NewInt32(ctx, -errno);
-    args.stack = (uintptr_t)stack;
-    args.stack_size = size;
+    if (!shared_stack) {
+      void *stack = mmap(NULL, SHARED_STACK_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+      if (stack == MAP_FAILED) return JS_NewInt32(ctx, -errno);
+      shared_stack = stack;
+      syscall(SYS_set_tid_address, &heap_turn);
+    }
+    /* The child runs the function after this call has returned and dropped its argument. */
+    JS_FreeValue(ctx, shared_function);
+    shared_function = JS_DupValue(ctx, argv[4]);
+    args.flags |= CLONE_CHILD_CLEARTID;
+    args.child_tid = (uintptr_t)&heap_turn;
+    args.stack = (uintptr_t)shared_stack;
+    args.stack_size = SHARED_STACK_BYTES;
+    __atomic_store_n(&heap_turn, HEAP_CHILD, __ATOMIC_SEQ_CST);
     pid = clone3_call(&args, child_main, &child);
+    if (pid < 0) __atomic_store_n(&heap_turn, HEAP_ALONE, __ATOMIC_SEQ_CST);
   } else {
     pid = syscall(SYS_clone3, &args, sizeof args);
     if (pid < 0) pid = -errno;
-    if (pid == 0) child_main(&child);
+    if (pid == 0) {
+      heap_turn = HEAP_ALONE;                     /* of this copy */
+      if (on_shared_stack()) shared_stack = NULL; /* it stands on it */
+      child_main(&child);
+    }
   }
   if (pid < 0) return JS_NewInt64(ctx, pid);
   close(child_end);
   struct pollfd wait = { .fd = parent_end, .events = POLLIN };
   while (poll(&wait, 1, -1) < 0 && errno == EINTR) {}
+  if (flags & CLONE_VM) heap_acquire();
   JS_UpdateStackTop(JS_GetRuntime(ctx));
   return JS_NewInt64(ctx, pid);
 }
@@ -338,7 +392,7 @@ FN(send_message) {
   if (take_int(ctx, argv[0], &fd)) return JS_EXCEPTION;
   JSValue length = JS_GetPropertyStr(ctx, argv[2], "length");
   if (JS_ToInt64(ctx, &count, length)) return JS_EXCEPTION;
-  if (count > MESSAGE_FDS) return JS_NewInt32(ctx, -EINVAL);
+  if (count < 0 || count > MESSAGE_FDS) return JS_NewInt32(ctx, -EINVAL);
   int fds[MESSAGE_FDS];
   for (int i = 0; i < count; i++) {
     JSValue item = JS_GetPropertyUint32(ctx, argv[2], i);
@@ -363,7 +417,7 @@ FN(send_message) {
   return JS_NewInt64(ctx, n < 0 ? -e : n);
 }
 
-/* receive_message(fd): { text, fds }, { text: "" } at end of file, or -errno. The other side has the heap meanwhile. */
+/* receive_message(fd): { text, fds }, { text: "" } at end of file, or -errno. The other side may use the heap meanwhile. */
 FN(receive_message) {
   UNUSED;
   int64_t fd;
@@ -375,8 +429,10 @@ FN(receive_message) {
   struct iovec iov = { buffer, size };
   struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control };
   ssize_t n;
+  heap_release();
   do n = recvmsg(fd, &message, MSG_CMSG_CLOEXEC); while (n < 0 && errno == EINTR);
   int e = errno;
+  heap_acquire();
   JS_UpdateStackTop(JS_GetRuntime(ctx));
   if (n < 0) { js_free(ctx, buffer); return JS_NewInt32(ctx, -e); }
   JSValue result = JS_NewObject(ctx), fds = JS_NewArray(ctx);

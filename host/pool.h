@@ -8,7 +8,10 @@
 #define POOL_H
 
 #define POOL_BYTES (POOL_KIB << 10)
-#define POOL_CLASSES 128 /* multiples of 16 bytes: blocks up to 2 KiB are reused by exact size */
+#define POOL_FINE 2048u               /* up to here multiples of 16 bytes are classes, above four per doubling */
+#define POOL_LARGE (256u << 10)       /* beyond here a block is a mapping of its own */
+#define POOL_CLASSES (129 + 4 * 7)
+#define POOL_CHUNK (1u << 20)
 
 struct snapshot {
   uint64_t ready;
@@ -27,18 +30,54 @@ __attribute__((section(".snap"), aligned(4096))) static struct snapshot snap = {
 /* A block is a 16-byte header, whose last 8 bytes are the usable size, and the bytes given out. */
 static inline size_t *pool_size(void *p) { return (size_t *)p - 1; }
 
+static inline int pool_in_array(const void *p) { return (uintptr_t)p - (uintptr_t)snap.pool < POOL_BYTES; }
+
+/* Whether a block is a mapping of its own. Until the snapshot is taken none is: it would not be in it. */
+static inline int pool_is_mapping(void *p) { return *pool_size(p) > POOL_LARGE && !pool_in_array(p); }
+
+/* The distance of two classes above n bytes: 16 up to 2 KiB, then a quarter of the power of two below. */
+static inline size_t pool_step(size_t n) {
+  return n <= POOL_FINE ? 16 : (size_t)1 << (61 - __builtin_clzl(n - 1));
+}
+
+static inline size_t pool_round(size_t n) {
+  if (n > POOL_LARGE) return (n + 15) & ~(size_t)15;
+  size_t step = pool_step(n);
+  return (n + step - 1) & ~(step - 1);
+}
+
+/* The free list of a rounded size; POOL_CLASSES or more for blocks that have none. */
+static inline size_t pool_class(size_t usable) {
+  if (usable <= POOL_FINE) return usable >> 4;
+  if (usable > POOL_LARGE) return POOL_CLASSES;
+  size_t power = 63 - __builtin_clzl(usable - 1); /* 2^power < usable <= 2^(power + 1), power from 11 */
+  return 128 + (power - 11) * 4 + ((usable - ((size_t)1 << power)) >> (power - 2));
+}
+
+static inline size_t pool_pages(size_t usable) { return (usable + 16 + 4095) & ~(size_t)4095; }
+
+static void *pool_map(size_t bytes) {
+  void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  return p == MAP_FAILED ? NULL : p;
+}
+
 static void *pool_take(size_t usable) {
   size_t whole = usable + 16;
+  if (snap.ready && usable > POOL_LARGE) {
+    char *fresh = pool_map(pool_pages(usable));
+    if (!fresh) return NULL;
+    *pool_size(fresh + 16) = pool_pages(usable) - 16;
+    return fresh + 16;
+  }
   if ((size_t)(snap.end - snap.next) < whole) {
-    size_t chunk = whole > (1u << 20) ? ((whole + 4095) & ~(size_t)4095) : (1u << 20);
-    char *fresh = mmap(NULL, chunk, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (fresh == MAP_FAILED) return NULL;
-    if (chunk > (1u << 20)) { /* a block of its own: the current chunk stays in use */
-      *pool_size(fresh + 16) = chunk - 16;
-      return fresh + 16;
+    if (!snap.ready) {
+      dprintf(2, "host: the heap does not fit into section .snap: raise POOL_KIB in scripts/build.ts\n");
+      _exit(70);
     }
+    char *fresh = pool_map(POOL_CHUNK);
+    if (!fresh) return NULL;
     snap.next = fresh;
-    snap.end = fresh + chunk;
+    snap.end = fresh + POOL_CHUNK;
   }
   char *p = snap.next + 16;
   snap.next += whole;
@@ -49,7 +88,7 @@ static void *pool_take(size_t usable) {
 static void *pool_malloc(JSMallocState *state, size_t n) {
   (void)state;
   if (n > (SIZE_MAX >> 1)) return NULL;
-  size_t usable = (n + 15) & ~(size_t)15, class = usable >> 4;
+  size_t usable = pool_round(n), class = pool_class(usable);
   if (class < POOL_CLASSES && snap.free_lists[class]) {
     void **p = snap.free_lists[class];
     snap.free_lists[class] = *p;
@@ -61,12 +100,13 @@ static void *pool_malloc(JSMallocState *state, size_t n) {
 static void pool_free(JSMallocState *state, void *p) {
   (void)state;
   if (!p) return;
-  size_t usable = *pool_size(p), class = usable >> 4;
-  if ((char *)p + usable == snap.next) snap.next = (char *)p - 16;
+  size_t usable = *pool_size(p), class = pool_class(usable);
+  if (pool_is_mapping(p)) munmap((char *)p - 16, usable + 16);
+  else if ((char *)p + usable == snap.next) snap.next = (char *)p - 16;
   else if (class > 0 && class < POOL_CLASSES) {
     *(void **)p = snap.free_lists[class];
     snap.free_lists[class] = p;
-  } else if (usable > (1u << 20)) munmap((char *)p - 16, usable + 16);
+  }
 }
 
 static size_t pool_usable(const void *p) { return p ? *pool_size((void *)p) : 0; }
@@ -74,12 +114,19 @@ static size_t pool_usable(const void *p) { return p ? *pool_size((void *)p) : 0;
 static void *pool_realloc(JSMallocState *state, void *p, size_t n) {
   if (!p) return pool_malloc(state, n);
   if (!n) { pool_free(state, p); return NULL; }
-  size_t had = *pool_size(p);
+  size_t had = *pool_size(p), usable = pool_round(n);
   if (n <= had) return p;
-  size_t more = ((n + 15) & ~(size_t)15) - had;
-  if ((char *)p + had == snap.next && (size_t)(snap.end - snap.next) >= more) { /* the last block grows in place */
-    snap.next += more;
-    *pool_size(p) = had + more;
+  if (n > (SIZE_MAX >> 1)) return NULL;
+  if (pool_is_mapping(p)) {
+    char *moved = mremap((char *)p - 16, had + 16, pool_pages(usable), MREMAP_MAYMOVE);
+    if (moved == MAP_FAILED) return NULL;
+    *pool_size(moved + 16) = pool_pages(usable) - 16;
+    return moved + 16;
+  }
+  /* The last block grows in place, unless it becomes one that is to be a mapping. */
+  if ((char *)p + had == snap.next && (size_t)(snap.end - snap.next) >= usable - had && (usable <= POOL_LARGE || !snap.ready)) {
+    snap.next += usable - had;
+    *pool_size(p) = usable;
     return p;
   }
   void *q = pool_malloc(state, n);

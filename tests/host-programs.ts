@@ -1,0 +1,237 @@
+/**
+ * Programs that tests/host.test.ts puts into the host in place of src/main.ts: `PROGRAM NAME [ARG…]`.
+ * Each prints what the test compares, or throws.
+ */
+import { readDirectory, readFile } from "../src/sys/files.ts";
+import { mapStack } from "../src/sys/stack.ts";
+import { raw, sys } from "../src/sys/sys.ts";
+
+const AT_FDCWD = -100;
+const O_CREAT = 0o100;
+const CLONE_VM = 0x100;
+const SIGKILL = 9;
+
+const print = (text: string): void => void sys.write(1, `${text}\n`);
+
+function equal(actual: unknown, expected: unknown, what: string): void {
+  if (actual !== expected) throw new Error(`${what}: ${String(actual)} instead of ${String(expected)}`);
+}
+
+/** Numbers that look random and are the same in every run. */
+function randomNumbers(seed: number): (below: number) => number {
+  let state = seed;
+  return (below) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.floor((state / 2 ** 32) * below);
+  };
+}
+
+function channel(): [parentEnd: number, childEnd: number] {
+  const fds = new ArrayBuffer(8);
+  sys.socketpair(1, 5 | 0o2000000, 0, fds); // AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC
+  const [parentEnd = -1, childEnd = -1] = new Int32Array(fds);
+  return [parentEnd, childEnd];
+}
+
+interface Received {
+  text: string;
+  fds: number[];
+}
+const receive = (fd: number): Received => sys.receiveMessage(fd) as Received;
+
+function waitFor(pid: number): number {
+  const status = new ArrayBuffer(4);
+  equal(sys.wait4(pid, status, 0, null), pid, "wait4");
+  return new Int32Array(status)[0] ?? -1;
+}
+
+const openFds = (): number => readDirectory("/proc/self/fd").length;
+
+/** Work for the allocator: short-lived and of all sizes. */
+function litter(random: (below: number) => number): void {
+  for (let i = 0; i < 20; i++) JSON.parse(JSON.stringify({ list: Array(random(200)).fill("x".repeat(random(50))) }));
+}
+
+/** Both sides use the heap right after their own message: nothing may be lost, torn or left open. */
+function talkWithChildren(count: number): void {
+  const random = randomNumbers(11);
+  const before = openFds();
+  for (let i = 0; i < count; i++) {
+    const [parentEnd, childEnd] = channel();
+    const pid = sys.spawn(CLONE_VM, 0, childEnd, parentEnd, () => {
+      raw.close(parentEnd);
+      sys.sendMessage(childEnd, "ready", []);
+      litter(random);
+      for (;;) {
+        const { text } = receive(childEnd);
+        if (text === "end") raw.exitGroup(i % 256);
+        sys.sendMessage(childEnd, JSON.stringify({ got: JSON.parse(text) }), i % 10 === 0 ? [0, 1] : []);
+        litter(random);
+      }
+    });
+    equal(receive(parentEnd).text, "ready", "first message");
+    for (let round = 0; round < 3; round++) {
+      sys.sendMessage(parentEnd, JSON.stringify({ i, round }), []);
+      litter(random);
+      const { text, fds } = receive(parentEnd);
+      equal(text, `{"got":{"i":${i},"round":${round}}}`, "answer");
+      equal(fds.length, i % 10 === 0 ? 2 : 0, "descriptors");
+      for (const fd of fds) sys.close(fd);
+    }
+    sys.sendMessage(parentEnd, "end", []);
+    equal(receive(parentEnd).text, "", "end of file");
+    sys.close(parentEnd);
+    equal(waitFor(pid), (i % 256) << 8, "exit code");
+  }
+  equal(openFds(), before, "open descriptors");
+  const mapped = Number(/VmSize:\s*(\d+)/.exec(readFile("/proc/self/status"))?.[1]);
+  // AddressSanitizer maps terabytes.
+  print(mapped < 64 * 1024 || mapped > 2 ** 30 ? "done" : `${mapped} KiB mapped`);
+}
+
+const programs: Record<string, (...args: string[]) => void> = {
+  crash() {
+    const inner = (): never => {
+      throw new Error("it broke, é");
+    };
+    inner();
+  },
+  crashWithText() {
+    throw "only text";
+  },
+  status: () => print(readFile("/proc/self/status")),
+  nul() {
+    for (const call of [
+      () => sys.openat(AT_FDCWD, "/etc/passwd\0.jpg", 0, 0),
+      () => sys.execve("/bin/true", ["true", "a\0b"], []),
+    ]) {
+      try {
+        call();
+        print("accepted");
+      } catch (error) {
+        print(String(error));
+      }
+    }
+  },
+  /** Argument bytes become a file name and come back through getdents. */
+  bytes(directory = "", name = "") {
+    sys.close(sys.openat(AT_FDCWD, `${directory}/${name}`, O_CREAT, 0o600));
+    equal(readDirectory(directory)[0]?.name, name, "the name");
+    print(name);
+  },
+  /** More than the array in section .snap holds, in one piece and in many. */
+  large() {
+    let text = "";
+    while (text.length < 50_000_000) text += "0123456789".repeat(1000);
+    equal(text.length, 50_000_000, "length");
+    equal(text.slice(49_999_985), "567890123456789", "end");
+    const list: number[] = [];
+    for (let i = 0; i < 1_000_000; i++) list.push(i * 2);
+    equal(
+      list.reduce((sum, n) => sum + n, 0),
+      999_999_000_000,
+      "sum",
+    );
+    const objects = list.map((n) => ({ n }));
+    equal(objects.at(-1)?.n, 1_999_998, "last object");
+    equal(new Uint8Array(new ArrayBuffer(60_000_000)).at(-1), 0, "zeroed memory");
+    print("done");
+  },
+  /** Buffers, arrays and strings of sizes around every class come, grow and go; each must keep its content. */
+  churn() {
+    const random = randomNumbers(7);
+    const slots: ({ fill: number; bytes: Uint8Array; list: number[]; text: string } | undefined)[] = [];
+    for (let round = 0; round < 20_000; round++) {
+      const at = random(150);
+      const slot = slots[at];
+      if (slot === undefined) {
+        const fill = random(256);
+        const bytes = new Uint8Array(random(2 ** (1 + random(19)))).fill(fill);
+        slots[at] = { fill, bytes, list: [fill], text: String.fromCharCode(65 + fill) };
+      } else if (random(3) > 0) {
+        for (let i = random(2 ** random(12)); i > 0; i--) slot.list.push(slot.fill);
+        slot.text += String.fromCharCode(65 + slot.fill).repeat(random(300));
+      } else {
+        const { fill, bytes, list, text } = slot;
+        if (bytes.some((byte) => byte !== fill)) throw new Error(`round ${round}: a buffer changed`);
+        if (list.some((item) => item !== fill)) throw new Error(`round ${round}: an array changed`);
+        equal(text, String.fromCharCode(65 + fill).repeat(text.length), `round ${round}: the string`);
+        slots[at] = undefined;
+      }
+    }
+    print("done");
+  },
+  /** 4 GB of blocks between 2 KiB and 500 KiB, few at a time: freed ones must be used again. */
+  reuse() {
+    const random = randomNumbers(3);
+    const kept: unknown[] = [];
+    for (let i = 0; i < 16_000; i++) kept[i % 10] = [new ArrayBuffer(2048 + random(500_000)), { i }];
+    const peakKiB = Number(/VmHWM:\s*(\d+)/.exec(readFile("/proc/self/status"))?.[1]);
+    print(peakKiB < 64 * 1024 ? "done" : `peak ${peakKiB} KiB`);
+  },
+  json() {
+    for (const deep of ["[".repeat(100_000) + "]".repeat(100_000), '{"a":'.repeat(100_000)]) {
+      try {
+        JSON.parse(deep);
+        print("parsed");
+      } catch (error) {
+        print(error instanceof Error ? error.message : "not an Error");
+      }
+    }
+    equal(JSON.stringify(JSON.parse("[".repeat(500) + "]".repeat(500))).length, 1000, "500 levels");
+    print("done");
+  },
+  spawn: () => talkWithChildren(1000),
+  spawnSome: () => talkWithChildren(100),
+
+  /** A child that is killed while it runs, one that execs, and one that overlaps another. */
+  spawnEnds() {
+    const [first, firstChild] = channel();
+    const killed = sys.spawn(CLONE_VM, 0, firstChild, first, () => {
+      raw.close(first);
+      sys.sendMessage(firstChild, "ready", []);
+      sys.kill(sys.getpid(), SIGKILL);
+    });
+    equal(receive(first).text, "ready", "message of the killed child");
+    equal(receive(first).text, "", "end of the killed child");
+    equal(waitFor(killed), SIGKILL, "status of the killed child");
+
+    const [second, secondChild] = channel();
+    const waiting = sys.spawn(CLONE_VM, 0, secondChild, second, () => {
+      raw.close(second);
+      sys.sendMessage(secondChild, "ready", []);
+      receive(secondChild);
+      sys.execve("/bin/sh", ["sh", "-c", "exit 7"], []);
+    });
+    equal(receive(second).text, "ready", "message of the waiting child");
+    let mine = "the parent's";
+    const [third, thirdChild] = channel();
+    const overlapping = sys.spawn(CLONE_VM, 0, thirdChild, third, () => {
+      raw.close(third);
+      mine = "the copy's";
+      sys.sendMessage(thirdChild, mine, []);
+      raw.exitGroup(0);
+    });
+    equal(receive(third).text, "the copy's", "message of the overlapping child");
+    equal(mine, "the parent's", "the heap beside an overlapping child");
+    equal(waitFor(overlapping), 0, "status of the overlapping child");
+    sys.sendMessage(second, "go", []);
+    equal(receive(second).text, "", "end of file at exec");
+    equal(waitFor(waiting), 7 << 8, "status of the command");
+    print("done");
+  },
+};
+
+(globalThis as unknown as { __main: (argv: string[]) => number }).__main = ([, name = "", ...args]) => {
+  try {
+    const program = programs[name];
+    if (program === undefined) throw new Error(`no program "${name}"`);
+    program(...args);
+    return 0;
+  } catch (error) {
+    if (name.startsWith("crashWith")) throw error;
+    const stack = error instanceof Error ? mapStack(error.stack ?? "") : "";
+    sys.write(2, `fatal: ${String(error)}\n${stack}`);
+    return 70;
+  }
+};
