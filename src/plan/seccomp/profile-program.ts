@@ -1,0 +1,24 @@
+/** The program for a profile. The default profile's was compiled by the build and lies in the snapshot. */
+import type { LinuxSeccomp } from "../../spec/seccomp.ts";
+import type { Host } from "../host.ts";
+import { compileSeccomp } from "./compile.ts";
+import { DEFAULT_CAPABILITIES, defaultSeccompProfile, defaultSeccompProgram } from "./default-profile.ts";
+
+/** The default profile for Docker's 14 capabilities on x86_64: the one that most containers have. */
+export const DEFAULT_PROFILE: LinuxSeccomp = defaultSeccompProfile({
+  capabilities: DEFAULT_CAPABILITIES,
+  arch: "SCMP_ARCH_X86_64",
+  kernelVersion: "4.8",
+});
+
+export const NATIVE_ARCH = { x86_64: "SCMP_ARCH_X86_64", aarch64: "SCMP_ARCH_AARCH64" } as const;
+
+/** `name` says which profile it is, for `explain`. */
+export function compileProfile(
+  profile: LinuxSeccomp,
+  architecture: Host["architecture"],
+): { program: Uint8Array; flags: number; name: string } {
+  if (profile === DEFAULT_PROFILE) return { program: defaultSeccompProgram, flags: 0, name: "default" };
+  const { program, flags } = compileSeccomp(profile, { nativeArch: NATIVE_ARCH[architecture] });
+  return { program, flags, name: "from the config" };
+}
