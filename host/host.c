@@ -72,12 +72,38 @@ static char *read_whole(const char *path, size_t *length) {
   return text;
 }
 
-/* Evaluates the bundle; its last act is to set globalThis.__main. */
-static JSValue load_bundle(JSContext *ctx, const char *path) {
+/*
+ * Compiles the bundle in a runtime of its own, which leaves all that the parser needed behind: the heap that is
+ * frozen gets the bytecode only. With line numbers, without the source (it is for Function.prototype.toString).
+ */
+static uint8_t *compile_bundle(const char *path, size_t *size) {
+  JSRuntime *rt = JS_NewRuntime();
+  JS_SetMaxStackSize(rt, JS_STACK_BYTES);
+  JS_SetStripInfo(rt, JS_STRIP_SOURCE);
+  JSContext *ctx = JS_NewContext(rt);
   size_t length;
   char *source = read_whole(path, &length);
-  JSValue result = JS_Eval(ctx, source, length, "bundle.js", JS_EVAL_TYPE_GLOBAL);
+  JSValue compiled = JS_Eval(ctx, source, length, "bundle.js", JS_EVAL_TYPE_GLOBAL | JS_EVAL_FLAG_COMPILE_ONLY);
   free(source);
+  if (JS_IsException(compiled)) { print_exception(ctx); exit(70); }
+  uint8_t *bytecode = JS_WriteObject(ctx, size, compiled, JS_WRITE_OBJ_BYTECODE);
+  if (!bytecode) { print_exception(ctx); exit(70); }
+  uint8_t *copy = malloc(*size);
+  memcpy(copy, bytecode, *size);
+  js_free(ctx, bytecode);
+  JS_FreeValue(ctx, compiled);
+  JS_FreeContext(ctx);
+  JS_FreeRuntime(rt);
+  return copy;
+}
+
+/* Evaluates the bundle; its last act is to set globalThis.__main. */
+static JSValue load_bundle(JSContext *ctx, const char *path) {
+  size_t size;
+  uint8_t *bytecode = compile_bundle(path, &size);
+  JSValue function = JS_ReadObject(ctx, bytecode, size, JS_READ_OBJ_BYTECODE);
+  free(bytecode);
+  JSValue result = JS_IsException(function) ? function : JS_EvalFunction(ctx, function);
   if (JS_IsException(result)) { print_exception(ctx); exit(70); }
   JS_FreeValue(ctx, result);
   JSValue global = JS_GetGlobalObject(ctx), entry = JS_GetPropertyStr(ctx, global, "__main");

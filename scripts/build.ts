@@ -21,6 +21,7 @@ import {
 } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { build as esbuild } from "esbuild";
+import { defaultSeccompProgram } from "../src/plan/seccomp/default-program.ts";
 import { generate } from "./generate.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url)).replace(/\/$/, "");
@@ -28,7 +29,7 @@ const quickjs = `${root}/build/quickjs/src`;
 const QUICKJS_FILES = ["quickjs", "libregexp", "libunicode", "cutils", "dtoa"];
 const QUICKJS_FLAGS = ["-O2", "-D_GNU_SOURCE", '-DCONFIG_VERSION="2025-04-26"', "-w", "-fwrapv", "-fno-ident"];
 /** Size of section .snap: the frozen heap and what a short command allocates on top. The build says how full it is. */
-const POOL_KIB = 2304;
+const POOL_KIB = 2560;
 
 const run = (command: string, ...args: string[]) =>
   execFileSync(command, args, { stdio: ["ignore", "pipe", "inherit"], cwd: root });
@@ -96,6 +97,15 @@ async function bundle(): Promise<void> {
     minifySyntax: true,
     keepNames: false,
     logLevel: "warning",
+    plugins: [
+      {
+        name: "default-seccomp-program",
+        setup: (build) =>
+          build.onLoad({ filter: /seccomp\/default-program\.ts$/ }, () => ({
+            contents: `export const defaultSeccompProgram = new Uint8Array([${defaultSeccompProgram.join()}]);`,
+          })),
+      },
+    ],
     define: { __VERSION__: JSON.stringify(version()) },
   });
 }

@@ -36,8 +36,12 @@ export interface HostCgroups {
   mode: "v1" | "hybrid" | "v2" | "none";
   /** v1 hierarchies: controllers share one when mounted together (`cpu,cpuacct`). */
   hierarchies: readonly { controllers: readonly string[]; mountPoint: string; ownPath: string }[];
-  /** The v2 tree, where there is one, with the controllers it offers. */
-  unified?: { mountPoint: string; ownPath: string; controllers: readonly string[] };
+  /**
+   * The v2 tree, where there is one. `controllers`: what it offers, at its root for root, at the parent of `ownPath` for
+   * a user. `occupied`: the mounted root is not the machine's and holds this very process (a container's own tree), so it
+   * cannot hand controllers down.
+   */
+  unified?: { mountPoint: string; ownPath: string; controllers: readonly string[]; occupied?: boolean };
   /** Whether the caller may create groups there. */
   writable: boolean;
 }

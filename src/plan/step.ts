@@ -3,7 +3,7 @@
  * Whatever `execute` does to make a container, a step here describes.
  *
  * Steps of `parent` run in the process that was called, before and after the `clone` step; steps of `init` run
- * in the process that becomes the container, in order. Paths of init steps are the host's until `pivotRoot`, and
+ * in the process that becomes the container, in order. Paths of init steps are the machine's until `pivotRoot`, and
  * the container's after it.
  */
 import type { Capabilities, IdMapping, NamespaceType } from "../spec/config.ts";
@@ -14,7 +14,7 @@ export interface Slot {
 }
 
 /** Why a step is there: the config field that asks for it (a path such as `mounts[3].options`), and the reason in words. */
-interface Why {
+export interface Why {
   field?: string;
   because: string;
 }
@@ -22,173 +22,130 @@ interface Why {
 /** Mount flags by option name: `ro`, `nosuid`, `nodev`, `noexec`, `noatime`, `relatime`, … mount(8). */
 export type MountFlag = string;
 
-export type ParentStep = { by: "parent" } & Why &
-  (
-    | /** A directory of ours that says that this container exists, so that the next command can clean up after a crash. */
-    {
-        op: "recordState";
-        path: string;
-      } /** A control group: `controller` is a cgroup v1 controller's name, or `unified` for cgroup v2. mkdir(2). */
-    | {
-        op: "makeCgroup";
-        controller: string;
-        path: string;
-      } /** One value into one file of cgroupfs, procfs or sysfs. */
-    | {
-        op: "write";
-        path: string;
-        value: string;
-      } /** The process that becomes the container. clone3(2) with CLONE_NEW* for each namespace; `cgroup`: CLONE_INTO_CGROUP (v2). */
-    | {
-        op: "clone";
-        namespaces: NamespaceType[];
-        cgroup?: string;
-        pid: Slot;
-      } /** uid_map and gid_map of the init process. `helper`: by newuidmap/newgidmap. user_namespaces(7). */
-    | {
-        op: "mapIds";
-        pid: Slot;
-        uidMappings: IdMapping[];
-        gidMappings: IdMapping[];
-        /** By newuidmap(1) and newgidmap(1) instead of the files themselves. */
-        helper: boolean;
-        /** Write `deny` into setgroups first. */
-        denySetgroups: boolean;
-      }
-  );
+/** What the parent does, by the name of the operation. */
+export interface ParentOperations {
+  /** A directory of ours that says that this container exists, so that the next command can clean up after a crash. */
+  recordState: { path: string };
+  /**
+   * A control group: `controller` is a cgroup v1 controller's name, or `unified` for cgroup v2. `mayExist`: a group above
+   * the container's, shared with others. mkdir(2).
+   */
+  makeCgroup: { controller: string; path: string; mayExist?: boolean };
+  /** An empty cpuset.cpus or cpuset.mems of cgroup v1 gets the value of the same file one directory up. */
+  inheritCgroupValue: { path: string };
+  /** Device access on cgroup v2: an eBPF program of type BPF_PROG_TYPE_CGROUP_DEVICE for the group. bpf(2). */
+  attachDeviceProgram: { path: string; program: Uint8Array };
+  /** One value into one file of cgroupfs, procfs or sysfs; `otherwise`: what to write where there is no such file (ENOENT). */
+  write: { path: string; value: string; otherwise?: { path: string; value: string } };
+  /** setns(2) into a PID namespace: it takes effect for children only, so the parent does it before it clones. */
+  joinNamespace: { type: NamespaceType; path: string };
+  /**
+   * The process that becomes the container. clone3(2) with CLONE_NEW* for each namespace; `cgroup`: CLONE_INTO_CGROUP
+   * (v2); `sharedMemory`: CLONE_VM, which spares the copy of the page tables.
+   */
+  clone: { namespaces: NamespaceType[]; cgroup?: string; pid: Slot; sharedMemory: boolean };
+  /**
+   * uid_map and gid_map of the init process. `helper`: by newuidmap(1) and newgidmap(1); `denySetgroups`: write `deny`
+   * into setgroups first. user_namespaces(7).
+   */
+  mapIds: { pid: Slot; uidMappings: IdMapping[]; gidMappings: IdMapping[]; helper: boolean; denySetgroups: boolean };
+}
 
-export type InitStep = { by: "init" } & Why &
-  (
-    | /** Dies when the parent dies. prctl(PR_SET_PDEATHSIG). */
-    {
-        op: "parentDeathSignal";
-        signal: string;
-      } /** cgroup v1: the single-threaded process writes itself into `tasks`. */
-    | { op: "joinCgroup"; controller: string; path: string } /** setns(2) into the namespace behind a file. */
-    | {
-        op: "joinNamespace";
-        type: NamespaceType;
-        path: string;
-      } /** Waits until the parent has written the id maps, then becomes root in the user namespace. */
-    | {
-        op: "becomeMappedRoot";
-      } /** unshare(2) of namespaces that clone cannot make at the right moment (cgroup after joining, time before exec). */
-    | {
-        op: "unshare";
-        namespaces: NamespaceType[];
-      } /** /proc/self/timens_offsets, before the first process of the time namespace. time_namespaces(7). */
-    | {
-        op: "timeOffset";
-        clock: "monotonic" | "boottime";
-        secs: number;
-        nanosecs: number;
-      } /** Propagation of a mount, such as `rprivate`. */
-    | {
-        op: "propagation";
-        target: string;
-        mode: string;
-      } /** mount(2) of a new filesystem. `data` is what the filesystem itself reads. */
-    | {
-        op: "mount";
-        source: string;
-        target: string;
-        fstype: string;
-        flags: MountFlag[];
-        data: string;
-        makeTarget?: boolean;
-      } /** A clone of a mounted tree, taken while its source can be seen. open_tree(2) OPEN_TREE_CLONE. */
-    | {
-        op: "takeTree";
-        source: string;
-        recursive: boolean;
-        flags: MountFlag[];
-        tree: Slot;
-        createSource?: boolean;
-        optional?: boolean;
-      } /** Puts a taken tree in place. move_mount(2). A missing target is made, a file for a file. */
-    | {
-        op: "placeTree";
-        tree: Slot;
-        target: string;
-        propagation?: string;
-      } /** bind mount within one view: source and target are both visible. */
-    | {
-        op: "bind";
-        source: string;
-        target: string;
-        recursive: boolean;
-      } /** Flags of an existing mount, and with `recursive` of those below. mount_setattr(2). */
-    | {
-        op: "setMountFlags";
-        target: string;
-        flags: MountFlag[];
-        recursive: boolean;
-      } /** Copies a tree without crossing filesystems: modes, owners, times, links, devices, xattrs. */
-    | { op: "copyTree"; source: string; target: string }
-    | { op: "makeDirectory"; path: string; mode: number } /** mknod(2). */
-    | {
-        op: "makeNode";
-        path: string;
-        type: "c" | "b" | "p";
-        major: number;
-        minor: number;
-        mode: number;
-        uid: number;
-        gid: number;
-      }
-    | { op: "makeLink"; target: string; path: string }
-    | {
-        op: "changeDirectory";
-        path: string;
-        mustExist?: boolean;
-      } /** pivot_root(".", "."): the new root over the old one, in place. pivot_root(2), "pivot_root(., .)". */
-    | { op: "pivotRoot"; newRoot: string; putOld: string } /** umount2(MNT_DETACH). */
-    | {
-        op: "detach";
-        target: string;
-      } /** Hides a path: a file under /dev/null, a directory under an empty read-only tmpfs. A missing path is fine. */
-    | {
-        op: "mask";
-        path: string;
-      } /** Binds a path on itself and makes that read-only, recursively. A missing path is fine. */
-    | { op: "makeReadonly"; path: string } /** Brings a network interface up. */
-    | { op: "linkUp"; name: string }
-    | { op: "setHostname"; name: string }
-    | { op: "setDomainname"; name: string } /** One value into one file of procfs, as `linux.sysctl` asks. */
-    | {
-        op: "write";
-        path: string;
-        value: string;
-      } /** A pty of the container's own devpts; its master goes to the parent, its slave becomes stdio and /dev/console. */
-    | {
-        op: "openPty";
-        rows?: number;
-        columns?: number;
-      } /** A session of its own, and with a pty its controlling terminal. setsid(2), TIOCSCTTY. */
-    | {
-        op: "newSession";
-        controllingTerminal: boolean;
-      } /** A session keyring of its own, so that keys of the host do not leak. keyctl(2). */
-    | { op: "newKeyring"; name: string }
-    | { op: "setRlimit"; type: string; soft: number; hard: number }
-    | { op: "setUmask"; mask: number } /** PR_CAPBSET_DROP of everything not listed. Names such as `CAP_CHOWN`. */
-    | {
-        op: "limitBoundingSet";
-        keep: string[];
-      } /** setgroups, setresgid, setresuid; capabilities are kept across it (PR_SET_KEEPCAPS). */
-    | { op: "setUser"; uid: number; gid: number; groups: number[] | undefined } /** capset(2) and ambient set. */
-    | { op: "setCapabilities"; sets: Capabilities }
-    | { op: "noNewPrivileges" } /** seccomp(2) with a classic BPF program. */
-    | {
-        op: "seccomp";
-        program: Uint8Array;
-        flags: string[];
-        profile: string;
-      } /** All descriptors from `from` up close at exec. close_range(2). */
-    | { op: "closeDescriptors"; from: number } /** tupper-init becomes PID 1; the command becomes its child. */
-    | { op: "forkInit" } /** The command. A name without a slash is looked up in PATH of `env`. execve(2). */
-    | { op: "exec"; args: string[]; env: string[] }
-  );
+/** What the init process does, by the name of the operation. */
+export interface InitOperations {
+  /** Dies when the parent dies. prctl(PR_SET_PDEATHSIG). */
+  parentDeathSignal: { signal: string };
+  /** The single-threaded process writes itself (`0`) into `tasks` on v1, into `cgroup.procs` where `controller` is `unified`. */
+  joinCgroup: { controller: string; path: string };
+  /** setns(2) into the namespace behind a file. */
+  joinNamespace: { type: NamespaceType; path: string };
+  /** Waits until the parent has written the id maps, then becomes root in the user namespace. */
+  becomeMappedRoot: object;
+  /** unshare(2) of namespaces that clone cannot make at the right moment (cgroup after joining, time before exec). */
+  unshare: { namespaces: NamespaceType[] };
+  /** /proc/self/timens_offsets, before the first process of the time namespace. time_namespaces(7). */
+  timeOffset: { clock: "monotonic" | "boottime"; secs: number; nanosecs: number };
+  /** Propagation of a mount, such as `rprivate`. */
+  propagation: { target: string; mode: string };
+  /** mount(2) of a new filesystem. `data` is what the filesystem itself reads. A missing target is made. */
+  mount: { source: string; target: string; fstype: string; flags: MountFlag[]; data: string };
+  /**
+   * A clone of a mounted tree, taken while its source can be seen. `recursive`: with the mounts below it;
+   * `recursiveFlags`: flags for those too. open_tree(2), OPEN_TREE_CLONE.
+   */
+  takeTree: { source: string; recursive: boolean; flags: MountFlag[]; recursiveFlags: MountFlag[]; tree: Slot };
+  /** Puts a taken tree in place. A missing target is made, a file for a file. move_mount(2). */
+  placeTree: { tree: Slot; target: string };
+  /** bind mount within one view: source and target are both visible. */
+  bind: { source: string; target: string; recursive: boolean };
+  /** Flags of an existing mount, and with `recursive` of those below. mount_setattr(2). */
+  setMountFlags: { target: string; flags: MountFlag[]; recursive: boolean };
+  /** Copies a tree without crossing filesystems: modes, owners, times, links, devices, xattrs. */
+  copyTree: { source: string; target: string };
+  /** mkdir(2), parents too. `like`: with the mode and owner of that directory. */
+  makeDirectory: { path: string; mode: number; like?: string };
+  /** mknod(2). A node that is there stays. */
+  makeNode: {
+    path: string;
+    type: "c" | "b" | "p";
+    major: number;
+    minor: number;
+    mode: number;
+    uid: number;
+    gid: number;
+  };
+  /** symlink(2). What is there stays. */
+  makeLink: { target: string; path: string };
+  /** chdir(2). `create`: a missing directory is made. */
+  changeDirectory: { path: string; create?: boolean };
+  /** pivot_root(".", "."): the old root is stacked on the new one, in place. pivot_root(2), "pivot_root(., .)". */
+  pivotRoot: { newRoot: string; putOld: string };
+  /** umount2(MNT_DETACH), and on to `/`. */
+  detach: { target: string };
+  /** Hides a path: a file under /dev/null, a directory under an empty read-only tmpfs. A missing path is fine. */
+  mask: { path: string };
+  /** Binds a path on itself and makes that read-only, recursively. A missing path is fine. */
+  makeReadonly: { path: string };
+  /** Brings a network interface up. */
+  linkUp: { name: string };
+  setHostname: { name: string };
+  setDomainname: { name: string };
+  /** One value into one file of procfs, as `linux.sysctl` asks. */
+  write: { path: string; value: string };
+  /** A pty of the container's own devpts; its master goes to the parent, its slave becomes stdio and /dev/console. */
+  openPty: { rows?: number; columns?: number };
+  /** A session of its own, and with a pty its controlling terminal. setsid(2), TIOCSCTTY. */
+  newSession: { controllingTerminal: boolean };
+  /** A session keyring of its own, so that keys of the caller do not leak. keyctl(2). */
+  newKeyring: { name: string };
+  /** -1 is no limit. prlimit(2). */
+  setRlimit: { type: string; soft: number; hard: number };
+  setUmask: { mask: number };
+  /** PR_CAPBSET_DROP of everything not listed. Names such as `CAP_CHOWN`. */
+  limitBoundingSet: { keep: string[] };
+  /** setgroups (left out where `groups` is undefined), setresgid, setresuid; capabilities are kept across it (PR_SET_KEEPCAPS). */
+  setUser: { uid: number; gid: number; groups: number[] | undefined };
+  /** capset(2) and the ambient set. */
+  setCapabilities: { sets: Capabilities };
+  /** prctl(PR_SET_NO_NEW_PRIVS). */
+  noNewPrivileges: object;
+  /** seccomp(2) with a classic BPF program; `flags` as seccomp(2) takes them. */
+  seccomp: { program: Uint8Array; flags: number; profile: string };
+  /** All descriptors from `from` up close at exec. close_range(2). */
+  closeDescriptors: { from: number };
+  /** tupper-init becomes PID 1; the command becomes its child. Both do what follows, but for `newSession` and `exec`. */
+  forkInit: object;
+  /** The command. A name without a slash is looked up in PATH of `env`. execve(2). */
+  exec: { args: string[]; env: string[] };
+}
+
+export type ParentStep = {
+  [Op in keyof ParentOperations]: { op: Op; by: "parent" } & Why & ParentOperations[Op];
+}[keyof ParentOperations];
+
+export type InitStep = {
+  [Op in keyof InitOperations]: { op: Op; by: "init" } & Why & InitOperations[Op];
+}[keyof InitOperations];
 
 export type Step = ParentStep | InitStep;
 export type Op = Step["op"];
@@ -199,4 +156,6 @@ export interface Plan {
   steps: Step[];
   /** By the parent, after the container has ended: control groups to remove, in this order. */
   cleanup: { cgroups: string[]; state: string };
+  /** What was asked for and cannot be had here. */
+  warnings: string[];
 }

@@ -39,9 +39,9 @@ export interface RawSys {
   chdir(path: string): number;
   fchdir(fd: number | bigint): number;
   chroot(path: string): number;
-  lgetxattr(path: string, name: string, value: ArrayBuffer): number;
-  lsetxattr(path: string, name: string, value: string | ArrayBuffer, flags: number | bigint): number;
-  llistxattr(path: string, list: ArrayBuffer): number;
+  getxattr(path: string, name: string, value: ArrayBuffer): number;
+  setxattr(path: string, name: string, value: string | ArrayBuffer, flags: number | bigint): number;
+  listxattr(path: string, list: ArrayBuffer): number;
   mount(source: string | null, target: string, fstype: string | null, flags: number | bigint, data: string | null): number;
   umount2(target: string, flags: number | bigint): number;
   pivotRoot(newRoot: string, putOld: string): number;
@@ -151,9 +151,9 @@ export const CALL_NAMES = {
   chdir: "chdir",
   fchdir: "fchdir",
   chroot: "chroot",
-  lgetxattr: "lgetxattr",
-  lsetxattr: "lsetxattr",
-  llistxattr: "llistxattr",
+  getxattr: "getxattr",
+  setxattr: "setxattr",
+  listxattr: "listxattr",
   mount: "mount",
   umount2: "umount2",
   pivotRoot: "pivot_root",

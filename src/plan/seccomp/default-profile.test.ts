@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Libseccomp, missingLibseccomp } from "../../../tests/seccomp/libseccomp.ts";
 import { ACTION_VALUES, AUDIT_ARCHES, compileSeccomp } from "./compile.ts";
-import { DEFAULT_CAPABILITIES, defaultSeccompProfile, defaultSeccompProgram } from "./default-profile.ts";
+import { DEFAULT_CAPABILITIES, defaultSeccompProfile } from "./default-profile.ts";
+import { defaultSeccompProgram } from "./default-program.ts";
 import { emulateSeccomp } from "./emulate.ts";
 import { isSyscallArch, type SyscallArch, syscallNumber, X32_SYSCALL_BIT } from "./syscalls.ts";
 

@@ -12,7 +12,6 @@
  */
 
 import type { LinuxSeccomp, LinuxSeccompArg, LinuxSyscall, SeccompArch } from "../../spec/seccomp.ts";
-import { compileSeccomp } from "./compile.ts";
 import type { SyscallArch } from "./syscalls.ts";
 
 export interface DefaultProfileOptions {
@@ -230,15 +229,6 @@ const CLONES_WITHOUT_NAMESPACES: readonly LinuxSyscall[] = [
   allow(["clone"], { index: 0, op: "SCMP_CMP_MASKED_EQ", value: CLONE_NAMESPACES, valueTwo: 0 }),
   { names: ["clone3"], action: "SCMP_ACT_ERRNO", errnoRet: ENOSYS },
 ];
-
-/**
- * The default profile's program for Docker's 14 capabilities on x86_64 and Linux 4.8 or later, the usual container.
- * It is made here, at the module's top level, so that it is part of the snapshot in the binary.
- */
-export const defaultSeccompProgram: Uint8Array = compileSeccomp(
-  defaultSeccompProfile({ capabilities: DEFAULT_CAPABILITIES, arch: "SCMP_ARCH_X86_64", kernelVersion: "4.8" }),
-  { nativeArch: "SCMP_ARCH_X86_64" },
-).program;
 
 function allow(names: string[], ...args: LinuxSeccompArg[]): LinuxSyscall {
   return { names, action: "SCMP_ACT_ALLOW", ...(args.length > 0 && { args }) };

@@ -2,7 +2,8 @@
 import type { LinuxSeccomp } from "../../spec/seccomp.ts";
 import type { Host } from "../host.ts";
 import { compileSeccomp } from "./compile.ts";
-import { DEFAULT_CAPABILITIES, defaultSeccompProfile, defaultSeccompProgram } from "./default-profile.ts";
+import { DEFAULT_CAPABILITIES, defaultSeccompProfile } from "./default-profile.ts";
+import { defaultSeccompProgram } from "./default-program.ts";
 
 /** The default profile for Docker's 14 capabilities on x86_64: the one that most containers have. */
 export const DEFAULT_PROFILE: LinuxSeccomp = defaultSeccompProfile({
@@ -11,6 +12,9 @@ export const DEFAULT_PROFILE: LinuxSeccomp = defaultSeccompProfile({
   kernelVersion: "4.8",
 });
 
+/** As for every profile that names no flags: the filter is no reason to switch speculation off. seccomp(2). */
+const SECCOMP_FILTER_FLAG_SPEC_ALLOW = 4;
+
 export const NATIVE_ARCH = { x86_64: "SCMP_ARCH_X86_64", aarch64: "SCMP_ARCH_AARCH64" } as const;
 
 /** `name` says which profile it is, for `explain`. */
@@ -18,7 +22,8 @@ export function compileProfile(
   profile: LinuxSeccomp,
   architecture: Host["architecture"],
 ): { program: Uint8Array; flags: number; name: string } {
-  if (profile === DEFAULT_PROFILE) return { program: defaultSeccompProgram, flags: 0, name: "default" };
+  if (profile === DEFAULT_PROFILE)
+    return { program: defaultSeccompProgram, flags: SECCOMP_FILTER_FLAG_SPEC_ALLOW, name: "default" };
   const { program, flags } = compileSeccomp(profile, { nativeArch: NATIVE_ARCH[architecture] });
   return { program, flags, name: "from the config" };
 }

@@ -1,0 +1,81 @@
+/**
+ * The ids of a user namespace: `--uidmap`, `--gidmap`, or what the caller may have. user_namespaces(7), subuid(5).
+ *
+ * An ordinary user may map one id without help: the own one. newuidmap and newgidmap, which are set-user-id programs,
+ * map the subordinate ids too: container 0 is the caller, 1 and up are the ranges of /etc/subuid in their order.
+ */
+import type { IdMapping } from "../../../spec/config.ts";
+import type { Host } from "../../../plan/host.ts";
+import type { RunOptions } from "../run-options.ts";
+import { flagError } from "./flag-value.ts";
+
+export interface IdMaps {
+  uidMappings: IdMapping[];
+  gidMappings: IdMapping[];
+}
+
+const MAX_ID = 4294967294;
+/** For root without a range in /etc/subuid: where useradd begins to give them out. */
+const DEFAULT_RANGES = [{ start: 100_000, count: 65_536 }];
+
+export function idMaps({ uidmap, gidmap }: RunOptions, host: Host): IdMaps {
+  if (uidmap !== undefined || gidmap !== undefined) {
+    const uidMappings = (uidmap ?? gidmap ?? []).map((value) => parseIdMap("--uidmap", value));
+    const gidMappings = (gidmap ?? uidmap ?? []).map((value) => parseIdMap("--gidmap", value));
+    checkOverlap("--uidmap", uidMappings);
+    checkOverlap("--gidmap", gidMappings);
+    return { uidMappings, gidMappings };
+  }
+  if (host.uid === 0 && host.privileged) {
+    return { uidMappings: consecutive(0, orDefault(host.subuids)), gidMappings: consecutive(0, orDefault(host.subgids)) };
+  }
+  const own = (hostID: number) => ({ containerID: 0, hostID, size: 1 });
+  const helped = host.idMapHelpers && host.subuids.length > 0 && host.subgids.length > 0;
+  return {
+    uidMappings: [own(host.uid), ...consecutive(1, helped ? host.subuids : [])],
+    gidMappings: [own(host.gid), ...consecutive(1, helped ? host.subgids : [])],
+  };
+}
+
+type Ranges = Host["subuids"];
+
+const orDefault = (ranges: Ranges): Ranges => (ranges.length > 0 ? ranges : DEFAULT_RANGES);
+
+function consecutive(first: number, ranges: Ranges): IdMapping[] {
+  let containerID = first;
+  return ranges.map(({ start, count }) => {
+    const mapping = { containerID, hostID: start, size: count };
+    containerID += count;
+    return mapping;
+  });
+}
+
+/** `CONTAINER:HOST:SIZE`. */
+function parseIdMap(flag: string, value: string): IdMapping {
+  const [containerID = -1, hostID = -1, size = -1] = /^\d+:\d+:\d+$/.test(value) ? value.split(":").map(Number) : [];
+  if (size < 1 || containerID + size - 1 > MAX_ID || hostID + size - 1 > MAX_ID) {
+    throw flagError(
+      "BAD_ID_MAP", flag, `${flag} "${value}" is not an id map`,
+      "CONTAINER:HOST:SIZE, for example 0:100000:65536: ids from 0 in the container are ids from 100000 outside",
+    );
+  }
+  return { containerID, hostID, size };
+}
+
+/** The kernel refuses maps in which an id stands twice, with a bare EINVAL. */
+function checkOverlap(flag: string, mappings: readonly IdMapping[]): void {
+  for (const side of ["containerID", "hostID"] as const) {
+    const sorted = mappings.toSorted((a, b) => a[side] - b[side]);
+    for (const [i, mapping] of sorted.entries()) {
+      const next = sorted[i + 1];
+      if (next === undefined || mapping[side] + mapping.size <= next[side]) continue;
+      const where = side === "hostID" ? "outside" : "in the container";
+      throw flagError("ID_MAP_OVERLAP", flag, `the ${flag} flags map id ${next[side]} ${where} twice`);
+    }
+  }
+}
+
+/** Whether an id of the container has a counterpart outside. No maps: every id is itself. */
+export function isMapped(id: number, mappings: readonly IdMapping[] | undefined): boolean {
+  return mappings === undefined || mappings.some(({ containerID, size }) => id >= containerID && id < containerID + size);
+}

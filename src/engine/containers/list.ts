@@ -1,0 +1,26 @@
+/** `tupper ps`: the containers that are running. */
+import { rootKind } from "../../plan/rootfs.ts";
+import { loadStates, startTimeOf } from "./state.ts";
+
+export interface ContainerSummary {
+  id: string;
+  pid: number;
+  status: "creating" | "running" | "stopped";
+  /** ISO 8601. */
+  created: string;
+  command: string[];
+  rootPath: string;
+  rootKind: "overlay" | "bind" | "copy";
+}
+
+export function listContainers(): ContainerSummary[] {
+  return loadStates().map(({ id, pid, startTime, created, config }) => ({
+    id,
+    pid,
+    status: pid === 0 ? "creating" : startTimeOf(pid) === startTime ? "running" : "stopped",
+    created,
+    command: config.process.args,
+    rootPath: config.root.path,
+    rootKind: rootKind(config),
+  }));
+}

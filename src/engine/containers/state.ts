@@ -1,0 +1,258 @@
+/**
+ * What is on record about containers: a directory each below the state root.
+ *
+ *     <id>/state.json   the config and where its control groups are; written before anything is made, never changed
+ *     <id>/init         pid and start time of the init process, once there is one
+ *
+ * The process that runs the container holds flock(2) on the directory; the kernel drops it when that process dies,
+ * however it dies. A directory without a lock is what a crash left: the next command cleans it up.
+ */
+import { ContainerError } from "../../error.ts";
+import { stateRoot } from "../../execute/probe.ts";
+import { removeCgroups } from "../../execute/remove-cgroups.ts";
+import { DEFAULT_PROFILE } from "../../plan/seccomp/profile-program.ts";
+import type { Plan } from "../../plan/step.ts";
+import type { Config } from "../../spec/config.ts";
+import {
+  AT_FDCWD,
+  AT_REMOVEDIR,
+  LOCK_EX,
+  LOCK_NB,
+  O_CLOEXEC,
+  O_DIRECTORY,
+  O_NOFOLLOW,
+  O_RDONLY,
+} from "../../sys/constants.ts";
+import { createFile, readDirectory, readFileIfThere } from "../../sys/files.ts";
+import { parseStatx, STATX_BASIC_STATS, STATX_SIZE } from "../../sys/structs.ts";
+import { raw, SysError, sys } from "../../sys/sys.ts";
+
+export interface ContainerState {
+  id: string;
+  /** 0 until the init process exists. */
+  pid: number;
+  /** Start time of the init process in clock ticks since boot, which tells it from a later process of the same pid. */
+  startTime: string;
+  /** ISO 8601. */
+  created: string;
+  config: Config;
+  cgroups: { controller: string; path: string }[];
+}
+
+export interface StateLock {
+  fd: number;
+  path: string;
+}
+
+const EEXIST = -17;
+const EWOULDBLOCK = -11;
+const ENOENT = -2;
+
+/** Makes and locks the directory of a new container. Throws CONTAINER_EXISTS. */
+export function claimState(id: string): StateLock {
+  const root = stateRoot(raw.geteuid());
+  const path = `${root}/${id}`;
+  for (let attempt = 0; attempt < 50; attempt++) {
+    const made = raw.mkdirat(AT_FDCWD, path, 0o700);
+    if (made === ENOENT) {
+      makeStateRoot(root);
+      continue;
+    }
+    if (made < 0 && made !== EEXIST) throw new SysError("mkdirat", -made, [path, 0o700]);
+    const lock = tryLock(path);
+    if (lock === undefined) {
+      if (made === EEXIST)
+        throw new ContainerError("CONTAINER_EXISTS", `a container named ${id} is running already`, {
+          field: "--name",
+          hint: "choose another name, or `tupper kill` it",
+        });
+      continue; // somebody cleans up what looked abandoned for a moment: again
+    }
+    if (made === EEXIST) {
+      discard(lock); // what a crash left
+      continue;
+    }
+    return lock;
+  }
+  throw new ContainerError("STATE_BUSY", `the state directory ${path} cannot be had`, {
+    hint: "other commands work on the same name all the time",
+  });
+}
+
+/** The lock on an existing state directory, or undefined while its owner lives (or when it is gone). */
+function tryLock(path: string): StateLock | undefined {
+  const fd = raw.openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+  if (fd < 0) return undefined;
+  const locked = raw.flock(fd, LOCK_EX | LOCK_NB);
+  if (locked >= 0 && linksOf(fd) > 0) return { fd, path };
+  raw.close(fd);
+  if (locked < 0 && locked !== EWOULDBLOCK) throw new SysError("flock", -locked, [path]);
+  return undefined;
+}
+
+/** 0 for a directory that was removed after it was opened. */
+function linksOf(fd: number): number {
+  const buffer = new ArrayBuffer(STATX_SIZE);
+  sys.statx(fd, "", 0x1000, STATX_BASIC_STATS, buffer);
+  return parseStatx(buffer).nlink;
+}
+
+/** A directory that belongs to the caller alone. In /tmp somebody else could have made it first. */
+function makeStateRoot(root: string): void {
+  const made = raw.mkdirat(AT_FDCWD, root, 0o700);
+  if (made < 0 && made !== EEXIST) {
+    throw new ContainerError("STATE_ROOT", `cannot make the state directory ${root}`, {
+      cause: new SysError("mkdirat", -made, [root, 0o700]),
+    });
+  }
+  const fd = sys.openat(AT_FDCWD, root, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+  const buffer = new ArrayBuffer(STATX_SIZE);
+  sys.statx(fd, "", 0x1000, STATX_BASIC_STATS, buffer);
+  raw.close(fd);
+  const { uid, mode } = parseStatx(buffer);
+  if (uid !== raw.geteuid() || (mode & 0o022) !== 0) {
+    throw new ContainerError(
+      "STATE_ROOT",
+      `the state directory ${root} belongs to somebody else or is writable for others`,
+      { hint: "set XDG_RUNTIME_DIR to a directory of your own" },
+    );
+  }
+}
+
+/** Puts on record what is about to be made, before it is made. */
+export function recordContainer({ path }: StateLock, plan: Plan, config: Config): void {
+  const cgroups = plan.steps.flatMap((step) =>
+    step.op === "makeCgroup" ? [{ controller: step.controller, path: step.path }] : [],
+  );
+  const record = {
+    version: 1,
+    id: plan.id,
+    created: now(),
+    config: packConfig(config),
+    cgroups,
+    remove: plan.cleanup.cgroups,
+  };
+  createFile(`${path}/state.json`, JSON.stringify(record));
+}
+
+/** The default profile is named, not stored: it is most of a config. */
+function packConfig(config: Config): unknown {
+  if (config.linux.seccomp !== DEFAULT_PROFILE) return config;
+  return { ...config, linux: { ...config.linux, seccomp: "default" } };
+}
+
+/** Puts the init process on record. */
+export function recordInit({ path }: StateLock, pid: number): void {
+  createFile(`${path}/init`, `${pid} ${startTimeOf(pid) ?? "0"}`);
+}
+
+/** Field 22 of /proc/PID/stat; undefined when there is no such process, or only its zombie. proc_pid_stat(5). */
+export function startTimeOf(pid: number): string | undefined {
+  const stat = readFileIfThere(`/proc/${pid}/stat`);
+  if (stat === undefined) return undefined;
+  // The command's name, in brackets, may contain spaces and brackets.
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  return fields[0] === "Z" || fields[0] === "X" ? undefined : fields[19];
+}
+
+/** Removes the record of a container that has ended. */
+export function releaseState({ fd, path }: StateLock): void {
+  for (const name of ["init", "state.json"]) {
+    const result = raw.unlinkat(AT_FDCWD, `${path}/${name}`, 0);
+    if (result < 0 && result !== ENOENT) throw new SysError("unlinkat", -result, [`${path}/${name}`]);
+  }
+  sys.unlinkat(AT_FDCWD, path, AT_REMOVEDIR);
+  raw.close(fd);
+}
+
+/** Cleans up after a container whose runner died: its processes, control groups, record. */
+function discard(lock: StateLock): void {
+  const text = readFileIfThere(`${lock.path}/state.json`);
+  // A record that was being written when its writer died: nothing was made yet.
+  const record = text === undefined ? undefined : parseRecord(text);
+  const init = readInit(lock.path);
+  if (init !== undefined && startTimeOf(init.pid) === init.startTime) {
+    const pidfd = raw.pidfdOpen(init.pid, 0);
+    if (pidfd >= 0) {
+      if (startTimeOf(init.pid) === init.startTime) raw.pidfdSendSignal(pidfd, 9, null, 0);
+      raw.close(pidfd);
+    }
+  }
+  if (record !== undefined) removeCgroups(record.remove);
+  raw.unlinkat(AT_FDCWD, `${lock.path}/init.new`, 0);
+  releaseState(lock);
+}
+
+/** Cleans up what crashed runs left. What is still running is not touched. */
+export function sweepStates(): void {
+  const root = stateRoot(raw.geteuid());
+  for (const id of stateNames(root)) {
+    const lock = tryLock(`${root}/${id}`);
+    if (lock !== undefined) discard(lock);
+  }
+}
+
+function stateNames(root: string): string[] {
+  try {
+    return readDirectory(root).map(({ name }) => name);
+  } catch (error) {
+    if (error instanceof SysError && error.code === "ENOENT") return [];
+    throw error;
+  }
+}
+
+interface StateRecord {
+  id: string;
+  created: string;
+  config: Config;
+  cgroups: { controller: string; path: string }[];
+  remove: string[];
+}
+
+function parseRecord(text: string): StateRecord | undefined {
+  try {
+    const record = JSON.parse(text) as StateRecord;
+    const linux: { seccomp?: unknown } = record.config.linux;
+    if (linux.seccomp === "default") record.config.linux.seccomp = DEFAULT_PROFILE;
+    return record;
+  } catch (error) {
+    if (error instanceof SyntaxError) return undefined;
+    throw error;
+  }
+}
+
+function readInit(path: string): { pid: number; startTime: string } | undefined {
+  const text = readFileIfThere(`${path}/init`);
+  const [pid, startTime] = text?.split(" ") ?? [];
+  return pid === undefined || startTime === undefined ? undefined : { pid: Number(pid), startTime };
+}
+
+/** A running container's record. Throws CONTAINER_UNKNOWN. */
+export function loadState(id: string): ContainerState {
+  const path = `${stateRoot(raw.geteuid())}/${id}`;
+  const state = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(id) ? readState(path) : undefined;
+  if (state !== undefined) return state;
+  throw new ContainerError("CONTAINER_UNKNOWN", `the container ${id} does not exist`, {
+    hint: "`tupper ps` lists the running ones",
+  });
+}
+
+function readState(path: string): ContainerState | undefined {
+  const text = readFileIfThere(`${path}/state.json`);
+  const record = text === undefined ? undefined : parseRecord(text);
+  if (record === undefined) return undefined;
+  const { id, created, config, cgroups } = record;
+  const init = readInit(path);
+  return { id, created, config, cgroups, pid: init?.pid ?? 0, startTime: init?.startTime ?? "0" };
+}
+
+/** All containers on record that are alive, after cleaning up those that are not. */
+export function loadStates(): ContainerState[] {
+  sweepStates();
+  const root = stateRoot(raw.geteuid());
+  return stateNames(root).flatMap((id) => readState(`${root}/${id}`) ?? []);
+}
+
+function now(): string {
+  return new Date().toISOString();
+}

@@ -1,0 +1,84 @@
+/**
+ * What the init process and its parent say to each other, over a pair of SOCK_SEQPACKET sockets.
+ *
+ * Where both share their memory (CLONE_VM) this is also the baton: one side runs while the other waits for a message.
+ * The last word of the init process is `exec`; end of file after it means that the command runs.
+ */
+import { ContainerError } from "../error.ts";
+import { AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET } from "../sys/constants.ts";
+import { errnoNumber } from "../sys/errno.ts";
+import { raw, SysError, sys } from "../sys/sys.ts";
+
+export type Message =
+  | /** The parent is to write the id maps. */ { kind: "map" }
+  | { kind: "mapped" }
+  | /** The master of the container's terminal, as a descriptor with the message. */ { kind: "pty" }
+  | { kind: "warning"; text: string }
+  | /** Set-up is complete; execve is next. */ { kind: "exec" }
+  | { kind: "error"; error: SentError };
+
+interface SentError {
+  code: string;
+  message: string;
+  field: string | undefined;
+  hint: string | undefined;
+  exitCode: number;
+  kernel: { syscall: string; errno: number; args: (string | number | null)[] } | undefined;
+}
+
+/** Both ends: [parent's, child's]. */
+export function openChannel(): [number, number] {
+  const fds = new ArrayBuffer(8);
+  sys.socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds);
+  const [parent = -1, child = -1] = new Int32Array(fds);
+  return [parent, child];
+}
+
+/** Throws {@link SysError} EPIPE when the other side is gone. */
+export function send(channel: number, message: Message, fds: readonly number[] = []): void {
+  sys.sendMessage(channel, JSON.stringify(message), fds);
+}
+
+/** The next message and the descriptors that came with it; undefined when the other side is gone. */
+export function receive(channel: number): { message: Message; fds: number[] } | undefined {
+  const got = raw.receiveMessage(channel);
+  if (typeof got === "number") {
+    if (got === -104) return undefined; // ECONNRESET: gone with a message of ours unread
+    throw new SysError("recvmsg", -got, [channel]);
+  }
+  const { text, fds } = got as { text: string; fds: number[] };
+  if (text === "") return undefined;
+  return { message: JSON.parse(text) as Message, fds };
+}
+
+export function packError(error: unknown): Message {
+  const known = error instanceof ContainerError ? error : undefined;
+  const cause = known === undefined ? error : known.cause;
+  return {
+    kind: "error",
+    error: {
+      code: known?.code ?? "INTERNAL",
+      message: known?.message ?? (error instanceof Error ? `${error.message}\n${error.stack}` : String(error)),
+      field: known?.field,
+      hint: known?.hint,
+      exitCode: known?.exitCode ?? 125,
+      kernel:
+        cause instanceof SysError
+          ? {
+              syscall: cause.syscall,
+              errno: errnoNumber(cause.code) ?? cause.errno,
+              args: cause.args.map((arg) => (typeof arg === "number" || arg === null ? arg : String(arg))),
+            }
+          : undefined,
+    },
+  };
+}
+
+export function unpackError({ code, message, field, hint, exitCode, kernel }: SentError): ContainerError {
+  return new ContainerError(code, message, {
+    ...(field === undefined ? {} : { field }),
+    ...(hint === undefined ? {} : { hint }),
+    exitCode,
+    cause: kernel === undefined ? undefined : new SysError(kernel.syscall, kernel.errno, kernel.args),
+  });
+}

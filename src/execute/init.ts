@@ -1,0 +1,465 @@
+/**
+ * The steps of the init process, each performed by the function of its name. This process becomes the container: it
+ * changes namespaces, root, ids and privileges on the way, so a step can rely only on what the steps before it left.
+ */
+import { ContainerError } from "../error.ts";
+import type { InitStep } from "../plan/step.ts";
+import { CAPABILITIES, capabilityMask } from "../spec/capabilities.ts";
+import {
+  AF_INET,
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  AT_RECURSIVE,
+  CLOSE_RANGE_CLOEXEC,
+  IFF_UP,
+  KEYCTL_JOIN_SESSION_KEYRING,
+  MNT_DETACH,
+  MOVE_MOUNT_F_EMPTY_PATH,
+  MS_BIND,
+  MS_RDONLY,
+  MS_REC,
+  O_CLOEXEC,
+  O_CREAT,
+  O_RDONLY,
+  O_WRONLY,
+  OPEN_TREE_CLONE,
+  PR_CAP_AMBIENT,
+  PR_CAP_AMBIENT_CLEAR_ALL,
+  PR_CAP_AMBIENT_RAISE,
+  PR_CAPBSET_DROP,
+  PR_SET_KEEPCAPS,
+  PR_SET_NO_NEW_PRIVS,
+  PR_SET_PDEATHSIG,
+  S_IFBLK,
+  S_IFCHR,
+  S_IFDIR,
+  S_IFIFO,
+  S_IFMT,
+  SIGNALS,
+  SIOCSIFFLAGS,
+  SOCK_CLOEXEC,
+  SOCK_DGRAM,
+  TIOCSCTTY,
+} from "../sys/constants.ts";
+import { writeFile } from "../sys/files.ts";
+import { check, raw, SysError, sys } from "../sys/sys.ts";
+import { packError, receive, send } from "./channel.ts";
+import { copyTree } from "./copy-tree.ts";
+import { executeCommand } from "./exec-command.ts";
+import { becomeInit, forkCommand, openInitProgram } from "./fork-init.ts";
+import { mountAttributes, mountFlags, propagationFlags } from "./mount-flags.ts";
+import { namespaceFlag, namespaceFlags } from "./namespace-flags.ts";
+import { openPty } from "./pty.ts";
+import { explainStep } from "./step-error.ts";
+import type { Tracer } from "./tracer.ts";
+
+/** What steps hand on to later ones. */
+export interface InitContext {
+  channel: number;
+  sharedMemory: boolean;
+  tracer: Tracer;
+  /** Descriptors of taken trees, by slot name. */
+  trees: Map<string, number>;
+  /** The slave of the container's terminal: it becomes stdio last of all, so that errors go to the caller until then. */
+  terminal?: number;
+  /** The first masked directory: later ones are bound from it. */
+  maskedDirectory?: string;
+}
+
+type PlainStep = Exclude<InitStep, { op: "forkInit" }>;
+type Performers = { [Op in PlainStep["op"]]: (step: Extract<PlainStep, { op: Op }>, context: InitContext) => void };
+
+/** Performs the steps in order and becomes the command. What goes wrong is told to the parent; then the process ends. */
+export function runInit(steps: readonly InitStep[], context: InitContext): never {
+  for (const [i, step] of steps.entries()) {
+    try {
+      if (step.op === "forkInit") {
+        const program = openInitProgram();
+        const rest = steps.slice(i + 1);
+        const pid = forkCommand(context.sharedMemory, () => runInit(rest, context));
+        for (const later of rest)
+          if (later.op !== "newSession" && later.op !== "exec" && later.op !== "forkInit") performStep(later, context);
+        becomeInit(program, pid);
+      } else performStep(step, context);
+    } catch (error) {
+      raw.sendMessage(context.channel, JSON.stringify(packError(explainStep(step, error))), []);
+      break;
+    }
+  }
+  return raw.exitGroup(127) as never;
+}
+
+/** The last step, `exec`, comes back only with an error. */
+function performStep(step: PlainStep, context: InitContext): void {
+  const perform = performers[step.op] as (step: PlainStep, context: InitContext) => void;
+  context.tracer.step(step, () => perform(step, context));
+}
+
+const ENOENT = -2;
+const ENOTDIR = -20;
+const EEXIST = -17;
+const ENOSYS = -38;
+
+const performers: Performers = {
+  parentDeathSignal({ signal }) {
+    sys.prctl(PR_SET_PDEATHSIG, SIGNALS[signal.replace(/^SIG/, "")] ?? 9, 0, 0, 0);
+  },
+
+  joinCgroup({ controller, path }) {
+    // "0" is the writer. On v1 `tasks`, not cgroup.procs: that takes a global lock and waits for a grace period (7 ms).
+    writeFile(`${path}/${controller === "unified" ? "cgroup.procs" : "tasks"}`, "0");
+  },
+
+  joinNamespace({ type, path }) {
+    const fd = sys.openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+    sys.setns(fd, namespaceFlag(type));
+    raw.close(fd);
+  },
+
+  becomeMappedRoot(_step, { channel }) {
+    send(channel, { kind: "map" });
+    const answer = receive(channel);
+    if (answer?.message.kind !== "mapped")
+      throw new ContainerError("PARENT_GONE", "the parent went away during set-up");
+    sys.setresgid(0, 0, 0);
+    sys.setresuid(0, 0, 0);
+    // Changing ids cleared it. prctl(2)
+    sys.prctl(PR_SET_PDEATHSIG, 9, 0, 0, 0);
+  },
+
+  unshare({ namespaces }) {
+    sys.unshare(namespaceFlags(namespaces));
+  },
+
+  timeOffset({ clock, secs, nanosecs }) {
+    writeFile("/proc/self/timens_offsets", `${clock} ${secs} ${nanosecs}`);
+  },
+
+  propagation({ target, mode }) {
+    sys.mount(null, target, null, propagationFlags(mode), null);
+  },
+
+  mount({ source, target, fstype, flags, data }) {
+    if (fstype === "proc" || fstype === "sysfs") refuseSymlink(target);
+    const bits = mountFlags(flags);
+    const options = data === "" ? null : data;
+    let result = raw.mount(source, target, fstype, bits, options);
+    if (result === ENOENT) {
+      makeDirectories(target, 0o755);
+      result = raw.mount(source, target, fstype, bits, options);
+    }
+    check(result, "mount", source, target, fstype, bits, options);
+  },
+
+  takeTree({ source, recursive, flags, recursiveFlags, tree }, { trees }) {
+    trees.set(tree.slot, takeTree(source, recursive, flags, recursiveFlags));
+  },
+
+  placeTree({ tree, target }, { trees }) {
+    const fd = trees.get(tree.slot);
+    if (fd === undefined) throw new Error(`the plan places ${tree.slot} before it takes it`);
+    const FOLLOW_TARGET = 0x10; // MOVE_MOUNT_T_SYMLINKS: within the container's own root by now
+    const flags = MOVE_MOUNT_F_EMPTY_PATH | FOLLOW_TARGET;
+    let result = raw.moveMount(fd, "", AT_FDCWD, target, flags);
+    if (result === ENOENT) {
+      makeMountPoint(target, fd);
+      result = raw.moveMount(fd, "", AT_FDCWD, target, flags);
+    }
+    check(result, "move_mount", fd, "", AT_FDCWD, target, flags);
+    raw.close(fd);
+    trees.delete(tree.slot);
+  },
+
+  bind({ source, target, recursive }) {
+    sys.mount(source, target, null, MS_BIND | (recursive ? MS_REC : 0), null);
+  },
+
+  setMountFlags({ target, flags, recursive }) {
+    setMountFlags(AT_FDCWD, target, flags, recursive);
+  },
+
+  copyTree({ source, target }) {
+    copyTree(source, target);
+  },
+
+  makeDirectory({ path, mode, like }) {
+    makeDirectories(path, mode);
+    if (like === undefined) return;
+    const { mode: likeMode, uid, gid } = statOf(AT_FDCWD, like, 0);
+    sys.fchownat(AT_FDCWD, path, uid, gid, 0);
+    sys.fchmodat(AT_FDCWD, path, likeMode & 0o7777);
+  },
+
+  makeNode({ path, type, major, minor, mode, uid, gid }) {
+    const format = { c: S_IFCHR, b: S_IFBLK, p: S_IFIFO }[type];
+    // makedev(3): 12 low bits of major above 8 low bits of minor, the rest of minor above them.
+    const dev = ((minor & 0xff) | ((major & 0xfff) << 8)) + (minor >> 8) * 2 ** 20;
+    let result = raw.mknodat(AT_FDCWD, path, format | mode, dev);
+    if (result === ENOENT) {
+      makeDirectories(parentOf(path), 0o755);
+      result = raw.mknodat(AT_FDCWD, path, format | mode, dev);
+    }
+    if (result === EEXIST) return;
+    check(result, "mknodat", path, format | mode, dev);
+    if (uid !== 0 || gid !== 0) sys.fchownat(AT_FDCWD, path, uid, gid, 0);
+  },
+
+  makeLink({ target, path }) {
+    const result = raw.symlinkat(target, AT_FDCWD, path);
+    if (result !== EEXIST) check(result, "symlinkat", target, path);
+  },
+
+  changeDirectory({ path, create }) {
+    let result = raw.chdir(path);
+    if (result === ENOENT && create) {
+      makeDirectories(path, 0o755);
+      result = raw.chdir(path);
+    }
+    check(result, "chdir", path);
+  },
+
+  pivotRoot({ newRoot, putOld }) {
+    sys.pivotRoot(newRoot, putOld);
+  },
+
+  detach({ target }) {
+    sys.umount2(target, MNT_DETACH);
+    sys.chdir("/");
+  },
+
+  mask({ path }, context) {
+    let result = raw.mount("/dev/null", path, null, MS_BIND, null);
+    if (result === ENOTDIR) {
+      if (context.maskedDirectory === undefined) {
+        result = raw.mount("tmpfs", path, "tmpfs", MS_RDONLY, "size=0k");
+        if (result >= 0) context.maskedDirectory = path;
+      } else result = raw.mount(context.maskedDirectory, path, null, MS_BIND, null);
+    }
+    if (result !== ENOENT) check(result, "mount", "/dev/null", path, null, MS_BIND, null);
+  },
+
+  makeReadonly({ path }) {
+    const result = raw.mount(path, path, null, MS_BIND | MS_REC, null);
+    if (result === ENOENT) return;
+    check(result, "mount", path, path, null, MS_BIND | MS_REC, null);
+    setMountFlags(AT_FDCWD, path, ["ro"], true);
+  },
+
+  linkUp({ name }) {
+    const socket = sys.socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    // struct ifreq: the name in 16 bytes, then the flags. netdevice(7)
+    const request = new ArrayBuffer(40);
+    new Uint8Array(request).set([...name].map((letter) => letter.charCodeAt(0)));
+    new DataView(request).setInt16(16, IFF_UP, true);
+    const result = raw.ioctl(socket, SIOCSIFFLAGS, request);
+    raw.close(socket);
+    check(result, "ioctl", "SIOCSIFFLAGS", name, "IFF_UP");
+  },
+
+  setHostname({ name }) {
+    sys.sethostname(name);
+  },
+
+  setDomainname({ name }) {
+    sys.setdomainname(name);
+  },
+
+  write({ path, value }) {
+    writeFile(path, value);
+  },
+
+  openPty({ rows, columns }, context) {
+    context.terminal = openPty(context.channel, rows, columns);
+  },
+
+  newSession({ controllingTerminal }, { terminal }) {
+    sys.setsid();
+    if (controllingTerminal && terminal !== undefined) sys.ioctlInt(terminal, TIOCSCTTY, 0);
+  },
+
+  newKeyring({ name }) {
+    const result = raw.keyctlJoin(KEYCTL_JOIN_SESSION_KEYRING, name);
+    // A kernel without keys has none to leak; a seccomp filter around us (EPERM) keeps them from everyone.
+    if (result !== ENOSYS && result !== -1) check(result, "keyctl", "KEYCTL_JOIN_SESSION_KEYRING", name);
+  },
+
+  setRlimit({ type, soft, hard }) {
+    const number = RLIMITS.indexOf(type);
+    const limit = new BigInt64Array([BigInt(soft), BigInt(hard)]).buffer as ArrayBuffer;
+    check(raw.prlimit64(0, number, limit, null), "prlimit64", type, soft, hard);
+  },
+
+  setUmask({ mask }) {
+    sys.umask(mask);
+  },
+
+  limitBoundingSet({ keep }) {
+    const kept = capabilityMask(keep);
+    for (let number = 0; number < 64; number++) {
+      if ((kept >> BigInt(number)) & 1n) continue;
+      const result = raw.prctl(PR_CAPBSET_DROP, number, 0, 0, 0);
+      if (result === -22) return; // EINVAL: the kernel knows no more
+      check(result, "prctl", "PR_CAPBSET_DROP", CAPABILITIES[number] ?? number);
+    }
+  },
+
+  setUser({ uid, gid, groups }) {
+    if (groups !== undefined) sys.setgroups(groups.length, new Uint32Array(groups).buffer as ArrayBuffer);
+    sys.setresgid(gid, gid, gid);
+    // Leaving uid 0 clears the permitted set, and setCapabilities is still to come.
+    if (uid !== 0) sys.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0);
+    sys.setresuid(uid, uid, uid);
+  },
+
+  setCapabilities({ sets }, { channel }) {
+    const missing = setCapabilities(sets.effective ?? [], sets.permitted ?? [], sets.inheritable ?? []);
+    if (missing.length > 0)
+      send(channel, {
+        kind: "warning",
+        text: `not given, because tupper does not have them itself: ${missing.join(", ")}`,
+      });
+    const ambient = sets.ambient ?? [];
+    sys.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+    for (const name of ambient) sys.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAPABILITIES.indexOf(name), 0, 0);
+  },
+
+  noNewPrivileges() {
+    sys.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+  },
+
+  seccomp({ program, flags }) {
+    sys.seccompLoad(flags, program.slice().buffer as ArrayBuffer);
+  },
+
+  closeDescriptors({ from }) {
+    const result = raw.closeRange(from, 0xffffffff, CLOSE_RANGE_CLOEXEC);
+    if (result === ENOSYS || result === -22) closeOneByOne(from);
+    else check(result, "close_range", from);
+  },
+
+  exec({ args, env }, { channel, terminal }) {
+    executeCommand(args, env, channel, terminal);
+  },
+};
+
+const RLIMITS = [
+  "RLIMIT_CPU",
+  "RLIMIT_FSIZE",
+  "RLIMIT_DATA",
+  "RLIMIT_STACK",
+  "RLIMIT_CORE",
+  "RLIMIT_RSS",
+  "RLIMIT_NPROC",
+  "RLIMIT_NOFILE",
+  "RLIMIT_MEMLOCK",
+  "RLIMIT_AS",
+  "RLIMIT_LOCKS",
+  "RLIMIT_SIGPENDING",
+  "RLIMIT_MSGQUEUE",
+  "RLIMIT_NICE",
+  "RLIMIT_RTPRIO",
+  "RLIMIT_RTTIME",
+];
+
+/** A clone of a mounted tree as a descriptor. open_tree_attr needs Linux 6.15, mount_setattr 5.12. */
+function takeTree(
+  source: string,
+  recursive: boolean,
+  flags: readonly string[],
+  recursiveFlags: readonly string[],
+): number {
+  const how = OPEN_TREE_CLONE | O_CLOEXEC | (recursive ? AT_RECURSIVE : 0);
+  if (flags.length === 0 && recursiveFlags.length === 0) return sys.openTree(AT_FDCWD, source, how);
+  if (!recursive || flags.length === 0) {
+    const attributes = mountAttributes([...flags, ...recursiveFlags]);
+    const tree = raw.openTreeAttr(AT_FDCWD, source, how, attributes);
+    if (tree !== ENOSYS) return check(tree, "open_tree_attr", AT_FDCWD, source, how, attributes);
+  }
+  const tree = sys.openTree(AT_FDCWD, source, how);
+  if (recursiveFlags.length > 0) setMountFlags(tree, "", recursiveFlags, true);
+  if (flags.length > 0) setMountFlags(tree, "", flags, false);
+  return tree;
+}
+
+function setMountFlags(dirfd: number, path: string, flags: readonly string[], recursive: boolean): void {
+  sys.mountSetattr(
+    dirfd,
+    path,
+    (path === "" ? AT_EMPTY_PATH : 0) | (recursive ? AT_RECURSIVE : 0),
+    mountAttributes(flags),
+  );
+}
+
+/** A /proc or /sys that is a link would put the kernel's files elsewhere, and later writes to it too (CVE-2019-16884, CVE-2023-27561). */
+function refuseSymlink(path: string): void {
+  const target = raw.readlinkText(AT_FDCWD, path);
+  if (typeof target !== "string") return;
+  throw new ContainerError("MOUNT_TARGET_IS_A_LINK", `${path} of the root filesystem is a symbolic link to ${target}`, {
+    hint: "make it a directory: nothing that the kernel shows there may be redirected",
+  });
+}
+
+const parentOf = (path: string): string => path.slice(0, path.lastIndexOf("/")) || "/";
+
+/** mkdir -p. */
+function makeDirectories(path: string, mode: number): void {
+  const result = raw.mkdirat(AT_FDCWD, path, mode);
+  if (result >= 0 || result === EEXIST) return;
+  if (result !== ENOENT || path === "" || path === "/") throw new SysError("mkdirat", -result, [path, mode]);
+  makeDirectories(parentOf(path), 0o755);
+  check(raw.mkdirat(AT_FDCWD, path, mode), "mkdirat", path, mode);
+}
+
+/** A directory for a tree whose root is one, else an empty file. */
+function makeMountPoint(target: string, tree: number): void {
+  if ((statOf(tree, "", AT_EMPTY_PATH).mode & S_IFMT) === S_IFDIR) return makeDirectories(target, 0o755);
+  makeDirectories(parentOf(target), 0o755);
+  raw.close(sys.openat(AT_FDCWD, target, O_CREAT | O_WRONLY | O_CLOEXEC, 0o644));
+}
+
+function statOf(dirfd: number, path: string, flags: number): { mode: number; uid: number; gid: number } {
+  const buffer = new ArrayBuffer(256);
+  const STATX_BASIC_STATS = 0x7ff;
+  sys.statx(dirfd, path, flags, STATX_BASIC_STATS, buffer);
+  const view = new DataView(buffer);
+  return { mode: view.getUint16(28, true), uid: view.getUint32(20, true), gid: view.getUint32(24, true) };
+}
+
+/**
+ * capset(2), as far as this process may: a capability that it does not have itself cannot be given. The runtime-spec
+ * (1.1) wants a warning then, not a failure. Returns the names that could not be given.
+ */
+function setCapabilities(
+  effective: readonly string[],
+  permitted: readonly string[],
+  inheritable: readonly string[],
+): string[] {
+  const wanted = [capabilityMask(effective), capabilityMask(permitted), capabilityMask(inheritable)] as const;
+  if (raw.capset(capabilityHeader(), capabilityData(...wanted)) >= 0) return [];
+  const data = new ArrayBuffer(24);
+  sys.capget(capabilityHeader(), data);
+  const view = new DataView(data);
+  const have = BigInt(view.getUint32(4, true)) | (BigInt(view.getUint32(16, true)) << 32n);
+  const [e, p, i] = wanted;
+  sys.capset(capabilityHeader(), capabilityData(e & have, p & have, i & have));
+  return [...new Set([...permitted, ...effective, ...inheritable])].filter(
+    (name) => (capabilityMask([name]) & have) === 0n,
+  );
+}
+
+/** struct __user_cap_header_struct of version 3, for this thread. */
+const capabilityHeader = (): ArrayBuffer => new Uint32Array([0x20080522, 0]).buffer as ArrayBuffer;
+
+/** Two of struct __user_cap_data_struct: low halves, then high halves. */
+function capabilityData(effective: bigint, permitted: bigint, inheritable: bigint): ArrayBuffer {
+  const sets = [effective, permitted, inheritable];
+  const low = sets.map((set) => Number(set & 0xffffffffn));
+  const high = sets.map((set) => Number(set >> 32n));
+  return new Uint32Array([...low, ...high]).buffer as ArrayBuffer;
+}
+
+/** For kernels below 5.11, which have no CLOSE_RANGE_CLOEXEC. */
+function closeOneByOne(from: number): void {
+  const F_SETFD_CLOEXEC = 1;
+  for (let fd = from; fd < 4096; fd++) raw.fcntl(fd, 2, F_SETFD_CLOEXEC);
+}

@@ -1,0 +1,92 @@
+/** What this machine offers, for `plan`: gathered in as few calls as possible, because every `run` pays for it. */
+import type { Host, HostMount } from "../plan/host.ts";
+import { AT_FDCWD } from "../sys/constants.ts";
+import { readFileIfThere } from "../sys/files.ts";
+import { parseUtsname, UTSNAME_SIZE } from "../sys/structs.ts";
+import { raw, sys } from "../sys/sys.ts";
+import { findProgram } from "./helper-program.ts";
+import { probeCgroups } from "./probe-cgroups.ts";
+
+export function probeHost(): Host {
+  const utsname = new ArrayBuffer(UTSNAME_SIZE);
+  sys.uname(utsname);
+  const { release, machine } = parseUtsname(utsname);
+  const [major = 0, minor = 0] = release.split(".").map(Number);
+  const uid = raw.geteuid();
+  const gid = raw.getegid();
+  const ordinary = uid !== 0;
+  return {
+    kernel: [major, minor],
+    architecture: machine === "aarch64" ? "aarch64" : "x86_64",
+    uid,
+    gid,
+    stateRoot: stateRoot(uid),
+    cgroups: probeCgroups(),
+    mounts: parseMountinfo(readFileIfThere("/proc/self/mountinfo") ?? ""),
+    idMapHelpers: ordinary && findProgram("newuidmap") !== undefined && findProgram("newgidmap") !== undefined,
+    subuids: ordinary ? parseSubordinateIds(readFileIfThere("/etc/subuid") ?? "", uid, userName(uid)) : [],
+    subgids: ordinary ? parseSubordinateIds(readFileIfThere("/etc/subgid") ?? "", uid, userName(uid)) : [],
+    privileged: !ordinary,
+  };
+}
+
+/** `/run/tupper`; for others `$XDG_RUNTIME_DIR/tupper`, or a directory of their own in /tmp. */
+export function stateRoot(uid: number): string {
+  if (uid === 0) return "/run/tupper";
+  const runtime = environmentValue("XDG_RUNTIME_DIR");
+  if (runtime?.startsWith("/")) {
+    const W_OK = 2;
+    if (raw.faccessat2(AT_FDCWD, runtime, W_OK, 0) >= 0) return `${runtime}/tupper`;
+  }
+  return `/tmp/tupper-${uid}`;
+}
+
+/** A variable of the caller's environment. */
+export function environmentValue(name: string): string | undefined {
+  const entry = (sys.environment() as string[]).find((candidate) => candidate.startsWith(`${name}=`));
+  return entry?.slice(name.length + 1);
+}
+
+/** proc_pid_mountinfo(5). Octal escapes (`\040` is a space) are undone. */
+export function parseMountinfo(text: string): HostMount[] {
+  const mounts: HostMount[] = [];
+  for (const line of text.split("\n")) {
+    const dash = line.indexOf(" - ");
+    if (dash < 0) continue;
+    const [, , , root = "", mountPoint = "", options = ""] = line.slice(0, dash).split(" ");
+    const [fstype = ""] = line.slice(dash + 3).split(" ");
+    mounts.push({
+      mountPoint: unescapePath(mountPoint),
+      root: unescapePath(root),
+      fstype,
+      readonly: options.split(",").includes("ro"),
+    });
+  }
+  return mounts;
+}
+
+const unescapePath = (path: string): string =>
+  path.includes("\\")
+    ? path.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)))
+    : path;
+
+/** subuid(5): `name-or-uid:start:count` a line. */
+export function parseSubordinateIds(
+  text: string,
+  uid: number,
+  name: string | undefined,
+): { start: number; count: number }[] {
+  return text.split("\n").flatMap((line) => {
+    const [owner, start, count] = line.split(":");
+    if (count === undefined || (owner !== String(uid) && owner !== name)) return [];
+    return [{ start: Number(start), count: Number(count) }];
+  });
+}
+
+function userName(uid: number): string | undefined {
+  for (const line of (readFileIfThere("/etc/passwd") ?? "").split("\n")) {
+    const [name, , id] = line.split(":");
+    if (id === String(uid)) return name;
+  }
+  return undefined;
+}

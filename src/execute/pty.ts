@@ -1,0 +1,35 @@
+/**
+ * The container's terminal: a pty of its own devpts, so that `tty` and `ps` inside name it. pty(7), ioctl_tty(2).
+ * The slave is opened through the master (TIOCGPTPEER): no path of the rootfs can stand in for it (CVE-2025-52565).
+ */
+import {
+  AT_FDCWD,
+  MS_BIND,
+  O_CLOEXEC,
+  O_CREAT,
+  O_NOCTTY,
+  O_RDWR,
+  O_WRONLY,
+  TIOCGPTN,
+  TIOCGPTPEER,
+  TIOCSPTLCK,
+  TIOCSWINSZ,
+} from "../sys/constants.ts";
+import { raw, sys } from "../sys/sys.ts";
+import { send } from "./channel.ts";
+
+/** Opens a pty, sends its master to the parent, puts its slave at /dev/console, and returns the slave. */
+export function openPty(channel: number, rows: number | undefined, columns: number | undefined): number {
+  const master = sys.openat(AT_FDCWD, "/dev/pts/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC, 0);
+  sys.ioctl(master, TIOCSPTLCK, new ArrayBuffer(4));
+  const number = new ArrayBuffer(4);
+  sys.ioctl(master, TIOCGPTN, number);
+  const slave = sys.ioctlInt(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+  if (rows !== undefined && columns !== undefined)
+    sys.ioctl(master, TIOCSWINSZ, new Uint16Array([rows, columns, 0, 0]).buffer as ArrayBuffer);
+  raw.close(sys.openat(AT_FDCWD, "/dev/console", O_CREAT | O_WRONLY | O_CLOEXEC | O_NOCTTY, 0o600));
+  sys.mount(`/dev/pts/${new Uint32Array(number)[0]}`, "/dev/console", null, MS_BIND, null);
+  send(channel, { kind: "pty" }, [master]);
+  raw.close(master);
+  return slave;
+}

@@ -1,0 +1,44 @@
+/** The end of control groups: rmdir(2), which the kernel refuses while groups or processes are in them. */
+import { AT_FDCWD, AT_REMOVEDIR, SIGNALS } from "../sys/constants.ts";
+import { readDirectory, readFileIfThere } from "../sys/files.ts";
+import { packTimespec } from "../sys/structs.ts";
+import { raw, SysError } from "../sys/sys.ts";
+
+const ENOENT = -2;
+const EBUSY = -16;
+const DT_DIR = 4;
+
+/**
+ * Removes control groups with all that is in them. A group whose last process has just ended stays busy for some
+ * milliseconds; groups that the container made are removed first; a process that is still there after 20 ms (one that
+ * shared the machine's PID namespace) is killed. Throws {@link SysError} EBUSY after 5 s.
+ */
+export function removeCgroups(paths: readonly string[]): void {
+  for (const path of paths) {
+    for (let attempt = 0; ; attempt++) {
+      const result = raw.unlinkat(AT_FDCWD, path, AT_REMOVEDIR);
+      if (result >= 0 || result === ENOENT) break;
+      if (result !== EBUSY || attempt === 2500) throw new SysError("rmdir", -result, [path]);
+      if (attempt % 10 === 1) removeCgroups(groupsIn(path));
+      if (attempt >= 10) killProcesses(path);
+      sleepMs(2);
+    }
+  }
+}
+
+function groupsIn(path: string): string[] {
+  return readDirectory(path)
+    .filter(({ type }) => type === DT_DIR)
+    .map(({ name }) => `${path}/${name}`);
+}
+
+function killProcesses(path: string): void {
+  for (const pid of (readFileIfThere(`${path}/cgroup.procs`) ?? "").split("\n")) {
+    // 0 is a process that this PID namespace does not show.
+    if (Number(pid) > 1) raw.kill(Number(pid), SIGNALS.KILL ?? 9);
+  }
+}
+
+export function sleepMs(ms: number): void {
+  raw.ppoll(new ArrayBuffer(8), 0, packTimespec(ms), null, 8);
+}

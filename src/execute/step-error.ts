@@ -1,0 +1,96 @@
+/** What a failed step means to the person who asked for it. */
+import { ContainerError } from "../error.ts";
+import { describeStep } from "../explain/describe.ts";
+import type { Step } from "../plan/step.ts";
+import { SysError } from "../sys/sys.ts";
+
+/** Wraps the kernel's answer once, with the step's purpose and config field. An error that is explained already passes. */
+export function explainStep(step: Step, error: unknown): ContainerError {
+  if (error instanceof ContainerError) return error;
+  if (!(error instanceof SysError)) {
+    return new ContainerError(
+      "INTERNAL",
+      `cannot ${describeStep(step)}: ${error instanceof Error ? `${error.message}\n${error.stack ?? ""}` : String(error)}`,
+      { cause: error },
+    );
+  }
+  const hint = hintFor(step, error);
+  return new ContainerError(codeFor(step, error), `cannot ${describeStep(step)}: ${reasonFor(step, error)}`, {
+    cause: error,
+    ...(step.field === undefined ? {} : { field: step.field }),
+    ...(hint === undefined ? {} : { hint }),
+  });
+}
+
+/** `MOUNT_FAILED`, but a name of its own for what people meet often. */
+function codeFor(step: Step, error: SysError): string {
+  if (step.op === "takeTree" && error.code === "ENOENT") return "MOUNT_SOURCE_MISSING";
+  if (step.op === "mount" && step.fstype === "overlay") return "OVERLAY_REFUSED";
+  if (step.op === "copyTree" && error.code === "ENOSPC") return "ROOT_TOO_LARGE";
+  return `${step.op.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}_FAILED`;
+}
+
+function reasonFor(step: Step, error: SysError): string {
+  if (step.op === "takeTree" && error.code === "ENOENT") return "the source does not exist";
+  if (step.op === "copyTree" && error.code === "ENOSPC") return "it does not fit into the size of the root";
+  switch (error.code) {
+    case "ENOENT":
+      return "there is no such file or directory";
+    case "EPERM":
+      return "the kernel does not permit it";
+    case "EACCES":
+      return "access is denied";
+    case "ENOSPC":
+      return "there is no space left";
+    case "EINVAL":
+      return "the kernel takes no such value";
+    case "EBUSY":
+      return "it is in use";
+    default:
+      return error.message.slice(error.message.lastIndexOf("(") + 1, -1).toLowerCase();
+  }
+}
+
+function hintFor(step: Step, error: SysError): string | undefined {
+  switch (step.op) {
+    case "takeTree":
+      if (error.code === "ENOENT") return "create it on the host first; a bind mount never creates its source";
+      return undefined;
+    case "mount":
+      if (step.fstype === "overlay")
+        return "this directory's filesystem cannot be the lower layer of an overlay (or two overlays are stacked on it already): use --root-kind copy or --root-kind bind";
+      if (error.code === "EPERM")
+        return "in a user namespace, a filesystem of this kind may be mounted only where the caller sees a whole one already";
+      if (error.code === "ENODEV") return `this kernel has no filesystem ${step.fstype}`;
+      return undefined;
+    case "copyTree":
+      return error.code === "ENOSPC"
+        ? "give it more with --size, or use --root-kind overlay, which copies nothing"
+        : undefined;
+    case "setRlimit":
+      return error.code === "EPERM"
+        ? "raising a hard limit needs CAP_SYS_RESOURCE, which tupper does not have here"
+        : undefined;
+    case "clone":
+      if (error.code === "ENOSPC")
+        return "a limit in /proc/sys/user/max_*_namespaces, or 32 levels of nesting, is reached";
+      if (error.code === "EPERM")
+        return "new namespaces need root, or a user namespace: is /proc/sys/user/max_user_namespaces 0, or kernel.apparmor_restrict_unprivileged_userns 1?";
+      return undefined;
+    case "write":
+      if (step.path.endsWith("oom_score_adj") && error.code === "EACCES")
+        return "lowering it needs CAP_SYS_RESOURCE, which tupper does not have here";
+      if (step.path.startsWith("/proc/sys/") && error.code === "ENOENT")
+        return "this kernel has no such setting, or not in a namespace of its own";
+      if (step.path.includes("cgroup") && error.code === "EINVAL")
+        return "the kernel takes no such value for this limit";
+      if (error.code === "EBUSY") return "the value is below what the group uses already";
+      return undefined;
+    case "joinNamespace":
+      if (error.code === "ENOENT") return "is the process or container still running?";
+      if (error.code === "EINVAL") return `the file is not a ${step.type} namespace`;
+      return undefined;
+    default:
+      return undefined;
+  }
+}

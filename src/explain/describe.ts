@@ -1,0 +1,96 @@
+/** A step in a few words, as the object of "cannot …" and as a line of `--trace`. */
+import type { Step } from "../plan/step.ts";
+
+/** `mount proc at /proc`, `write 20 to …/pids.max`. */
+export function describeStep(step: Step): string {
+  switch (step.op) {
+    case "recordState":
+      return `record the container in ${step.path}`;
+    case "makeCgroup":
+      return `make the ${step.controller} control group ${step.path}`;
+    case "write":
+      return `write ${JSON.stringify(step.value)} to ${step.path}`;
+    case "inheritCgroupValue":
+      return `fill ${step.path} from the group above`;
+    case "attachDeviceProgram":
+      return `attach the device program to ${step.path}`;
+    case "clone":
+      return `clone a process with new namespaces: ${step.namespaces.join(", ") || "none"}`;
+    case "mapIds":
+      return "write the id maps of the user namespace";
+    case "parentDeathSignal":
+      return `ask for ${step.signal} when the parent dies`;
+    case "joinCgroup":
+      return `join the ${step.controller} control group ${step.path}`;
+    case "joinNamespace":
+      return `join the ${step.type} namespace ${step.path}`;
+    case "becomeMappedRoot":
+      return "become root of the user namespace";
+    case "unshare":
+      return `make new namespaces: ${step.namespaces.join(", ")}`;
+    case "timeOffset":
+      return `shift the ${step.clock} clock by ${step.secs} s`;
+    case "propagation":
+      return `make mounts below ${step.target} ${step.mode}`;
+    case "mount":
+      return `mount ${step.fstype} at ${step.target}`;
+    case "takeTree":
+      return `take ${step.source}`;
+    case "placeTree":
+      return `mount the taken ${step.tree.slot} at ${step.target}`;
+    case "bind":
+      return `bind ${step.source} at ${step.target}`;
+    case "setMountFlags":
+      return `make the mount ${step.target} ${step.flags.join(",")}`;
+    case "copyTree":
+      return `copy ${step.source} to ${step.target}`;
+    case "makeDirectory":
+      return `make the directory ${step.path}`;
+    case "makeNode":
+      return `make the device ${step.path}`;
+    case "makeLink":
+      return `make the link ${step.path}`;
+    case "changeDirectory":
+      return `change to the directory ${step.path}`;
+    case "pivotRoot":
+      return "change the root with pivot_root";
+    case "detach":
+      return "detach the old root";
+    case "mask":
+      return `mask ${step.path}`;
+    case "makeReadonly":
+      return `make ${step.path} read-only`;
+    case "linkUp":
+      return `bring the network interface ${step.name} up`;
+    case "setHostname":
+      return `set the host name ${step.name}`;
+    case "setDomainname":
+      return `set the domain name ${step.name}`;
+    case "openPty":
+      return "open a terminal";
+    case "newSession":
+      return "start a session";
+    case "newKeyring":
+      return "start a session keyring";
+    case "setRlimit":
+      return `set ${step.type} to ${step.soft}:${step.hard}`;
+    case "setUmask":
+      return `set the umask ${step.mask.toString(8).padStart(4, "0")}`;
+    case "limitBoundingSet":
+      return `limit the bounding set to ${step.keep.length} capabilities`;
+    case "setUser":
+      return `become uid ${step.uid}, gid ${step.gid}`;
+    case "setCapabilities":
+      return "set the capabilities";
+    case "noNewPrivileges":
+      return "give up new privileges";
+    case "seccomp":
+      return `load the seccomp filter (${step.profile}, ${step.program.length / 8} instructions)`;
+    case "closeDescriptors":
+      return `close descriptors from ${step.from} at exec`;
+    case "forkInit":
+      return "start tupper-init as PID 1";
+    case "exec":
+      return `execute ${step.args.join(" ")}`;
+  }
+}

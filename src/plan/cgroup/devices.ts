@@ -1,0 +1,169 @@
+/**
+ * `linux.resources.devices`: which device nodes can be opened and made, whatever their permissions say.
+ *
+ * The rules are read in order, the last one that speaks of an access decides, and what no rule speaks of is denied. On v1
+ * the kernel keeps a default and a list of exceptions (devices.rst), and removing an exception needs its exact spelling: a
+ * rule such as "deny c 1:3" after "allow c 1:*" is accepted there and does nothing. So the rules are folded here, and what
+ * v1 cannot express is refused.
+ */
+import { ContainerError } from "../../error.ts";
+import type { DeviceRule } from "../../spec/config.ts";
+import { type CgroupWrite, invalid } from "./request.ts";
+
+/** The kernel's BPF_DEVCG_ACC_*. */
+export const ACCESS = { m: 1, r: 2, w: 4 } as const;
+export const ALL_ACCESS = 7;
+
+/** A rule for one type of device. An undefined number stands for all. */
+export interface DeviceEntry {
+  allow: boolean;
+  type: "b" | "c";
+  major: number | undefined;
+  minor: number | undefined;
+  /** Bits of {@link ACCESS}. */
+  access: number;
+  field?: string;
+}
+
+/** Device access as a whole: a default, and the rules after it, the last one that matches decides. */
+export interface DevicePolicy {
+  allowAll: boolean;
+  entries: DeviceEntry[];
+}
+
+/** runc and crun allow these in every container; making nodes is harmless where opening them is not allowed. */
+const DEFAULT_ENTRIES: readonly DeviceEntry[] = (
+  [
+    ["c", undefined, undefined, ACCESS.m],
+    ["b", undefined, undefined, ACCESS.m],
+    ["c", 1, 3, ALL_ACCESS], // null
+    ["c", 1, 5, ALL_ACCESS], // zero
+    ["c", 1, 7, ALL_ACCESS], // full
+    ["c", 1, 8, ALL_ACCESS], // random
+    ["c", 1, 9, ALL_ACCESS], // urandom
+    ["c", 5, 0, ALL_ACCESS], // tty
+    ["c", 5, 1, ALL_ACCESS], // console
+    ["c", 5, 2, ALL_ACCESS], // ptmx
+    ["c", 136, undefined, ALL_ACCESS], // pts/*
+  ] as const
+).map(([type, major, minor, access]) => ({ allow: true, type, major, minor, access }));
+
+/** The policy that rules amount to; undefined when they restrict nothing. Throws a {@link ContainerError}. */
+export function parseDeviceRules(rules: readonly DeviceRule[] = []): DevicePolicy | undefined {
+  if (rules.length === 0) return undefined;
+  let policy: DevicePolicy = { allowAll: false, entries: [] };
+  for (const [i, rule] of rules.entries()) {
+    const field = `linux.resources.devices[${i}]`;
+    const { allow, type = "a" } = rule;
+    const access = parseAccess(rule.access, field);
+    const major = wildcard(rule.major);
+    const minor = wildcard(rule.minor);
+    if (type === "a" && major === undefined && minor === undefined && access === ALL_ACCESS) {
+      // It speaks of everything: nothing before it counts.
+      policy = { allowAll: allow, entries: [] };
+      continue;
+    }
+    for (const each of type === "a" ? (["c", "b"] as const) : [type]) {
+      policy.entries.push({ allow, type: each, major, minor, access, field });
+    }
+  }
+  if (!policy.allowAll) policy.entries.push(...DEFAULT_ENTRIES);
+  return policy.allowAll && policy.entries.length === 0 ? undefined : policy;
+}
+
+const wildcard = (number: number | undefined) => (number === undefined || number < 0 ? undefined : number);
+
+function parseAccess(access: string | undefined, field: string): number {
+  if (access === undefined || access === "") return ALL_ACCESS;
+  let bits = 0;
+  for (const letter of access) {
+    if (letter !== "r" && letter !== "w" && letter !== "m") {
+      throw invalid(
+        `${field}.access`,
+        `device access is made of the letters r, w and m: not ${JSON.stringify(access)}`,
+      );
+    }
+    bits |= ACCESS[letter];
+  }
+  return bits;
+}
+
+/** A policy as the writes of the v1 controller. The group is new: it has what its parent has. */
+export function devicesV1({ allowAll, entries }: DevicePolicy): CgroupWrite[] {
+  const writes: CgroupWrite[] = [];
+  if (!allowAll) {
+    writes.push({
+      file: "devices.deny",
+      value: "a",
+      field: "linux.resources.devices",
+      because: "every device is forbidden before some are allowed",
+    });
+  }
+  for (const exception of foldExceptions(allowAll, entries)) {
+    writes.push({
+      file: allowAll ? "devices.deny" : "devices.allow",
+      value: showEntry(exception),
+      ...(exception.field === undefined ? {} : { field: exception.field }),
+      because: because(exception),
+    });
+  }
+  return writes;
+}
+
+/** The exceptions to the default, each device at most once. */
+function foldExceptions(allowAll: boolean, entries: readonly DeviceEntry[]): DeviceEntry[] {
+  const exceptions: DeviceEntry[] = [];
+  for (const entry of entries) {
+    if (entry.allow !== allowAll) {
+      const same = exceptions.find((one) => covers(one, entry) && covers(entry, one));
+      if (same) same.access |= entry.access;
+      else exceptions.push({ ...entry });
+      continue;
+    }
+    for (const exception of exceptions) {
+      if ((exception.access & entry.access) === 0 || !overlap(entry, exception)) continue;
+      if (!covers(entry, exception)) {
+        throw new ContainerError(
+          "DEVICE_RULE_INEXPRESSIBLE",
+          `cgroup v1 cannot ${entry.allow ? "allow" : "deny"} ${showEntry(entry)} after the wider rule ${showEntry(exception)}`,
+          { ...(entry.field === undefined ? {} : { field: entry.field }), hint: "name the devices one by one" },
+        );
+      }
+      exception.access &= ~entry.access;
+    }
+  }
+  return exceptions.filter(
+    (one) =>
+      one.access !== 0 &&
+      !exceptions.some((wider) => wider !== one && covers(wider, one) && (one.access & ~wider.access) === 0),
+  );
+}
+
+function covers(wide: DeviceEntry, narrow: DeviceEntry): boolean {
+  return (
+    wide.type === narrow.type &&
+    (wide.major === undefined || wide.major === narrow.major) &&
+    (wide.minor === undefined || wide.minor === narrow.minor)
+  );
+}
+
+function overlap(a: DeviceEntry, b: DeviceEntry): boolean {
+  return (
+    a.type === b.type &&
+    (a.major === undefined || b.major === undefined || a.major === b.major) &&
+    (a.minor === undefined || b.minor === undefined || a.minor === b.minor)
+  );
+}
+
+function because({ allow, field, major }: DeviceEntry): string {
+  if (field !== undefined) return `the config ${allow ? "allows" : "denies"} this device`;
+  return major === undefined
+    ? "making a node is harmless where opening it is not allowed, and the runtime makes some itself"
+    : "every container may use this device (config-linux.md, Default Devices)";
+}
+
+/** `c 1:3 rwm` */
+function showEntry({ type, major, minor, access }: DeviceEntry): string {
+  const letters = (["r", "w", "m"] as const).filter((letter) => access & ACCESS[letter]).join("");
+  return `${type} ${major ?? "*"}:${minor ?? "*"} ${letters}`;
+}

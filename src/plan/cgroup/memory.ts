@@ -1,0 +1,112 @@
+/**
+ * `linux.resources.memory`. cgroup-v1/memory.rst, cgroup-v2.rst.
+ *
+ * The runtime-spec counts as cgroup v1 did: `swap` is memory plus swap. Cgroup v2 counts swap alone, so memory.swap.max
+ * is `swap - limit`. `reservation` is memory.low; memory.high, which throttles, is left alone.
+ */
+import type { MemoryResources } from "../../spec/config.ts";
+import { type CgroupRequest, type Controller, invalid, orMax, since } from "./request.ts";
+
+const FIELD = "linux.resources.memory";
+const BECAUSE = {
+  limit: "memory beyond this is reclaimed, and when that does not suffice a process of the container is killed",
+  swap: "memory and swap together may not exceed this",
+  reservation: "when the machine runs short, memory above this is reclaimed first",
+} as const;
+
+export const memory: Controller = {
+  v1: "memory",
+  v2: "memory",
+  requestsV1({ memory = {} }, kernel) {
+    checkSwap(memory);
+    const requests: CgroupRequest[] = [];
+    const { limit, swap, reservation, swappiness, disableOOMKiller, useHierarchy } = memory;
+    // limit before memsw: the kernel answers EINVAL to a memsw limit below the memory limit, and a new group's memory
+    // limit is infinite. (Raising both in a group that has limits needs the other order.)
+    if (limit !== undefined) requests.push(write("limit", "memory.limit_in_bytes", limit));
+    if (swap !== undefined) requests.push(write("swap", "memory.memsw.limit_in_bytes", swap));
+    if (reservation !== undefined) requests.push(write("reservation", "memory.soft_limit_in_bytes", reservation));
+    if (swappiness !== undefined) {
+      requests.push({
+        file: "memory.swappiness",
+        value: String(swappiness),
+        field: `${FIELD}.swappiness`,
+        because: "how readily anonymous memory is swapped out, 0 to 100 (200 since Linux 5.8)",
+      });
+    }
+    if (disableOOMKiller !== undefined) {
+      requests.push({
+        file: "memory.oom_control",
+        value: disableOOMKiller ? "1" : "0",
+        field: `${FIELD}.disableOOMKiller`,
+        because: disableOOMKiller
+          ? "at the limit processes wait for memory instead of being killed"
+          : "at the limit a process is killed, whatever the parent group does",
+      });
+    }
+    const alwaysHierarchical = since(kernel, 5, 11);
+    if (useHierarchy === false && alwaysHierarchical) {
+      requests.push({
+        field: `${FIELD}.useHierarchy`,
+        gap: "since Linux 5.11 memory is always counted hierarchically",
+      });
+    } else if (useHierarchy !== undefined && !alwaysHierarchical) {
+      requests.push({
+        file: "memory.use_hierarchy",
+        value: useHierarchy ? "1" : "0",
+        field: `${FIELD}.useHierarchy`,
+        because: "whether groups below count towards this one",
+      });
+    }
+    return requests;
+  },
+  requestsV2({ memory = {} }) {
+    checkSwap(memory);
+    const requests: CgroupRequest[] = [];
+    const { limit, swap, reservation, swappiness, disableOOMKiller, useHierarchy } = memory;
+    if (limit !== undefined) requests.push(writeMax("limit", "memory.max", limit));
+    if (swap !== undefined) {
+      requests.push(writeMax("swap", "memory.swap.max", swap < 0 || limit === undefined ? -1 : swap - limit));
+    } else if (limit !== undefined && limit < 0) {
+      requests.push(writeMax("limit", "memory.swap.max", -1));
+    }
+    if (reservation !== undefined) requests.push(writeMax("reservation", "memory.low", reservation));
+    if (swappiness !== undefined) {
+      requests.push({ field: `${FIELD}.swappiness`, gap: "cgroup v2 has no swappiness per group" });
+    }
+    if (disableOOMKiller) {
+      requests.push({ field: `${FIELD}.disableOOMKiller`, gap: "cgroup v2 cannot switch the OOM killer off" });
+    }
+    if (useHierarchy === false) {
+      requests.push({ field: `${FIELD}.useHierarchy`, gap: "cgroup v2 always counts memory hierarchically" });
+    }
+    return requests;
+  },
+};
+
+/** Neither version can hold a swap limit without a memory limit, or one below it. */
+function checkSwap({ limit, swap }: MemoryResources): void {
+  if (swap === undefined || swap < 0) return;
+  if (limit === undefined || limit < 0) {
+    throw invalid(
+      `${FIELD}.swap`,
+      `a swap limit of ${swap} bytes needs a memory limit`,
+      "swap is memory plus swap: set memory.limit too",
+    );
+  }
+  if (swap < limit) {
+    throw invalid(
+      `${FIELD}.swap`,
+      `the swap limit of ${swap} bytes is below the memory limit of ${limit} bytes`,
+      "swap is memory plus swap, so it cannot be less than memory.limit",
+    );
+  }
+}
+
+function write(name: keyof typeof BECAUSE, file: string, value: number): CgroupRequest {
+  return { file, value: String(value), field: `${FIELD}.${name}`, because: BECAUSE[name] };
+}
+
+function writeMax(name: keyof typeof BECAUSE, file: string, value: number): CgroupRequest {
+  return { file, value: orMax(value), field: `${FIELD}.${name}`, because: BECAUSE[name] };
+}

@@ -1,0 +1,178 @@
+/**
+ * `linux.namespaces`, `linux.uidMappings`, `linux.timeOffsets`: which namespaces are made by clone, which later, which
+ * are joined, and in which order. namespaces(7).
+ */
+import { ContainerError } from "../error.ts";
+import type { Config, Namespace, NamespaceType } from "../spec/config.ts";
+import type { Host } from "./host.ts";
+import type { InitStep, ParentStep } from "./step.ts";
+
+interface NamespacePlan {
+  /** Made by clone itself. */
+  cloned: NamespaceType[];
+  before: ParentStep[];
+  afterClone: ParentStep[];
+  inside: InitStep[];
+  sharedMemory: boolean;
+}
+
+/** What a process shares with the machine when it has no namespace of a type. */
+export const ISOLATES: Readonly<Record<NamespaceType, string>> = {
+  mount: "its own mount table: the container's mounts are its own and the machine's are out of sight",
+  pid: "its own process numbers: the command is PID 1 and sees no other processes",
+  network: "its own network: interfaces, addresses, routes, ports, firewall",
+  ipc: "its own System V IPC and POSIX message queues",
+  uts: "its own host name and NIS domain name",
+  user: "its own user and group ids: root inside is somebody else outside",
+  cgroup: "its own root of the control group tree: /proc/self/cgroup says /",
+  time: "its own monotonic and boot clocks",
+};
+
+/** The entry of `linux.namespaces` for a type; undefined when the container shares the machine's. */
+export function namespaceOf(config: Config, type: NamespaceType): Namespace | undefined {
+  return config.linux.namespaces?.find((namespace) => namespace.type === type);
+}
+
+/** A namespace that is made for this container. */
+export function isNew(config: Config, type: NamespaceType): boolean {
+  const namespace = namespaceOf(config, type);
+  return namespace !== undefined && namespace.path === undefined;
+}
+
+/** A namespace other than the machine's, made or joined. */
+export const isolates = (config: Config, type: NamespaceType): boolean => namespaceOf(config, type) !== undefined;
+
+const CLONE_ORDER: readonly NamespaceType[] = ["user", "mount", "pid", "network", "ipc", "uts"];
+/** A user namespace first: it decides whether the others may be joined. A mount namespace last: it takes the paths away. */
+const JOIN_ORDER: readonly NamespaceType[] = ["user", "ipc", "uts", "network", "cgroup", "time", "mount"];
+
+/** `joinsCgroups`: the process moves itself into cgroup v1 groups, so a cgroup namespace must wait for that. */
+export function planNamespaces(config: Config, host: Host, joinsCgroups: boolean): NamespacePlan {
+  checkNamespaces(config);
+  const cloned = CLONE_ORDER.filter((type) => isNew(config, type));
+  const inside: InitStep[] = [];
+  const before: ParentStep[] = [];
+  const afterClone: ParentStep[] = [];
+
+  // A new cgroup namespace is rooted where its creator is: with v2 clone3 puts the child in its group first.
+  if (isNew(config, "cgroup") && !joinsCgroups) cloned.push("cgroup");
+
+  const pid = namespaceOf(config, "pid");
+  if (pid?.path !== undefined) {
+    before.push({
+      op: "joinNamespace",
+      by: "parent",
+      type: "pid",
+      path: pid.path,
+      field: field(config, "pid"),
+      because: "a process cannot change its own PID namespace, only that of its children",
+    });
+  }
+  if (isNew(config, "user")) {
+    const uidMappings = config.linux.uidMappings ?? [];
+    const gidMappings = config.linux.gidMappings ?? [];
+    const single = (mappings: typeof uidMappings) => mappings.length === 1 && mappings[0]?.size === 1;
+    afterClone.push({
+      op: "mapIds",
+      by: "parent",
+      pid: { slot: "init.pid" },
+      uidMappings,
+      gidMappings,
+      helper: host.uid !== 0 && !(single(uidMappings) && single(gidMappings)),
+      denySetgroups: host.uid !== 0 && single(gidMappings),
+      field: "linux.uidMappings",
+      because: "which ids outside the ids inside are; the kernel takes them once, from a process outside",
+    });
+    inside.push({
+      op: "becomeMappedRoot",
+      by: "init",
+      because: "the first process of a user namespace has all capabilities in it, but no id until the maps are there",
+    });
+  }
+  for (const type of JOIN_ORDER) {
+    const path = namespaceOf(config, type)?.path;
+    if (path === undefined) continue;
+    inside.push({
+      op: "joinNamespace",
+      by: "init",
+      type,
+      path,
+      field: field(config, type),
+      because: `shares ${ISOLATES[type].replace(/^its own /, "the ")} with whoever is there`,
+    });
+    if (type === "user")
+      inside.push({
+        op: "becomeMappedRoot",
+        by: "init",
+        because: "only an id that the namespace maps can own what is made in it",
+      });
+  }
+  const unshared: NamespaceType[] = [];
+  if (isNew(config, "cgroup") && joinsCgroups) unshared.push("cgroup");
+  if (isNew(config, "time")) unshared.push("time");
+  if (unshared.length > 0) {
+    inside.push({
+      op: "unshare",
+      by: "init",
+      namespaces: unshared,
+      field: "linux.namespaces",
+      because: unshared.includes("time")
+        ? "a time namespace is for processes that execute later, and its offsets are set before"
+        : "a cgroup namespace is rooted at the group of its maker, so it is made after joining the group",
+    });
+  }
+  for (const clock of ["monotonic", "boottime"] as const) {
+    const offset = config.linux.timeOffsets?.[clock];
+    if (offset === undefined) continue;
+    inside.push({
+      op: "timeOffset",
+      by: "init",
+      clock,
+      secs: offset.secs ?? 0,
+      nanosecs: offset.nanosecs ?? 0,
+      field: `linux.timeOffsets.${clock}`,
+      because: "clocks can be shifted only before the first process enters the time namespace",
+    });
+  }
+  // A process that joins another container's PID or time namespace must not share our memory: whoever may
+  // ptrace it there could write to ours, and setns to a time namespace wants a single-threaded memory.
+  const sharedMemory = pid?.path === undefined && namespaceOf(config, "time")?.path === undefined;
+  return { cloned, before, afterClone, inside, sharedMemory };
+}
+
+function field(config: Config, type: NamespaceType): string {
+  return `linux.namespaces[${config.linux.namespaces?.findIndex((namespace) => namespace.type === type)}].path`;
+}
+
+function checkNamespaces(config: Config): void {
+  const seen = new Set<NamespaceType>();
+  for (const [i, { type }] of (config.linux.namespaces ?? []).entries()) {
+    if (seen.has(type)) {
+      throw new ContainerError("NAMESPACE_TWICE", `the namespace type ${type} is named twice`, {
+        field: `linux.namespaces[${i}].type`,
+      });
+    }
+    seen.add(type);
+  }
+  if (!seen.has("mount")) {
+    throw new ContainerError(
+      "MOUNT_NAMESPACE_NEEDED",
+      "a container needs a mount namespace of its own: without one its mounts would be the machine's",
+      {
+        field: "linux.namespaces",
+        hint: "leave the mount namespace private, or name another container's to join",
+      },
+    );
+  }
+  if (isNew(config, "user") && (config.linux.uidMappings ?? []).length === 0) {
+    throw new ContainerError("ID_MAPS_MISSING", "a new user namespace needs uid and gid mappings", {
+      field: "linux.uidMappings",
+      hint: "for example --uidmap 0:100000:65536 --gidmap 0:100000:65536",
+    });
+  }
+  if (config.linux.timeOffsets && !isNew(config, "time")) {
+    throw new ContainerError("TIME_NAMESPACE_NEEDED", "clock offsets need a new time namespace", {
+      field: "linux.timeOffsets",
+    });
+  }
+}

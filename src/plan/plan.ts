@@ -1,0 +1,147 @@
+/**
+ * `plan(config, host)`: an OCI config and what the machine offers become a list of steps. Pure.
+ *
+ * The order of the init steps is the kernel's, not taste:
+ *   control groups are joined while the process still has the caller's credentials; a user namespace needs its maps
+ *   before anything else works in it; bind sources are taken before pivot_root, while they can be seen; filesystems
+ *   are mounted after it, so that no path of the rootfs can lead outside (CVE-2021-30465), but before the old root is
+ *   detached, because a user namespace may mount proc only where a whole one is in sight; masks come after sysctls,
+ *   which write where masks forbid; credentials go last, and seccomp where no_new_privs lets it.
+ */
+import type { Config } from "../spec/config.ts";
+import { planCgroups } from "./cgroup/groups.ts";
+import { planDevices } from "./devices.ts";
+import type { Host } from "./host.ts";
+import { planMounts } from "./mounts.ts";
+import { namespaceOf, planNamespaces } from "./namespaces.ts";
+import { planIdentity, planPrivileges, planTerminal } from "./process.ts";
+import { planRootfs } from "./rootfs.ts";
+import type { InitStep, ParentStep, Plan, Step } from "./step.ts";
+
+/** Throws a {@link ContainerError} when the config asks for what cannot go together. */
+export function plan(config: Config, host: Host, { id }: { id: string }): Plan {
+  const state = `${host.stateRoot}/${id}`;
+  const cgroups = planCgroups(config, host, id);
+  const namespaces = planNamespaces(config, host, cgroups.join.length > 0);
+  const ownView = namespaceOf(config, "mount")?.path === undefined;
+  const warnings = [...cgroups.warnings];
+
+  const before: ParentStep[] = [
+    {
+      op: "recordState",
+      by: "parent",
+      path: state,
+      because: "the next command must find and clean up what a crash leaves behind",
+    },
+    ...cgroups.create,
+    ...namespaces.before,
+    {
+      op: "clone",
+      by: "parent",
+      namespaces: namespaces.cloned,
+      ...(cgroups.into === undefined ? {} : { cgroup: cgroups.into }),
+      pid: { slot: "init.pid" },
+      sharedMemory: namespaces.sharedMemory,
+      field: "linux.namespaces",
+      because: "the process that becomes the container, born inside its new namespaces",
+    },
+    ...namespaces.afterClone,
+  ];
+
+  const init: InitStep[] = [
+    {
+      op: "parentDeathSignal",
+      by: "init",
+      signal: "SIGKILL",
+      because: "a container in the foreground must not outlive the command that runs it",
+    },
+    {
+      op: "setUmask",
+      by: "init",
+      mask: 0,
+      because: "directories and devices get exactly the modes that the plan says",
+    },
+    ...oomScore(config),
+    ...cgroups.join,
+    ...namespaces.inside,
+  ];
+  if (ownView) {
+    const rootfs = planRootfs(config, host, state);
+    const mounts = planMounts(config, host);
+    const devices = planDevices(config);
+    init.push(
+      ...rootfs.prepare,
+      ...mounts.take,
+      ...devices.take,
+      ...rootfs.enter,
+      ...mounts.place,
+      ...devices.place,
+      ...planTerminal(config),
+      ...planProtection(config),
+    );
+  }
+  init.push(...planIdentity(config, ownView), ...planPrivileges(config, host));
+
+  return { id, steps: [...before, ...init], cleanup: { cgroups: cgroups.cleanup, state }, warnings };
+}
+
+function oomScore({ process }: Config): InitStep[] {
+  if (process.oomScoreAdj === undefined) return [];
+  return [
+    {
+      op: "write",
+      by: "init",
+      path: "/proc/self/oom_score_adj",
+      value: String(process.oomScoreAdj),
+      field: "process.oomScoreAdj",
+      because: "the kernel kills the process with the highest score first when memory runs out",
+    },
+  ];
+}
+
+/** What is hidden or made read-only in the finished view, and the end of the old root. */
+function planProtection({ linux, root }: Config): InitStep[] {
+  const steps: InitStep[] = [];
+  for (const [i, path] of (linux.maskedPaths ?? []).entries()) {
+    steps.push({
+      op: "mask",
+      by: "init",
+      path,
+      field: `linux.maskedPaths[${i}]`,
+      because: "it shows or changes the machine, not the container, and no namespace hides it",
+    });
+  }
+  for (const [i, path] of (linux.readonlyPaths ?? []).entries()) {
+    steps.push({
+      op: "makeReadonly",
+      by: "init",
+      path,
+      field: `linux.readonlyPaths[${i}]`,
+      because: "writing there configures the machine's kernel",
+    });
+  }
+  if (root.readonly) {
+    steps.push({
+      op: "setMountFlags",
+      by: "init",
+      target: "/",
+      flags: ["ro"],
+      recursive: false,
+      field: "root.readonly",
+      because: "the config wants a root that cannot be written",
+    });
+  }
+  steps.push({
+    op: "detach",
+    by: "init",
+    target: ".",
+    because:
+      "the old root is still stacked under the new one: without this the container could reach the whole machine",
+  });
+  return steps;
+}
+
+/** The steps of one performer, in order. */
+export function stepsOf<By extends Step["by"]>(plan: Plan, by: By): Extract<Step, { by: By }>[] {
+  return plan.steps.filter((step): step is Extract<Step, { by: By }> => step.by === by);
+}

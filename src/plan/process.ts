@@ -1,0 +1,202 @@
+/**
+ * The process itself: names, terminal, limits, then privileges and the command. The order of the second half is the
+ * kernel's: see {@link planPrivileges}.
+ */
+import { ANNOTATION, type Config } from "../spec/config.ts";
+import type { Host } from "./host.ts";
+import { isNew } from "./namespaces.ts";
+import { compileProfile } from "./seccomp/profile-program.ts";
+import type { InitStep } from "./step.ts";
+
+/** Names, network, session, limits: what needs privileges of the set-up. With --init everything from `forkInit` on is done by both processes. */
+export function planIdentity(config: Config, ownView: boolean): InitStep[] {
+  const { process } = config;
+  const steps: InitStep[] = [];
+  if (config.hostname !== undefined) {
+    steps.push({
+      op: "setHostname",
+      by: "init",
+      name: config.hostname,
+      field: "hostname",
+      because: "the UTS namespace has a name of its own",
+    });
+  }
+  if (config.domainname !== undefined) {
+    steps.push({
+      op: "setDomainname",
+      by: "init",
+      name: config.domainname,
+      field: "domainname",
+      because: "the UTS namespace has an NIS domain name of its own",
+    });
+  }
+  if (isNew(config, "network")) {
+    steps.push({
+      op: "linkUp",
+      by: "init",
+      name: "lo",
+      field: "linux.namespaces",
+      because: "a new network namespace has only lo, and that is down",
+    });
+  }
+  steps.push({
+    op: "newKeyring",
+    by: "init",
+    name: "tupper",
+    because: "keys of the caller's session must not be reachable from inside",
+  });
+  if (config.annotations?.[ANNOTATION.init] === "true") {
+    steps.push({
+      op: "forkInit",
+      by: "init",
+      field: `annotations["${ANNOTATION.init}"]`,
+      because:
+        "PID 1 must reap orphans and has no default signal actions: a small program does that, the command is its child",
+    });
+  }
+  steps.push({
+    op: "newSession",
+    by: "init",
+    controllingTerminal: process.terminal === true && ownView,
+    because: process.terminal
+      ? "signals of the terminal go to the container's session"
+      : "the caller's terminal must not be the container's to control",
+  });
+  for (const [i, { type, soft, hard }] of (process.rlimits ?? []).entries()) {
+    steps.push({
+      op: "setRlimit",
+      by: "init",
+      type,
+      soft,
+      hard,
+      field: `process.rlimits[${i}]`,
+      because: "the config limits this resource of each process",
+    });
+  }
+  return steps;
+}
+
+/** The container's terminal, once its devpts is there. */
+export function planTerminal({ process }: Config): InitStep[] {
+  if (!process.terminal) return [];
+  const size = process.consoleSize;
+  return [
+    {
+      op: "openPty",
+      by: "init",
+      ...(size === undefined ? {} : { rows: size.height, columns: size.width }),
+      field: "process.terminal",
+      because:
+        "a terminal of the container's own devpts: job control, window size, and no way to push input into the caller's (TIOCSTI)",
+    },
+  ];
+}
+
+/**
+ * A seccomp filter needs CAP_SYS_ADMIN or no_new_privs: without the latter it is loaded while the set-up is still
+ * privileged, and must let setresuid, capset and execve pass, as under runc. seccomp(2).
+ */
+export function planPrivileges(config: Config, { architecture }: Host): InitStep[] {
+  const { process } = config;
+  const steps: InitStep[] = [];
+  const seccomp = planSeccomp(config, architecture);
+  if (!process.noNewPrivileges) steps.push(...seccomp);
+  steps.push({
+    op: "changeDirectory",
+    by: "init",
+    path: process.cwd,
+    create: true,
+    field: "process.cwd",
+    because: "the command starts here",
+  });
+  if (process.capabilities !== undefined) {
+    steps.push({
+      op: "limitBoundingSet",
+      by: "init",
+      keep: process.capabilities.bounding ?? [],
+      field: "process.capabilities.bounding",
+      because: "no program, not even a set-user-id one, can gain more than this",
+    });
+  }
+  steps.push({
+    op: "setUser",
+    by: "init",
+    uid: process.user.uid,
+    gid: process.user.gid,
+    groups: groupsOf(config),
+    field: "process.user",
+    because: "who the command runs as",
+  });
+  steps.push({
+    op: "setUmask",
+    by: "init",
+    mask: process.user.umask ?? 0o022,
+    field: "process.user.umask",
+    because: "the permissions that new files do not get",
+  });
+  if (process.capabilities !== undefined) {
+    steps.push({
+      op: "setCapabilities",
+      by: "init",
+      sets: process.capabilities,
+      field: "process.capabilities",
+      because: "root without these is much less than root; inheritable stays empty (CVE-2022-24769)",
+    });
+  }
+  if (process.user.uid !== 0 || process.user.gid !== 0) {
+    steps.push({ op: "parentDeathSignal", by: "init", signal: "SIGKILL", because: "changing ids cleared it" });
+  }
+  if (process.noNewPrivileges) {
+    steps.push(
+      {
+        op: "noNewPrivileges",
+        by: "init",
+        field: "process.noNewPrivileges",
+        because: "set-user-id and file capabilities give nothing any more",
+      },
+      ...seccomp,
+    );
+  }
+  steps.push(
+    {
+      op: "closeDescriptors",
+      by: "init",
+      from: 3,
+      because: "a descriptor of the set-up would be a way out (CVE-2024-21626)",
+    },
+    {
+      op: "exec",
+      by: "init",
+      args: process.args,
+      env: process.env ?? [],
+      field: "process.args",
+      because: "the set-up becomes the command",
+    },
+  );
+  return steps;
+}
+
+/** setgroups is forbidden in a user namespace whose gid map an ordinary user wrote (`deny`). user_namespaces(7). */
+function groupsOf(config: Config): number[] | undefined {
+  const groups = config.process.user.additionalGids;
+  const gidMappings = config.linux.gidMappings;
+  const denied = isNew(config, "user") && gidMappings?.length === 1 && gidMappings[0]?.size === 1;
+  return denied ? undefined : (groups ?? []);
+}
+
+function planSeccomp(config: Config, architecture: Host["architecture"]): InitStep[] {
+  const profile = config.linux.seccomp;
+  if (profile === undefined) return [];
+  const { program, flags, name } = compileProfile(profile, architecture);
+  return [
+    {
+      op: "seccomp",
+      by: "init",
+      program,
+      flags,
+      profile: name,
+      field: "linux.seccomp",
+      because: "system calls that a container has no use for are the largest attack surface of the shared kernel",
+    },
+  ];
+}
