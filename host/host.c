@@ -47,6 +47,8 @@ static void print_exception(JSContext *ctx) {
 static JSContext *new_context(JSRuntime *rt) {
   JS_SetMaxStackSize(rt, JS_STACK_BYTES);
   JS_SetGCThreshold(rt, (size_t)-1);
+  /* Every function would keep its source text, and the text of those inside it once more. */
+  JS_SetStripInfo(rt, JS_STRIP_SOURCE);
   JSContext *ctx = JS_NewContext(rt);
   JSValue global = JS_GetGlobalObject(ctx), sys = JS_NewObject(ctx);
   JS_SetPropertyFunctionList(ctx, sys, sys_calls, sizeof sys_calls / sizeof *sys_calls);

@@ -83,7 +83,7 @@ export function renderText(found: Found, colors: Colors): string {
   const { hiddenProcesses } = found;
   if (hiddenProcesses > 0) {
     const processes = hiddenProcesses === 1 ? "1 process" : `${hiddenProcesses} processes`;
-    lines.push("", colors.yellow(`${processes} of other users could not be looked into: run as root to see all`));
+    lines.push("", colors.yellow(`${processes} could not be looked into: only root sees those of other users`));
   }
   return lines.join("\n");
 }
