@@ -53,7 +53,7 @@ function parseTypes(text: string): NsType[] {
 export const nsCommand = new Command("ns")
   .summary("show the machine's namespaces as a tree")
   .description(
-    "Shows every namespace that can be seen from here, below the user namespace that owns it: type, inode, number of\n" +
+    "Shows every namespace that can be seen from here, below the user namespace that owns it: type, inode, number of " +
       "processes, owner and first members. With PID, the namespaces of that process. namespaces(7), ioctl_ns(2).",
   )
   .addArgument(new Argument("[PID]", "a process").argParser(parsePid))
@@ -83,7 +83,7 @@ export function renderText(found: Found, colors: Colors): string {
   const { hiddenProcesses } = found;
   if (hiddenProcesses > 0) {
     const processes = hiddenProcesses === 1 ? "1 process" : `${hiddenProcesses} processes`;
-    lines.push("", colors.yellow(`${processes} could not be looked into: only root sees those of other users`));
+    lines.push("", colors.yellow(`${processes} could not be looked into: permission denied`));
   }
   return lines.join("\n");
 }
