@@ -24,6 +24,10 @@ export function describeStep(step: Step): string {
       return `join the ${step.controller} control group ${step.path}`;
     case "joinNamespace":
       return `join the ${step.type} namespace ${step.path}`;
+    case "joinProcess":
+      return `join the ${step.namespaces.join(", ")} namespaces of the container`;
+    case "refuseTracing":
+      return "refuse to be traced";
     case "becomeMappedRoot":
       return "become root of the user namespace";
     case "unshare":

@@ -1,0 +1,387 @@
+/**
+ * What there is to know about each operation, whatever its arguments: what it is for, what breaks or leaks without it,
+ * and where to read on. Man pages are those of Linux man-pages, util-linux and coreutils.
+ */
+import type { NamespaceType } from "../spec/config.ts";
+import type { Op, Step } from "../plan/step.ts";
+
+export interface Knowledge {
+  /** What the operation isolates, limits or gives. */
+  gives: string;
+  /** What would break, or leak, without it. */
+  without: string;
+  man: readonly string[];
+}
+
+/** The knowledge about one step: by its operation, and for mounts and namespaces by their type too. */
+export function knowledgeOf(step: Step): Knowledge {
+  switch (step.op) {
+    case "mount":
+      return FILESYSTEMS[step.fstype] ?? OPERATIONS.mount;
+    case "joinNamespace":
+      return joined(step.type);
+    case "joinCgroup":
+    case "makeCgroup":
+      return CONTROLLERS[step.controller] ?? OPERATIONS[step.op];
+    default:
+      return OPERATIONS[step.op];
+  }
+}
+
+/** Man pages of a step, those of its namespaces included. */
+export function manOf(step: Step): string[] {
+  const namespaces = step.op === "clone" || step.op === "unshare" ? step.namespaces : [];
+  return [...new Set([...knowledgeOf(step).man, ...namespaces.flatMap((type) => NAMESPACES[type].man)])];
+}
+
+function joined(type: NamespaceType): Knowledge {
+  const { gives, man } = NAMESPACES[type];
+  return {
+    gives: `shares with the processes already there: ${gives}`,
+    without: `the container would have a ${type} namespace of its own, or the machine's, and could not work with those processes`,
+    man: ["setns(2)", ...man],
+  };
+}
+
+/** `shared`: what it means that a container has none of its own. */
+export const NAMESPACES: Readonly<Record<NamespaceType, Knowledge & { flag: string; shared: string }>> = {
+  mount: {
+    flag: "CLONE_NEWNS",
+    gives: "mount points: what is mounted inside is seen inside only",
+    without: "every mount and the new root would change the machine's own file tree",
+    shared: "mounts made inside appear on the machine, and its mounts are seen inside",
+    man: ["mount_namespaces(7)"],
+  },
+  pid: {
+    flag: "CLONE_NEWPID",
+    gives: "process ids: the command is PID 1, other processes have no number in here",
+    without: "the container could see, signal and trace the machine's processes, and would outlive its PID 1",
+    shared: "all processes of the machine can be seen, and signalled by root",
+    man: ["pid_namespaces(7)"],
+  },
+  network: {
+    flag: "CLONE_NEWNET",
+    gives: "network devices, addresses, routes, ports, firewall rules, abstract sockets",
+    without: "the container could listen on the machine's ports, sniff its traffic and talk to its local services",
+    shared: "the container uses the machine's interfaces, ports and abstract sockets",
+    man: ["network_namespaces(7)"],
+  },
+  ipc: {
+    flag: "CLONE_NEWIPC",
+    gives: "System V IPC objects and POSIX message queues",
+    without: "shared memory segments and message queues of other programs could be read and removed",
+    shared: "System V shared memory and message queues of the machine are within reach",
+    man: ["ipc_namespaces(7)"],
+  },
+  uts: {
+    flag: "CLONE_NEWUTS",
+    gives: "host name and NIS domain name",
+    without: "setting the container's host name would rename the machine",
+    shared: "the container shows the machine's host name, and with CAP_SYS_ADMIN can change it",
+    man: ["uts_namespaces(7)"],
+  },
+  user: {
+    flag: "CLONE_NEWUSER",
+    gives: "user and group ids, capabilities: root inside is an ordinary user outside",
+    without: "root inside is the machine's root, held back only by the other walls",
+    shared: "uid 0 inside is uid 0 of the machine, with the capabilities left to it",
+    man: ["user_namespaces(7)"],
+  },
+  cgroup: {
+    flag: "CLONE_NEWCGROUP",
+    gives: "the root of the control group tree: /proc/self/cgroup says /",
+    without: "/proc/self/cgroup would tell the container where in the machine's tree it lives",
+    shared: "/proc/self/cgroup shows the group's path on the machine",
+    man: ["cgroup_namespaces(7)"],
+  },
+  time: {
+    flag: "CLONE_NEWTIME",
+    gives: "the monotonic and the boot-time clock",
+    without: "the container would see the machine's uptime, and a restored one would see its clocks jump",
+    shared: "uptime and monotonic clock are the machine's",
+    man: ["time_namespaces(7)"],
+  },
+};
+
+const FILESYSTEMS: Readonly<Record<string, Knowledge>> = {
+  proc: {
+    gives: "the processes of this PID namespace as files, and the kernel's settings under /proc/sys",
+    without: "ps, top, /proc/self and much of the C library would not work; the machine's /proc would show its processes",
+    man: ["proc(5)", "mount(2)"],
+  },
+  sysfs: {
+    gives: "devices, drivers and the network interfaces of this network namespace as files",
+    without: "programs that look for devices or interfaces would find none",
+    man: ["sysfs(5)", "mount(2)"],
+  },
+  tmpfs: {
+    gives: "files in memory, limited in size, gone with the container",
+    without: "what is written there would land in the root filesystem and stay",
+    man: ["tmpfs(5)", "mount(2)"],
+  },
+  devpts: {
+    gives: "pseudo-terminals of the container alone, numbered from 0",
+    without: "no terminal could be opened, or those of the machine's users would be within reach",
+    man: ["pts(4)", "mount(2)"],
+  },
+  mqueue: {
+    gives: "the POSIX message queues of this IPC namespace as files",
+    without: "queues could not be listed; mq_open(3) itself works without it",
+    man: ["mq_overview(7)", "mount(2)"],
+  },
+  overlay: {
+    gives: "a copy-on-write view: reads come from the lower directory, writes go to the upper one",
+    without: "every write of the container would change the directory that the root comes from",
+    man: ["mount(8)", "mount(2)"],
+  },
+  cgroup: {
+    gives: "the container's own control groups of this hierarchy, to read limits and usage",
+    without: "programs that size themselves by their limits (JVM, Go, databases) would see the whole machine",
+    man: ["cgroups(7)", "mount(2)"],
+  },
+  cgroup2: {
+    gives: "the container's own part of the control group tree, to read limits and usage",
+    without: "programs that size themselves by their limits (JVM, Go, databases) would see the whole machine",
+    man: ["cgroups(7)", "mount(2)"],
+  },
+};
+
+const controller = (gives: string, without: string): Knowledge => ({ gives, without, man: ["cgroups(7)"] });
+
+/** Control groups by cgroup v1 controller. */
+const CONTROLLERS: Readonly<Record<string, Knowledge>> = {
+  memory: controller("memory: limit, and usage of the whole group", "one container could take all memory, and the kernel would kill others for it"),
+  pids: controller("number of processes and threads", "a fork bomb inside would fill the machine's process table"),
+  cpu: controller("processor time: shares and quota", "a busy container could starve everything else"),
+  cpuacct: controller("processor time used, per group", "nobody could say how much the container has used"),
+  cpuset: controller("which processors and memory nodes may be used", "the container would run on all of them"),
+  devices: controller("which device nodes may be opened", "root inside could make a node for the machine's disk and read it"),
+  blkio: controller("block device bandwidth", "heavy input and output of one container would slow the whole machine"),
+  freezer: controller("stopping all processes of the group at once", "pause would have to stop processes one by one, and race with their forks"),
+  unified: controller("all controllers of cgroup v2 in one tree", "there would be no limits, and no way to find or kill all processes of the container"),
+};
+
+const CREDENTIALS = ["capabilities(7)"] as const;
+
+const OPERATIONS: Readonly<Record<Op, Knowledge>> = {
+  recordState: {
+    gives: "a note that this container exists, outside of it",
+    without: "after a crash nobody would know what to clean up",
+    man: ["mkdir(2)"],
+  },
+  makeCgroup: {
+    gives: "a group of processes that is counted and limited as one",
+    without: "limits could not be set, and usage not be read, for the container as a whole",
+    man: ["cgroups(7)"],
+  },
+  inheritCgroupValue: {
+    gives: "processors and memory nodes for the group: a new cpuset group of cgroup v1 has none",
+    without: "no process could join the group (ENOSPC)",
+    man: ["cpuset(7)"],
+  },
+  attachDeviceProgram: {
+    gives: "which device nodes may be opened: on cgroup v2 a small program that the kernel asks",
+    without: "root inside could make a node for the machine's disk and read it",
+    man: ["bpf(2)", "cgroups(7)"],
+  },
+  write: {
+    gives: "one value of the kernel, set through a file: everything is a file",
+    without: "the kernel's default, or the machine's value, would hold",
+    man: ["cgroups(7)", "proc(5)"],
+  },
+  clone: {
+    gives: "a child process in new namespaces; the caller stays outside, waits and cleans up",
+    without: "there would be no container: everything below happens in that child",
+    man: ["clone(2)", "namespaces(7)"],
+  },
+  mapIds: {
+    gives: "which ids of the machine the ids inside stand for",
+    without: "every id inside would be nobody (65534), and files could not be owned or opened",
+    man: ["user_namespaces(7)"],
+  },
+  parentDeathSignal: {
+    gives: "an end for the container when the command that runs it is killed",
+    without: "kill -9 of tupper would leave a container behind that nobody watches",
+    man: ["prctl(2)"],
+  },
+  joinCgroup: {
+    gives: "the limits of the group hold for this process and all its children",
+    without: "the group would stay empty and its limits without effect",
+    man: ["cgroups(7)"],
+  },
+  joinNamespace: {
+    gives: "another container's view of one kind of resource",
+    without: "the two could not work together",
+    man: ["setns(2)"],
+  },
+  becomeMappedRoot: {
+    gives: "root of the user namespace, who has power over what belongs to that namespace and nothing else",
+    without: "the process would be nobody and lose its capabilities at the next execve",
+    man: ["user_namespaces(7)"],
+  },
+  unshare: {
+    gives: "new namespaces for the process itself, at the moment when they get the right root",
+    without: "they would be made by clone, too early",
+    man: ["unshare(2)"],
+  },
+  timeOffset: {
+    gives: "a clock shifted against the machine's",
+    without: "the clock would show the machine's time since boot",
+    man: ["time_namespaces(7)"],
+  },
+  propagation: {
+    gives: "a mount tree that does not pass mounts on to the machine",
+    without: "systemd shares all mounts: mounts made here would appear on the machine, and pivot_root would fail (EINVAL)",
+    man: ["mount_namespaces(7)"],
+  },
+  mount: {
+    gives: "a filesystem at a place of the container's tree",
+    without: "the files that the config asks for would not be there",
+    man: ["mount(2)"],
+  },
+  takeTree: {
+    gives: "a hold on files of the machine, taken before its tree is gone",
+    without: "after pivot_root no path leads to them any more",
+    man: ["open_tree(2)"],
+  },
+  placeTree: {
+    gives: "files of the machine inside the container, at this one place",
+    without: "the container would have only its own files",
+    man: ["move_mount(2)"],
+  },
+  bind: {
+    gives: "the same files at a second place, as a mount of its own with its own flags",
+    without: "pivot_root refuses a root that is no mount point (EINVAL)",
+    man: ["mount(2)"],
+  },
+  setMountFlags: {
+    gives: "what may be done through this mount, whatever the files' permissions say",
+    without: "writing, device nodes or set-user-id programs would work there",
+    man: ["mount_setattr(2)", "mount(8)"],
+  },
+  copyTree: {
+    gives: "files of the container's own, in memory",
+    without: "the root filesystem would be empty, or the original would be written to",
+    man: ["cp(1)"],
+  },
+  makeDirectory: {
+    gives: "a place to mount on or to write to",
+    without: "the mount after it would fail (ENOENT)",
+    man: ["mkdir(2)"],
+  },
+  makeNode: {
+    gives: "the few harmless devices that every program expects",
+    without: "`>/dev/null`, random numbers and terminals would fail; the machine's whole /dev would give away its disks",
+    man: ["mknod(2)", "null(4)"],
+  },
+  makeLink: {
+    gives: "names that programs expect in /dev",
+    without: "`<(…)` of the shell, /dev/stdin and /dev/ptmx would not work",
+    man: ["symlink(2)"],
+  },
+  changeDirectory: {
+    gives: "the directory that relative paths start from",
+    without: "the process would stand in a directory of the machine, outside its root: a way out (CVE-2024-21626)",
+    man: ["chdir(2)"],
+  },
+  pivotRoot: {
+    gives: "a root filesystem of its own: / is the new tree for every process of the container",
+    without: "chroot alone can be left by root with a second chroot, and leaves the machine's mounts in the namespace",
+    man: ["pivot_root(2)"],
+  },
+  detach: {
+    gives: "the end of every path to the machine's files",
+    without: "the machine's whole tree would still be mounted, and one umount away",
+    man: ["umount(2)"],
+  },
+  mask: {
+    gives: "an empty file or directory in its place",
+    without: "keys, memory and hardware details of the machine could be read there: no namespace covers them",
+    man: ["mount(2)", "proc(5)"],
+  },
+  makeReadonly: {
+    gives: "a look without a touch",
+    without: "root inside could change settings of the machine's kernel there",
+    man: ["mount_setattr(2)", "proc(5)"],
+  },
+  linkUp: {
+    gives: "the loopback interface, 127.0.0.1 and ::1",
+    without: "programs that talk to localhost would get ENETUNREACH",
+    man: ["netdevice(7)"],
+  },
+  setHostname: {
+    gives: "a name that prompts, logs and programs show",
+    without: "the container would show the name of the machine",
+    man: ["sethostname(2)"],
+  },
+  setDomainname: {
+    gives: "an NIS domain name",
+    without: "the container would show that of the machine",
+    man: ["setdomainname(2)"],
+  },
+  openPty: {
+    gives: "a terminal: line editing, Ctrl-C, window size, job control",
+    without: "ps would show TTY ?, and a program could push input into the caller's terminal (TIOCSTI)",
+    man: ["pty(7)"],
+  },
+  newSession: {
+    gives: "a session of its own, which owns its terminal or has none",
+    without: "the caller's terminal would be the container's controlling terminal",
+    man: ["setsid(2)", "credentials(7)"],
+  },
+  newKeyring: {
+    gives: "an empty session keyring",
+    without: "keys of the caller's session, such as Kerberos tickets, could be used inside",
+    man: ["session-keyring(7)"],
+  },
+  setRlimit: {
+    gives: "a limit for each process by itself",
+    without: "the limit of the caller would hold",
+    man: ["getrlimit(2)"],
+  },
+  setUmask: {
+    gives: "the permissions that new files do not get",
+    without: "the caller's umask would hold",
+    man: ["umask(2)"],
+  },
+  limitBoundingSet: {
+    gives: "an upper bound: capabilities that no execve can give back",
+    without: "a set-user-id program inside would have all the power of root, loading kernel modules included",
+    man: CREDENTIALS,
+  },
+  setUser: {
+    gives: "the user that the command runs as",
+    without: "the command would run as root of the set-up, with the caller's groups",
+    man: ["credentials(7)", "setresuid(2)"],
+  },
+  setCapabilities: {
+    gives: "the parts of root's power that the command has",
+    without: "the command would start with everything that the set-up needed, mounting included",
+    man: CREDENTIALS,
+  },
+  noNewPrivileges: {
+    gives: "a promise of the kernel: execve gives no more privileges than there are",
+    without: "sudo, su and other set-user-id programs of the image could raise an ordinary user to root inside",
+    man: ["prctl(2)"],
+  },
+  seccomp: {
+    gives: "a filter on every system call: of several hundred only those that ordinary programs need",
+    without: "a bug in any rarely used system call of the shared kernel could be reached from inside",
+    man: ["seccomp(2)"],
+  },
+  closeDescriptors: {
+    gives: "no open files but standard input, output and error",
+    without: "a descriptor of a directory of the machine would be a way out (CVE-2024-21626)",
+    man: ["close_range(2)"],
+  },
+  forkInit: {
+    gives: "a PID 1 that reaps orphans and passes signals on",
+    without: "the command is PID 1: orphans stay as zombies unless it reaps them, and SIGTERM does nothing unless it handles it",
+    man: ["pid_namespaces(7)", "wait(2)"],
+  },
+  exec: {
+    gives: "the command, in the process that was prepared for it",
+    without: "there would be an empty container",
+    man: ["execve(2)"],
+  },
+};

@@ -1,0 +1,504 @@
+/**
+ * Each step of a plan as lines of shell. Most write one command where they stand. Some can only be options of a
+ * command that comes earlier (what unshare(1) makes) or later (what setpriv(1) sets at the last moment): they note
+ * what they want in {@link ScriptState} and say so in a comment.
+ */
+import type { IdMapping, NamespaceType } from "../spec/config.ts";
+import type { Op, Plan, Step } from "../plan/step.ts";
+import type { FunctionName } from "./script-functions.ts";
+import { base64, command, comment, hereDocument, variable, word } from "./shell.ts";
+
+export type StepOf<O extends Op> = Extract<Step, { op: O }>;
+
+export interface ScriptState {
+  plan: Plan;
+  parent: string[];
+  stages: string[][];
+  /** The step just written ends this stage: the shell goes on through this command. */
+  pendingStage: string[] | undefined;
+  /** After pivot_root: the host's programs are reached through `tool` only. */
+  inside: boolean;
+  needsBag: boolean;
+  bagPacked: boolean;
+  /** Programs that go into the bag. */
+  tools: Set<string>;
+  functions: Set<FunctionName>;
+  /** The plan's working directory; after pivot_root the shell's own is the bag. */
+  directory: string;
+  launch: {
+    namespaces: NamespaceType[];
+    joins: { type: NamespaceType; path: string }[];
+    signal: string | undefined;
+    clocks: string[];
+    /** Lines of the helper that writes the id maps. */
+    mapIds: string[] | undefined;
+    terminal: boolean;
+  };
+  hoisted: string[];
+  command: {
+    limits: string[];
+    setpriv: string[];
+    /** The filter is loaded before the identity changes. */
+    filterFirst: boolean;
+    session: boolean;
+    init: boolean;
+    umaskIsSet: boolean;
+    cwd: string;
+    closeFrom: number | undefined;
+  };
+  filter: Uint8Array | undefined;
+}
+
+type Writers = { [O in Op]: (step: StepOf<O>, state: ScriptState) => string[] };
+
+/** The lines for one step, without its comment. May begin a new stage, see `pendingStage`. */
+export function writeStep(step: Step, state: ScriptState): string[] {
+  const write = writers[step.op] as (step: Step, state: ScriptState) => string[];
+  return write(step, state);
+}
+
+const note = (text: string): string[] => comment(`   (${text})`);
+const EARLIER = note("an option of `unshare` at the end of this script");
+const LATER = note("done by the last command of the init process");
+
+const writers: Writers = {
+  recordState: () => note("here it is the directory $work, which the trap above removes"),
+
+  makeCgroup: ({ path }) => [`mkdir -p ${word(path)}`],
+
+  inheritCgroupValue({ path }) {
+    const above = path.replace(/[^/]+\/([^/]+)$/, "$1");
+    return [`[ -n "$(cat ${word(path)})" ] || cat ${word(above)} >${word(path)}`];
+  },
+
+  attachDeviceProgram: (_step, state) => [
+    warn(state, "the device rules are an eBPF program on cgroup v2, which no command of util-linux attaches: device access is not limited by this script"),
+  ],
+
+  write({ by, path, value, ...more }) {
+    const line = writeLine(path, value);
+    if (by !== "parent" || !("otherwise" in more) || more.otherwise === undefined) return [line];
+    return [`if [ -e ${word(path)} ]; then`, `  ${line}`, "else", `  ${writeLine(more.otherwise.path, more.otherwise.value)}`, "fi"];
+  },
+
+  clone({ namespaces, cgroup }, state) {
+    // A cgroup namespace is rooted where its maker is: the shell must have joined its group first.
+    state.launch.namespaces.push(...namespaces.filter((type) => type !== "cgroup"));
+    if (cgroup !== undefined) state.stages.at(-1)?.push("", `echo 0 >${word(`${cgroup}/cgroup.procs`)}`);
+    if (namespaces.includes("cgroup")) state.stages.at(-1)?.push("# The root of its cgroup namespace is the group that it is in now.", 'exec unshare --cgroup sh "$work/init-2.sh"');
+    if (namespaces.includes("cgroup")) state.stages.push([]);
+    return note("`unshare --fork` at the end of this script");
+  },
+
+  mapIds(step, state) {
+    state.launch.mapIds = mapperOf(step);
+    return note("a helper waits for the process just before `unshare`, at the end of this script");
+  },
+
+  parentDeathSignal({ signal }, state) {
+    const name = signal.replace(/^SIG/, "");
+    if (state.launch.signal !== undefined) {
+      state.command.setpriv.push("--pdeathsig", name);
+      return LATER;
+    }
+    state.launch.signal = name;
+    return note("`unshare --kill-child` at the end of this script");
+  },
+
+  joinCgroup: ({ controller, path }) => [`echo 0 >${word(`${path}/${controller === "unified" ? "cgroup.procs" : "tasks"}`)}`],
+
+  joinNamespace({ type, path }, state) {
+    if (type !== "mount") {
+      state.launch.joins.push({ type, path });
+      return note("`nsenter` at the end of this script, before `unshare`");
+    }
+    const lines = packBag(state);
+    state.pendingStage = ["nsenter", `--mount=${word(path)}`, '--wd="$bag"'];
+    state.inside = true;
+    return lines;
+  },
+
+  becomeMappedRoot(_step, state) {
+    const maps = state.plan.steps.find((step) => step.op === "mapIds");
+    if (maps === undefined) return note("`nsenter --user` does this");
+    const keepGroups = maps.op === "mapIds" && maps.denySetgroups;
+    state.pendingStage = command(
+      "setpriv", "--reuid", "0", "--regid", "0", keepGroups ? "--keep-groups" : "--clear-groups", "--inh-caps", "-all", "--ambient-caps", "-all",
+    ).split(" ");
+    // $$ is 1 in a new PID namespace; the machine's /proc, which is still the one in sight, knows the number outside.
+    return ['read -r pid _ </proc/self/stat', 'echo "$pid" >"$work/ready"', 'read -r answer <"$work/mapped"', "# Now that uid 0 is mapped, become it. --keep-caps of `unshare` kept the capabilities until here."];
+  },
+
+  unshare({ namespaces }, state) {
+    const early = namespaces.filter((type) => type !== "cgroup");
+    state.launch.namespaces.push(...early);
+    if (!namespaces.includes("cgroup")) return EARLIER;
+    state.pendingStage = ["unshare", "--cgroup"];
+    if (state.inside) {
+      state.tools.add("unshare");
+      state.pendingStage = ["$ld", "./unshare", "--cgroup"];
+    }
+    return early.length === 0 ? ["# The shell itself changes, through exec: its process stays the same."] : EARLIER;
+  },
+
+  timeOffset({ clock, secs, nanosecs }, state) {
+    state.launch.clocks.push(`--${clock}`, String(secs));
+    if (nanosecs === 0) return EARLIER;
+    return [...EARLIER, warn(state, `unshare(1) sets clocks to whole seconds: ${nanosecs} ns of the ${clock} clock are left out`)];
+  },
+
+  propagation({ target, mode }, state) {
+    const lines = [mount(state, [`--make-${mode}`, at(target, state)])];
+    return state.needsBag && !state.bagPacked ? [...lines, ...packBag(state)] : lines;
+  },
+
+  mount({ source, target, fstype, flags, data }, state) {
+    const where = at(target, state);
+    const options = [...flags, ...(data === "" ? [] : [data])].join(",");
+    const lines: string[] = [];
+    if (fstype === "proc" || fstype === "sysfs") lines.push(`[ ! -L ${where} ] || die ${where} ${word("is a symbolic link")}`);
+    if (where !== "." && state.inside) lines.push(`[ -e ${where} ] || ${tool(state, "mkdir")} -p ${where}`);
+    lines.push(mount(state, ["-t", word(fstype), ...(options === "" ? [] : ["-o", word(options)]), word(source), where]));
+    return lines;
+  },
+
+  takeTree(step, state) {
+    state.functions.add("take_tree");
+    const { source, recursive, tree } = step;
+    const name = variable(tree.slot);
+    const lines = [`take_tree ${at(source, state)} ${name} ${recursive ? "--rbind" : "--bind"}`];
+    if (step.flags.length > 0) lines.push(setFlags(state, "this", step.flags, `"$bag/${name}"`));
+    if (step.recursiveFlags.length > 0) lines.push(setFlags(state, "recursive", step.recursiveFlags, `"$bag/${name}"`));
+    return lines;
+  },
+
+  placeTree({ tree, target }, state) {
+    state.functions.add("place_tree");
+    state.tools.add("mkdir").add("mount");
+    return [`place_tree ${variable(tree.slot)} ${at(target, state)}`];
+  },
+
+  bind: ({ source, target, recursive }, state) => [mount(state, [recursive ? "--rbind" : "--bind", at(source, state), at(target, state)])],
+
+  setMountFlags: ({ target, flags, recursive }, state) => [setFlags(state, recursive ? "recursive" : "this", flags, at(target, state))],
+
+  // -a -x: modes, owners, times, links, devices and extended attributes are kept, other filesystems are not entered.
+  copyTree: ({ source, target }, state) => [`cp -a -x ${at(`${source}/.`, state)} ${at(target, state)}`],
+
+  makeDirectory({ path, mode, like }, state) {
+    const where = at(path, state);
+    const lines = [`${tool(state, "mkdir")} -p -m ${octal(mode)} ${where}`];
+    if (like === undefined) return lines;
+    const model = at(like, state);
+    return [...lines, `${tool(state, "chown")} --reference=${model} ${where}`, `${tool(state, "chmod")} --reference=${model} ${where}`];
+  },
+
+  makeNode({ path, type, major, minor, mode, uid, gid }, state) {
+    const where = at(path, state);
+    const numbers = type === "p" ? "" : ` ${major} ${minor}`;
+    const parent = path.slice(0, path.lastIndexOf("/"));
+    const lines = parent === "/dev" || parent === "" ? [] : [`${tool(state, "mkdir")} -p ${at(parent, state)}`];
+    lines.push(`[ -e ${where} ] || ${tool(state, "mknod")} -m ${octal(mode)} ${where} ${type}${numbers}`);
+    return uid === 0 && gid === 0 ? lines : [...lines, `${tool(state, "chown")} ${uid}:${gid} ${where}`];
+  },
+
+  makeLink({ target, path }, state) {
+    const where = at(path, state);
+    return [`[ -e ${where} ] || [ -L ${where} ] || ${tool(state, "ln")} -s ${word(target)} ${where}`];
+  },
+
+  changeDirectory(step, state) {
+    state.directory = resolve(state.directory, step.path);
+    state.command.cwd = state.directory;
+    if (!state.inside) return [`cd ${at(step.path, state)}`];
+    const lines = step.create && step.path !== "/" ? [`[ -d ${word(step.path)} ] || ${tool(state, "mkdir")} -p ${word(step.path)}`] : [];
+    return [...lines, ...note("`env -C` of the last command: until then the shell must stay with its tools")];
+  },
+
+  pivotRoot({ newRoot }, state) {
+    const root = at(resolve(state.directory, newRoot), state);
+    state.inside = true;
+    state.directory = "/";
+    return [
+      "# The shell waits in the bag: pivot_root would take it along if it stood in the old root itself.",
+      'cd "$bag"',
+      `pivot_root ${root} ${root}`,
+      "tool=tool",
+    ];
+  },
+
+  // "/" is here the mount on top of the new root: the old one. umount(2) follows what is stacked, other calls do not.
+  detach: (_step, state) => [`${tool(state, "umount")} -n -i -c -l /`],
+
+  mask({ path }, state) {
+    state.functions.add("mask");
+    state.tools.add("mount");
+    return [`mask ${at(path, state)}`];
+  },
+
+  makeReadonly({ path }, state) {
+    state.functions.add("make_readonly");
+    state.tools.add("mount");
+    return [`make_readonly ${at(path, state)}`];
+  },
+
+  linkUp: ({ name }, state) => hoist(state, [`if command -v ip >/dev/null; then ip link set dev ${word(name)} up; else ifconfig ${word(name)} up; fi`]),
+
+  setHostname: ({ name }, state) => hoist(state, [command("hostname", name)]),
+
+  setDomainname: ({ name }, state) => hoist(state, [command("domainname", name)]),
+
+  openPty(_step, state) {
+    state.launch.terminal = true;
+    if (!state.needsBag) return [];
+    state.functions.add("place_tree");
+    state.tools.add("mkdir").add("mount");
+    return ["[ ! -e ./console ] || place_tree console /dev/console"];
+  },
+
+  newSession({ controllingTerminal }, state) {
+    if (controllingTerminal) return note("script(1) did that");
+    state.command.session = true;
+    return LATER;
+  },
+
+  newKeyring: ({ name }, state) =>
+    hoist(state, [
+      `if command -v keyctl >/dev/null; then keyctl new_session ${word(name)} >/dev/null; else`,
+      `  ${warn(state, "keyctl(1) is missing: the container keeps the caller's session keyring")}`,
+      "fi",
+    ]),
+
+  setRlimit({ type, soft, hard }, state) {
+    const value = (limit: number): string => (limit < 0 ? "unlimited" : String(limit));
+    state.command.limits.push(`--${type.replace(/^RLIMIT_/, "").toLowerCase()}=${value(soft)}:${value(hard)}`);
+    return LATER;
+  },
+
+  setUmask({ mask }, state) {
+    state.command.umaskIsSet = true;
+    return [`umask ${octal(mask)}`];
+  },
+
+  limitBoundingSet({ keep }, state) {
+    state.command.setpriv.push("--bounding-set", capabilities(keep));
+    return LATER;
+  },
+
+  setUser({ uid, gid, groups }, state) {
+    const which = groups === undefined ? ["--keep-groups"] : groups.length === 0 ? ["--clear-groups"] : ["--groups", groups.join(",")];
+    state.command.setpriv.push("--reuid", String(uid), "--regid", String(gid), ...which);
+    return LATER;
+  },
+
+  setCapabilities({ sets }, state) {
+    state.command.setpriv.push("--inh-caps", capabilities(sets.inheritable ?? []), "--ambient-caps", capabilities(sets.ambient ?? []));
+    return [...LATER, ...note("effective and permitted follow at execve: for root the bounding set, for others the ambient set; capabilities(7)")];
+  },
+
+  noNewPrivileges(_step, state) {
+    state.command.setpriv.push("--no-new-privs");
+    return LATER;
+  },
+
+  seccomp({ program }, state) {
+    state.filter = program;
+    state.command.filterFirst = !state.command.setpriv.includes("--no-new-privs");
+    return LATER;
+  },
+
+  closeDescriptors({ from }, state) {
+    state.command.closeFrom = from;
+    return LATER;
+  },
+
+  forkInit(_step, state) {
+    state.command.init = true;
+    return LATER;
+  },
+
+  exec(step, state) {
+    const { command: last } = state;
+    const lines: string[] = [];
+    // The shell's own descriptors are above 9 and close-on-exec; POSIX sh can name no others.
+    if (last.closeFrom !== undefined) {
+      const closed = [3, 4, 5, 6, 7, 8, 9].filter((fd) => fd >= (last.closeFrom ?? 0));
+      lines.push(`exec ${closed.map((fd) => `${fd}>&-`).join(" ")}`);
+    }
+    if (!last.umaskIsSet) lines.push('umask "$umask_before"');
+    return [...lines, ...commandLine(step, state)];
+  },
+};
+
+/** What the script adds when all steps are written: the bag knows only now what goes into it. */
+export function finish(state: ScriptState): void {
+  for (const stage of state.stages) {
+    const at = stage.indexOf(BAG_MARK);
+    if (at >= 0) stage.splice(at, 1, ...bagLines(state));
+  }
+}
+
+function warn(state: ScriptState, text: string): string {
+  state.functions.add("warn");
+  return command("warn", text);
+}
+
+const octal = (mode: number): string => `0${mode.toString(8)}`.replace(/^00/, "0");
+
+function writeLine(path: string, value: string): string {
+  // echo of some shells reads backslashes and a leading -.
+  const plain = /^[A-Za-z0-9:*.,=+/_][A-Za-z0-9:*.,=+/_ -]*$/.test(value);
+  return `${plain ? "echo" : "printf '%s'"} ${word(value)} >${word(path)}`;
+}
+
+function resolve(directory: string, path: string): string {
+  if (path.startsWith("/")) return path;
+  if (path === "." || path === "") return directory;
+  return directory === "/" ? `/${path}` : `${directory}/${path}`;
+}
+
+/** A path as a word. The container's state directory is one of the script's own. */
+function at(path: string, { plan, inside }: ScriptState): string {
+  const { state } = plan.cleanup;
+  if (inside || (path !== state && !path.startsWith(`${state}/`))) return word(path);
+  return `"$state"${path === state ? "" : word(path.slice(state.length))}`;
+}
+
+/** The command word for a program, here or in the bag. */
+function tool(state: ScriptState, name: string): string {
+  if (!state.inside) return name;
+  state.tools.add(name);
+  state.functions.add("tool");
+  return `tool ${name}`;
+}
+
+/** -n: no mtab. -i: no mount.FSTYPE helper, which inside would be the container's. */
+function mount(state: ScriptState, args: readonly string[]): string {
+  return `${tool(state, "mount")} -n -i ${args.join(" ")}`;
+}
+
+function setFlags(state: ScriptState, which: "this" | "recursive", flags: readonly string[], target: string): string {
+  state.functions.add("set_mount_flags");
+  if (state.inside) state.tools.add("mount");
+  return `set_mount_flags ${which} ${word(flags.join(","))} ${target}`;
+}
+
+function capabilities(names: readonly string[]): string {
+  return ["-all", ...names.map((name) => `+${name.replace(/^CAP_/, "").toLowerCase()}`)].join(",");
+}
+
+/** Steps that do not depend on the root are done while the host's programs are in sight. */
+function hoist(state: ScriptState, lines: string[]): string[] {
+  if (!state.inside) return lines;
+  state.hoisted.push(...lines);
+  return note("done above, before pivot_root: it does not depend on the root, and the host's program was in sight");
+}
+
+const BAG_MARK = "# (the bag)";
+
+function packBag(state: ScriptState): string[] {
+  state.bagPacked = true;
+  return [BAG_MARK];
+}
+
+function bagLines(state: ScriptState): string[] {
+  state.functions.add("pack").add("tool");
+  const tools = [...state.tools].sort();
+  const insideStages = state.stages.length > 1;
+  return [
+    "",
+    ...comment(
+      "The tools for the time after pivot_root, when the host's files are out of sight and the container may have none: a tmpfs that only this process sees, and that nothing refers to once the command runs.",
+    ),
+    'mount -n -i -t tmpfs -o mode=755 tmpfs "$bag"',
+    `pack ${tools.join(" ")}`,
+    'ld=; [ ! -e "$bag/ld.so" ] || ld="./ld.so --library-path ."',
+    "export ld",
+    ...(insideStages || state.command.init ? ['cp "$work"/*.sh "$bag"'] : []),
+    ...(state.filter === undefined ? [] : filterLines(state.filter, "$bag", state)),
+    ...(state.launch.terminal
+      ? ['if terminal=$(tty); then', '  : >"$bag/console"', '  mount -n -i --bind "$terminal" "$bag/console"', "fi"]
+      : []),
+    ...(state.hoisted.length === 0 ? [] : ["", ...comment("What does not depend on the root."), ...state.hoisted]),
+  ];
+}
+
+/** setpriv loads seccomp filters since util-linux 2.41. */
+function filterLines(program: Uint8Array, directory: string, state: ScriptState): string[] {
+  return [
+    "filter=",
+    "if setpriv --help | grep -q -e --seccomp-filter; then",
+    `  filter="--seccomp-filter ${directory === "$bag" ? "./filter.bpf" : `${directory}/filter.bpf`}"`,
+    ...hereDocument(`  base64 -d >"${directory}/filter.bpf"`, "END_OF_FILTER", base64(program)),
+    "else",
+    `  ${warn(state, "this setpriv has no --seccomp-filter (util-linux 2.41): the container runs without the seccomp filter")}`,
+    "fi",
+    "export filter",
+  ];
+}
+
+/** The last command: session, limits, privileges, environment, working directory, one program executing the next. */
+function commandLine({ args, env }: StepOf<"exec">, state: ScriptState): string[] {
+  const { command: last } = state;
+  const lines: string[] = [];
+  const local = (name: string): string => {
+    if (!state.inside) return name;
+    state.tools.add(name);
+    return `$ld ./${name}`;
+  };
+  if (args[0]?.includes("=")) lines.push(command("die", "env(1) takes a command with = in its name for a variable"));
+  if (state.filter !== undefined && !state.bagPacked) lines.push(...filterLines(state.filter, "$work", state));
+  const filter = state.filter === undefined ? "" : " $filter";
+  const chain: string[] = [];
+  if (last.limits.length > 0) chain.push(`${local("prlimit")} ${last.limits.join(" ")}`);
+  if (last.session && !last.init) chain.push(local("setsid"));
+  if (last.filterFirst) chain.push(`${local("setpriv")}${filter} --`);
+  if (last.setpriv.length > 0 || filter !== "") {
+    chain.push(`${local("setpriv")}${last.filterFirst ? "" : filter} ${last.setpriv.map(word).join(" ")} --`);
+  }
+  if (last.init) {
+    chain.push(`${local("sh")} ${state.inside ? "./reaper.sh" : '"$work/reaper.sh"'}`);
+    if (last.session) chain.push(local("setsid"));
+  }
+  // The shell of the reaper ignores these for a command in the background.
+  const signals = last.init ? " --default-signal=INT --default-signal=QUIT" : "";
+  chain.push(`${local("env")} -i${signals} -C ${word(last.cwd)} --`);
+  const variables = env.filter((entry) => entry.indexOf("=") > 0);
+  if (variables.length > 0) chain.push(variables.map(word).join(" "));
+  chain.push(args.map(word).join(" "));
+  lines.push(`exec ${chain.join(" \\\n  ")}`);
+  return lines;
+}
+
+const mapText = (mappings: readonly IdMapping[]): string =>
+  mappings.map(({ containerID, hostID, size }) => `${containerID} ${hostID} ${size}\\n`).join("");
+
+/** Waits until the init process is in its user namespace, writes its id maps from outside, and lets it go on. */
+function mapperOf({ uidMappings, gidMappings, helper, denySetgroups, pid }: StepOf<"mapIds">): string[] {
+  const name = variable(pid.slot);
+  const write = helper
+    ? [
+        ...([["newuidmap", uidMappings], ["newgidmap", gidMappings]] as const).map(
+          ([program, mappings]) => `  ${program} "$${name}" ${mappings.map(({ containerID, hostID, size }) => `${containerID} ${hostID} ${size}`).join(" ")}`,
+        ),
+      ]
+    : [
+        ...(denySetgroups ? [`  echo deny >"/proc/$${name}/setgroups"`] : []),
+        `  printf '${mapText(uidMappings)}' >"/proc/$${name}/uid_map"`,
+        `  printf '${mapText(gidMappings)}' >"/proc/$${name}/gid_map"`,
+      ];
+  const rootGroup = gidMappings.find(({ containerID }) => containerID === 0)?.hostID ?? 0;
+  return [
+    "# Writes the id maps of the init process, from outside, once it has said its process id.",
+    'mkfifo "$work/ready" "$work/mapped"',
+    ...(helper || denySetgroups
+      ? []
+      : ["# The root of the user namespace reads the files of the set-up too.", `chgrp -R ${rootGroup} "$work"`, 'chmod -R g+rX "$work"']),
+    "{",
+    `  read -r ${name} <"$work/ready"`,
+    ...write,
+    '  echo >"$work/mapped"',
+    "} &",
+    "mapper=$!",
+  ];
+}

@@ -1,0 +1,206 @@
+/**
+ * A plan as a script for a POSIX shell, util-linux and coreutils that ends in the same state: the notes' "commands
+ * that should be made into a shell script".
+ *
+ * The script is a parent, which makes the control groups and at last removes them, and one or more stages of the init
+ * process, which are written to files so that standard input stays the user's. A new stage begins where a program has to
+ * be executed to change the shell itself (`exec unshare --cgroup sh init-2.sh`). See script-functions.ts for how the
+ * tools are found after pivot_root, and script-steps.ts for each step.
+ */
+import type { Plan, Step } from "../plan/step.ts";
+import { manOf } from "./knowledge.ts";
+import { fieldOf, runsOf } from "./runs.ts";
+import { CALLS, FUNCTIONS, type FunctionName, REAPER } from "./script-functions.ts";
+import { finish, type ScriptState, writeStep } from "./script-steps.ts";
+import { comment, hereDocument, oneLine, word } from "./shell.ts";
+
+/** The script; it ends with the command's exit code, and with 125 when the set-up fails. Throws when a value has a NUL. */
+export function scriptOf(plan: Plan): string {
+  const state = newState(plan);
+  for (const [first, run] of runsOf(plan.steps, isLike)) {
+    const lines = [...new Set(run.flatMap((step) => writeStep(step, state)))];
+    const into = run[0].by === "parent" ? state.parent : (state.stages.at(-1) ?? []);
+    into.push("", ...runComment(first + 1, run), ...lines);
+    if (state.pendingStage !== undefined) nextStage(state);
+  }
+  finish(state);
+  return `${[...header(plan), ...parentPart(plan, state), ...stageFiles(state), ...launch(state)].join("\n")}\n`;
+}
+
+function newState(plan: Plan): ScriptState {
+  const { steps } = plan;
+  const joinsMount = steps.some((step) => step.op === "joinNamespace" && step.type === "mount");
+  return {
+    plan,
+    parent: [],
+    stages: [[]],
+    pendingStage: undefined,
+    inside: false,
+    bagPacked: false,
+    needsBag: joinsMount || steps.some((step) => step.op === "pivotRoot"),
+    tools: new Set(),
+    functions: new Set(),
+    directory: "/",
+    launch: { namespaces: [], joins: [], signal: undefined, clocks: [], mapIds: undefined, terminal: false },
+    hoisted: [],
+    command: { limits: [], setpriv: [], filterFirst: false, session: false, init: false, umaskIsSet: false, cwd: "/", closeFrom: undefined },
+    filter: undefined,
+  };
+}
+
+/** The shell becomes another one that differs in what `via` changes, and goes on with the next file. */
+function nextStage(state: ScriptState): void {
+  const via = state.pendingStage ?? [];
+  state.pendingStage = undefined;
+  const stage = state.stages.at(-1);
+  const name = `init-${state.stages.length + 1}.sh`;
+  if (state.inside) {
+    state.tools.add("sh");
+    stage?.push(`exec ${via.join(" ")} $ld ./sh ./${name}`);
+  } else {
+    stage?.push(`exec ${via.join(" ")} sh "$work/${name}"`);
+  }
+  state.stages.push([]);
+}
+
+/** Steps that one comment is enough for. Multi-line commands stay alone, so that their lines are not mixed up. */
+function isLike(step: Step, before: Step): boolean {
+  return step.op === before.op && step.because === before.because && step.by === before.by && step.op !== "takeTree";
+}
+
+function runComment(number: number, run: readonly [Step, ...Step[]]): string[] {
+  const [step] = run;
+  const numbers = run.length === 1 ? `${number}` : `${number}-${number + run.length - 1}`;
+  const field = fieldOf(run);
+  const man = [...new Set(run.flatMap(manOf))].join(", ");
+  return comment(`${numbers}. ${step.op}: ${step.because}${field === undefined ? "" : ` [${field}]`}. See ${man}.`);
+}
+
+function header(plan: Plan): string[] {
+  return [
+    "#!/bin/sh",
+    ...comment(`The container "${oneLine(plan.id)}" as a script for sh, util-linux and coreutils, printed by \`tupper script\`.`),
+    ...comment(
+      "Run it with the privileges of the user it was printed for. It does in the same order what tupper does; the number before each comment is that of the step in `tupper explain`.",
+    ),
+    "set -eu",
+    ...plan.warnings.flatMap((warning) => comment(`Warning: ${warning}`)),
+  ];
+}
+
+function parentPart(plan: Plan, state: ScriptState): string[] {
+  const parent = plan.cleanup.state.split("/").slice(0, -2).join("/") || "/tmp";
+  const groups = plan.cleanup.cgroups;
+  return [
+    "",
+    ...FUNCTIONS.die,
+    "",
+    ...FUNCTIONS.warn,
+    "",
+    ...comment("What new files get until the container's own umask is set; the caller's is restored for it otherwise."),
+    "umask_before=$(umask)",
+    "umask 022",
+    `work=$(mktemp -d ${word(`${parent}/tupper-script.XXXXXX`)})`,
+    "state=$work/state bag=$work/bag",
+    'mkdir "$state" "$bag"',
+    "export umask_before work state bag",
+    "",
+    ...comment("Whatever happens, nothing is left: the control groups and the directory go when the script ends. Mounts need no care, they vanish with the mount namespace."),
+    "cleanup() {",
+    ...(state.launch.mapIds === undefined ? [] : ['  [ -z "${mapper-}" ] || kill "$mapper" 2>/dev/null || :']),
+    ...groups.map((path) => `  remove_cgroup ${word(path)}`),
+    '  rm -rf "$work"',
+    "}",
+    ...(groups.length === 0
+      ? []
+      : [
+          "# A group is busy for some milliseconds after its last process has ended.",
+          "remove_cgroup() {",
+          "  tries=0",
+          '  while [ -d "$1" ] && ! rmdir "$1" 2>/dev/null; do',
+          "    tries=$((tries + 1))",
+          '    [ "$tries" -lt 100 ] || { warn "the control group $1 stays: it is busy"; return; }',
+          '    while read -r pid; do kill -s KILL "$pid" 2>/dev/null || :; done <"$1/cgroup.procs"',
+          "    sleep 0.02",
+          "  done",
+          "}",
+        ]),
+    "trap cleanup EXIT",
+    "trap 'exit 129' HUP",
+    "trap 'exit 130' INT",
+    "trap 'exit 143' TERM",
+    ...state.parent,
+  ];
+}
+
+function stageFiles(state: ScriptState): string[] {
+  const used = new Set<FunctionName>(["die"]);
+  const use = (name: FunctionName): void => {
+    used.add(name);
+    for (const called of CALLS[name] ?? []) use(called);
+  };
+  for (const name of state.functions) use(name);
+  const order = Object.keys(FUNCTIONS) as FunctionName[];
+  const functions = order.filter((name) => used.has(name)).flatMap((name) => [...FUNCTIONS[name], ""]);
+  const lines = ["", ...comment("The init process: its functions, then what it does, in files so that standard input stays free.")];
+  const preamble = [
+    "set -eu",
+    "# Only a set-up that failed gets as far as this: the last command replaces the shell.",
+    "trap 'exit 125' EXIT",
+    "export LC_ALL=C",
+    "unset LD_LIBRARY_PATH LD_PRELOAD",
+    'tool= # "tool" after pivot_root',
+    "",
+  ];
+  lines.push(...hereDocument('cat >"$work/functions.sh"', "END_OF_FUNCTIONS", [...preamble, ...functions.slice(0, -1)]));
+  for (const [i, stage] of state.stages.entries()) {
+    const body = [...(i > 0 && startsInside(state, i) ? [". ./functions.sh", "tool=tool"] : ['. "$work/functions.sh"']), ...stage];
+    lines.push("", ...hereDocument(`cat >"$work/init-${i + 1}.sh"`, "END_OF_INIT", body));
+  }
+  if (state.command.init) lines.push("", ...hereDocument('cat >"$work/reaper.sh"', "END_OF_REAPER", REAPER));
+  return lines;
+}
+
+const startsInside = (state: ScriptState, stage: number): boolean => state.stages[stage - 1]?.at(-1)?.endsWith(`./init-${stage + 1}.sh`) ?? false;
+
+const NAMESPACE_OPTIONS = {
+  mount: "--mount", pid: "--pid", network: "--net", ipc: "--ipc", uts: "--uts", user: "--user", cgroup: "--cgroup", time: "--time",
+} as const;
+
+function launch(state: ScriptState): string[] {
+  const { namespaces, joins, signal, clocks, mapIds, terminal } = state.launch;
+  const lines = [""];
+  if (mapIds !== undefined) lines.push(...mapIds, "");
+  const unshare = ["unshare", ...[...new Set(namespaces)].map((type) => NAMESPACE_OPTIONS[type])];
+  if (namespaces.includes("mount")) unshare.push("--propagation", "unchanged");
+  else if (state.needsBag) unshare.push("--mount");
+  if (mapIds !== undefined) unshare.push("--keep-caps");
+  unshare.push(...clocks, "--fork", ...(signal === undefined ? [] : [`--kill-child=${signal}`]));
+  const parts = [
+    ...(signal === undefined ? [] : [`setpriv --pdeathsig ${signal}`]),
+    ...(joins.length === 0 ? [] : [`nsenter ${joins.map(({ type, path }) => `${NAMESPACE_OPTIONS[type]}=${word(path)}`).join(" ")}`]),
+    unshare.join(" "),
+    'sh "$work/init-1.sh"',
+  ];
+  lines.push(
+    ...comment(
+      "The process that becomes the container, as a child in new namespaces: the caller stays outside, waits, and takes over its exit code. A new PID namespace is for children only, hence --fork.",
+    ),
+  );
+  if (terminal) {
+    lines.push(
+      ...comment("With a terminal the container gets one of its own from script(1), if the caller has one. It is of the machine's devpts, not the container's."),
+      ...hereDocument('cat >"$work/launch.sh"', "END_OF_LAUNCH", [`exec ${parts.join(" \\\n  ")}`]),
+      "status=0",
+      "if [ -t 0 ] && [ -t 1 ] && command -v script >/dev/null; then",
+      '  SHELL=/bin/sh script -q -e -c ". \\"$work/launch.sh\\"" /dev/null || status=$?',
+      "else",
+      '  sh "$work/launch.sh" || status=$?',
+      "fi",
+    );
+  } else {
+    lines.push("status=0", `${parts.join(" \\\n  ")} || status=$?`);
+  }
+  lines.push('exit "$status"');
+  return lines;
+}
