@@ -16,7 +16,7 @@ const R_OK = 4;
 const W_OK = 2;
 
 export interface CgroupMembership {
-  /** v1, in order of hierarchy numbers reversed as the kernel lists them; a named one is `name=systemd`. */
+  /** v1, in the kernel's order; a named one is `name=systemd`. */
   hierarchies: { controllers: string[]; ownPath: string }[];
   /** Our path in the v2 tree, where the kernel has one: it may not be mounted. */
   unifiedPath?: string;
@@ -120,13 +120,14 @@ function probeConventional({ hierarchies, unifiedPath }: CgroupMembership, euid:
     if (state === "elsewhere") return undefined;
     return describe([], { mountPoint, ownPath: unifiedPath }, state === "readonly", euid);
   }
-  const conventional = hierarchies.map((hierarchy) => ({
-    ...hierarchy,
-    mountPoint: `${ROOT}/${hierarchy.controllers.join(",").replace(/^name=/, "")}`,
-  }));
+  const conventional = hierarchies.map(({ controllers, ownPath }) => {
+    const name = controllers.join(",");
+    return { controllers, mountPoint: `${ROOT}/${name.startsWith("name=") ? name.slice(5) : name}`, ownPath };
+  });
   // One stands for all: the deepest, because it also tells whether paths count from the root that is mounted.
-  const [deepest] = conventional.toSorted((a, b) => b.ownPath.length - a.ownPath.length);
+  let [deepest] = conventional;
   if (deepest === undefined) return undefined;
+  for (const hierarchy of conventional) if (hierarchy.ownPath.length > deepest.ownPath.length) deepest = hierarchy;
   const state = mountState(`${deepest.mountPoint}${deepest.ownPath}`, CGROUP_SUPER_MAGIC);
   if (state === "elsewhere") return undefined;
   const unified = unifiedPath === undefined ? undefined : { mountPoint, ownPath: unifiedPath };

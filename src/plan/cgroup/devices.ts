@@ -112,30 +112,37 @@ export function devicesV1({ allowAll, entries }: DevicePolicy): CgroupWrite[] {
 
 /** The exceptions to the default, each device at most once. */
 function foldExceptions(allowAll: boolean, entries: readonly DeviceEntry[]): DeviceEntry[] {
-  const exceptions: DeviceEntry[] = [];
+  const exceptions = new Map<string, DeviceEntry>();
   for (const entry of entries) {
-    if (entry.allow !== allowAll) {
-      const same = exceptions.find((one) => covers(one, entry) && covers(entry, one));
-      if (same) same.access |= entry.access;
-      else exceptions.push({ ...entry });
+    if (entry.allow === allowAll) {
+      for (const exception of exceptions.values()) takeBack(exception, entry);
       continue;
     }
-    for (const exception of exceptions) {
-      if ((exception.access & entry.access) === 0 || !overlap(entry, exception)) continue;
-      if (!covers(entry, exception)) {
-        throw new ContainerError(
-          "DEVICE_RULE_INEXPRESSIBLE",
-          `cgroup v1 cannot ${entry.allow ? "allow" : "deny"} ${showEntry(entry)} after the wider rule ${showEntry(exception)}`,
-          { ...(entry.field === undefined ? {} : { field: entry.field }), hint: "name the devices one by one" },
-        );
-      }
-      exception.access &= ~entry.access;
-    }
+    const key = showDevice(entry);
+    const same = exceptions.get(key);
+    if (same) same.access |= entry.access;
+    else exceptions.set(key, { ...entry });
   }
-  return exceptions.filter(
+  const all = [...exceptions.values()];
+  const wide = all.filter(({ major, minor }) => major === undefined || minor === undefined);
+  return all.filter(
     (one) =>
       one.access !== 0 &&
-      !exceptions.some((wider) => wider !== one && covers(wider, one) && (one.access & ~wider.access) === 0),
+      !wide.some((wider) => wider !== one && (one.access & ~wider.access) === 0 && covers(wider, one)),
+  );
+}
+
+/** Takes from an exception what a later rule says otherwise. */
+function takeBack(exception: DeviceEntry, entry: DeviceEntry): void {
+  if ((exception.access & entry.access) === 0 || !overlap(entry, exception)) return;
+  if (covers(entry, exception)) {
+    exception.access &= ~entry.access;
+    return;
+  }
+  throw new ContainerError(
+    "DEVICE_RULE_INEXPRESSIBLE",
+    `cgroup v1 cannot ${entry.allow ? "allow" : "deny"} ${showEntry(entry)} after the wider rule ${showEntry(exception)}`,
+    { ...(entry.field === undefined ? {} : { field: entry.field }), hint: "name the devices one by one" },
   );
 }
 
@@ -162,8 +169,12 @@ function because({ allow, field, major }: DeviceEntry): string {
     : "every container may use this device (config-linux.md, Default Devices)";
 }
 
+/** `c 1:3` */
+const showDevice = ({ type, major, minor }: DeviceEntry): string => `${type} ${major ?? "*"}:${minor ?? "*"}`;
+
 /** `c 1:3 rwm` */
-function showEntry({ type, major, minor, access }: DeviceEntry): string {
-  const letters = (["r", "w", "m"] as const).filter((letter) => access & ACCESS[letter]).join("");
-  return `${type} ${major ?? "*"}:${minor ?? "*"} ${letters}`;
+function showEntry(entry: DeviceEntry): string {
+  const { r, w, m } = ACCESS;
+  const letters = `${entry.access & r ? "r" : ""}${entry.access & w ? "w" : ""}${entry.access & m ? "m" : ""}`;
+  return `${showDevice(entry)} ${letters}`;
 }

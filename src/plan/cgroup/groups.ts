@@ -220,6 +220,9 @@ function distribute(
   groups: readonly ControlGroup[],
 ): Distribution {
   const unifiedGroup = groups[hierarchies.length]?.path;
+  const groupsV1 = new Map(
+    hierarchies.flatMap(({ controllers }, i) => controllers.map((controller) => [controller, groups[i]?.path])),
+  );
   const offered = unified?.controllers ?? [];
   const enable = new Set(COUNTED.filter((controller) => offered.includes(controller)));
   const writes: Distribution["writes"] = [];
@@ -231,8 +234,8 @@ function distribute(
     }
   };
   for (const { v1, v2, requestsV1 = none, requestsV2 = none } of CONTROLLERS) {
-    const index = hierarchies.findIndex(({ controllers }) => v1 !== undefined && controllers.includes(v1));
-    if (index >= 0) take(groups[index]?.path, requestsV1(resources, kernel), "");
+    const group = v1 === undefined ? undefined : groupsV1.get(v1);
+    if (group !== undefined) take(group, requestsV1(resources, kernel), "");
     else if (v2 !== undefined && offered.includes(v2)) {
       const requests = requestsV2(resources, kernel);
       if (requests.length > 0) enable.add(v2);
