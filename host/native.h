@@ -373,8 +373,9 @@ FN(spawn) {
   if (pid < 0) return JS_NewInt64(ctx, pid);
   close(child_end);
   struct pollfd wait = { .fd = parent_end, .events = POLLIN };
+  heap_release(); /* a child that shares the heap and forks in turn */
   while (poll(&wait, 1, -1) < 0 && errno == EINTR) {}
-  if (flags & CLONE_VM) heap_acquire();
+  heap_acquire();
   JS_UpdateStackTop(JS_GetRuntime(ctx));
   return JS_NewInt64(ctx, pid);
 }

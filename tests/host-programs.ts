@@ -218,6 +218,23 @@ const programs: Record<string, (...args: string[]) => void> = {
     sys.sendMessage(second, "go", []);
     equal(receive(second).text, "", "end of file at exec");
     equal(waitFor(waiting), 7 << 8, "status of the command");
+
+    // As with --init: the child forks, and its copy asks the parent while the child itself waits for the copy.
+    const [fourth, fourthChild] = channel();
+    const forking = sys.spawn(CLONE_VM, 0, fourthChild, fourth, () => {
+      raw.close(fourth);
+      const [near, far] = channel();
+      const copy = sys.spawn(CLONE_VM, 0, far, near, () => {
+        raw.close(near);
+        sys.sendMessage(fourthChild, "question", []);
+        raw.exitGroup(receive(fourthChild).text === "answer" ? 5 : 6);
+      });
+      raw.exitGroup(waitFor(copy) >> 8);
+    });
+    equal(receive(fourth).text, "question", "message of the copy");
+    sys.sendMessage(fourth, "answer", []);
+    equal(receive(fourth).text, "", "end of the forking child");
+    equal(waitFor(forking), 5 << 8, "status of the forking child");
     print("done");
   },
 };
