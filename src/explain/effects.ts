@@ -1,7 +1,8 @@
 /** What a step does, as a sentence with its actual values. */
-import type { IdMapping, NamespaceType } from "../spec/config.ts";
-import { CAPABILITIES } from "../spec/capabilities.ts";
+
 import type { Op, Step } from "../plan/step.ts";
+import { CAPABILITIES } from "../spec/capabilities.ts";
+import type { IdMapping, NamespaceType } from "../spec/config.ts";
 import { NAMESPACES } from "./knowledge.ts";
 
 type StepOf<O extends Op> = Extract<Step, { op: O }>;
@@ -14,14 +15,18 @@ export function effectOf(step: Step): string {
 
 /** One line for each namespace: its flag and what it isolates. */
 export function namespaceLines(types: readonly NamespaceType[]): { label: string; text: string }[] {
-  return types.map((type) => ({ label: type, text: `${NAMESPACES[type].gives}. Without: ${NAMESPACES[type].without}` }));
+  return types.map((type) => ({
+    label: type,
+    text: `${NAMESPACES[type].gives}. Without: ${NAMESPACES[type].without}`,
+  }));
 }
 
 const EFFECTS: Effects = {
   recordState: ({ path }) => `Make the directory ${path}`,
   makeCgroup: ({ controller, path }) => `Make the control group ${controller}: ${path}`,
   inheritCgroupValue: ({ path }) => `Give ${path} the value of the group above it`,
-  attachDeviceProgram: ({ path, program }) => `Attach a device filter of ${program.length / 8} eBPF instructions to ${path}`,
+  attachDeviceProgram: ({ path, program }) =>
+    `Attach a device filter of ${program.length / 8} eBPF instructions to ${path}`,
   write: ({ path, value }) => `Write ${value === "" ? "nothing" : value}${amount(path, value)} to ${path}`,
   clone: ({ namespaces, cgroup }) =>
     `Start a child process in ${namespaces.length === 0 ? "no new namespaces" : `new namespaces: ${flagNames(namespaces)}`}${cgroup === undefined ? "" : `, born in the control group ${cgroup}`}`,
@@ -30,19 +35,27 @@ const EFFECTS: Effects = {
   parentDeathSignal: ({ signal }) => `Ask for ${signal} when the parent dies`,
   joinCgroup: ({ controller, path }) => `Join the control group ${controller}: ${path}`,
   joinNamespace: ({ type, path }) => `Join the ${type} namespace behind ${path}`,
+  joinProcess: ({ namespaces }) => `Join the namespaces of the container's first process: ${namespaces.join(", ")}`,
+  refuseTracing: () => "Refuse to be traced or looked into",
   becomeMappedRoot: () => "Wait for the id maps, then become uid 0 and gid 0 in the user namespace",
   unshare: ({ namespaces }) => `Move into new namespaces: ${flagNames(namespaces)}`,
-  timeOffset: ({ clock, secs, nanosecs }) => `Shift the ${clock} clock by ${secs} s${nanosecs === 0 ? "" : ` ${nanosecs} ns`}`,
+  timeOffset: ({ clock, secs, nanosecs }) =>
+    `Shift the ${clock} clock by ${secs} s${nanosecs === 0 ? "" : ` ${nanosecs} ns`}`,
   propagation: ({ target, mode }) => `Make ${target} ${mode}`,
-  mount: ({ source, target, fstype, flags, data }) => `Mount ${fstype}${source === fstype || source === "" ? "" : ` "${source}"`} on ${target}${inBrackets([...flags, data])}`,
+  mount: ({ source, target, fstype, flags, data }) =>
+    `Mount ${fstype}${source === fstype || source === "" ? "" : ` "${source}"`} on ${target}${inBrackets([...flags, data])}`,
   takeTree: ({ source, recursive, flags, recursiveFlags }) =>
     `Take hold of ${source}${recursive ? " and all that is mounted below" : ""}${inBrackets([...flags, ...recursiveFlags.map((flag) => `${flag} with all below`)])}`,
   placeTree: ({ tree, target }) => `Place it at ${target} (${tree.slot})`,
-  bind: ({ source, target, recursive }) => `Bind ${source} to ${target}${recursive ? ", with all that is mounted below" : ""}`,
-  setMountFlags: ({ target, flags, recursive }) => `Make the mount ${target} ${flags.join(", ")}${recursive ? ", and all below it" : ""}`,
+  bind: ({ source, target, recursive }) =>
+    `Bind ${source} to ${target}${recursive ? ", with all that is mounted below" : ""}`,
+  setMountFlags: ({ target, flags, recursive }) =>
+    `Make the mount ${target} ${flags.join(", ")}${recursive ? ", and all below it" : ""}`,
   copyTree: ({ source, target }) => `Copy ${source} to ${target}, without crossing into other filesystems`,
-  makeDirectory: ({ path, mode, like }) => `Make the directory ${path}${like === undefined ? ` (mode ${mode.toString(8)})` : `, mode and owner as ${like}`}`,
-  makeNode: ({ path, type, major, minor, mode }) => `Make the device ${path} (${type}${type === "p" ? "" : ` ${major}:${minor}`}, mode ${mode.toString(8)})`,
+  makeDirectory: ({ path, mode, like }) =>
+    `Make the directory ${path}${like === undefined ? ` (mode ${mode.toString(8)})` : `, mode and owner as ${like}`}`,
+  makeNode: ({ path, type, major, minor, mode }) =>
+    `Make the device ${path} (${type}${type === "p" ? "" : ` ${major}:${minor}`}, mode ${mode.toString(8)})`,
   makeLink: ({ target, path }) => `Make the link ${path} -> ${target}`,
   changeDirectory: ({ path, create }) => `Go to ${path}${create ? ", making it if it is missing" : ""}`,
   pivotRoot: () => "Swap the roots: this directory becomes /, the old root lies on top of it for a moment",
@@ -52,12 +65,15 @@ const EFFECTS: Effects = {
   linkUp: ({ name }) => `Bring the network interface ${name} up`,
   setHostname: ({ name }) => `Set the host name to ${name}`,
   setDomainname: ({ name }) => `Set the NIS domain name to ${name}`,
-  openPty: ({ rows, columns }) => `Open a pseudo-terminal${rows === undefined ? "" : ` of ${columns ?? 80} columns and ${rows} rows`}; it becomes stdin, stdout, stderr and /dev/console`,
-  newSession: ({ controllingTerminal }) => `Start a new session${controllingTerminal ? ", with the pseudo-terminal as its controlling terminal" : ", without a controlling terminal"}`,
+  openPty: ({ rows, columns }) =>
+    `Open a pseudo-terminal${rows === undefined ? "" : ` of ${columns ?? 80} columns and ${rows} rows`}; it becomes stdin, stdout, stderr and /dev/console`,
+  newSession: ({ controllingTerminal }) =>
+    `Start a new session${controllingTerminal ? ", with the pseudo-terminal as its controlling terminal" : ", without a controlling terminal"}`,
   newKeyring: ({ name }) => `Start a new session keyring, ${name}`,
   setRlimit: ({ type, soft, hard }) => `Limit ${type}: soft ${limit(soft)}, hard ${limit(hard)}`,
   setUmask: ({ mask }) => `Set the umask to ${mask.toString(8).padStart(3, "0")}`,
-  limitBoundingSet: ({ keep }) => `Drop ${droppedCount(keep)} of ${CAPABILITIES.length} capabilities for good; what can be had at most: ${names(keep)}`,
+  limitBoundingSet: ({ keep }) =>
+    `Drop ${droppedCount(keep)} of ${CAPABILITIES.length} capabilities for good; what can be had at most: ${names(keep)}`,
   setUser: ({ uid, gid, groups }) =>
     `Become uid ${uid} and gid ${gid}${groups === undefined ? "; supplementary groups cannot be changed here" : groups.length === 0 ? ", in no other group" : `, and in the groups ${groups.join(", ")}`}`,
   setCapabilities: ({ sets }) => `Set the capabilities: effective ${names(sets.effective ?? [])}${otherSets(sets)}`,
@@ -65,13 +81,21 @@ const EFFECTS: Effects = {
   seccomp: ({ program, profile }) => `Load the seccomp filter ${profile}: ${program.length / 8} instructions`,
   closeDescriptors: ({ from }) => `Close all file descriptors from ${from} up`,
   forkInit: () => "Become a small init, with the command as its child",
-  exec: ({ args, env }) => `Execute ${args.map(shown).join(" ")} with ${env.length} environment variable${env.length === 1 ? "" : "s"}`,
+  exec: ({ args, env }) =>
+    `Execute ${args.map(shown).join(" ")} with ${env.length} environment variable${env.length === 1 ? "" : "s"}`,
 };
 
-const flagNames = (types: readonly NamespaceType[]): string => types.map((type) => `${type} (${NAMESPACES[type].flag})`).join(", ");
+const flagNames = (types: readonly NamespaceType[]): string =>
+  types.map((type) => `${type} (${NAMESPACES[type].flag})`).join(", ");
 
 const mapText = (mappings: readonly IdMapping[]): string =>
-  mappings.map(({ containerID, hostID, size }) => (size === 1 ? `${containerID} is ${hostID}` : `${containerID}-${containerID + size - 1} are ${hostID}-${hostID + size - 1}`)).join(", ");
+  mappings
+    .map(({ containerID, hostID, size }) =>
+      size === 1
+        ? `${containerID} is ${hostID}`
+        : `${containerID}-${containerID + size - 1} are ${hostID}-${hostID + size - 1}`,
+    )
+    .join(", ");
 
 const inBrackets = (parts: readonly string[]): string => {
   const text = parts.filter((part) => part !== "").join(", ");
@@ -89,7 +113,12 @@ export function names(capabilities: readonly string[]): string {
 
 const droppedCount = (keep: readonly string[]): number => CAPABILITIES.filter((name) => !keep.includes(name)).length;
 
-function otherSets({ effective = [], permitted = [], inheritable = [], ambient = [] }: StepOf<"setCapabilities">["sets"]): string {
+function otherSets({
+  effective = [],
+  permitted = [],
+  inheritable = [],
+  ambient = [],
+}: StepOf<"setCapabilities">["sets"]): string {
   const same = permitted.length === effective.length && permitted.every((name) => effective.includes(name));
   return `${same ? ", permitted the same" : `; permitted ${names(permitted)}`}; inheritable ${names(inheritable)}; ambient ${names(ambient)}`;
 }
@@ -98,7 +127,9 @@ const shown = (argument: string): string => (/^[^\s'"]+$/.test(argument) ? argum
 
 /** Sizes in bytes as people count them, where the file holds bytes. */
 function amount(path: string, value: string): string {
-  return /memory|hugetlb|bytes/.test(path.slice(path.lastIndexOf("/"))) && /^[0-9]{5,}$/.test(value) ? ` (${bytes(Number(value))})` : "";
+  return /memory|hugetlb|bytes/.test(path.slice(path.lastIndexOf("/"))) && /^[0-9]{5,}$/.test(value)
+    ? ` (${bytes(Number(value))})`
+    : "";
 }
 
 /** 67108864 is `64 MiB`. */

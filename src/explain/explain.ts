@@ -5,7 +5,7 @@
 import { createColors } from "picocolors";
 import type { Plan, Step } from "../plan/step.ts";
 import { effectOf, namespaceLines } from "./effects.ts";
-import { knowledgeOf, manOf } from "./knowledge.ts";
+import { type Knowledge, knowledgeOf, manOf, OPERATIONS } from "./knowledge.ts";
 import { fieldOf, type Run, runsOf } from "./runs.ts";
 import { oneLine, wrap } from "./shell.ts";
 import { summaryOf } from "./summary.ts";
@@ -36,7 +36,15 @@ export function explainPlan(plan: Plan, { color, format = "text" }: ExplainOptio
 
 function jsonOf(step: Step): object {
   const { by, op, because, field } = step;
-  return { by, op, because, field: field ?? null, effect: effectOf(step), without: knowledgeOf(step).without, man: manOf(step) };
+  return {
+    by,
+    op,
+    because,
+    field: field ?? null,
+    effect: effectOf(step),
+    without: knowledgeOf(step).without,
+    man: manOf(step),
+  };
 }
 
 function title(text: string, colors: Colors): string[] {
@@ -73,6 +81,7 @@ function groupOf(step: Step, plan: Plan): Group {
     case "clone":
     case "mapIds":
     case "joinNamespace":
+    case "joinProcess":
     case "becomeMappedRoot":
     case "unshare":
     case "timeOffset":
@@ -120,6 +129,8 @@ function groupOf(step: Step, plan: Plan): Group {
       return "The command";
     case "setUmask":
     case "parentDeathSignal":
+      return at < pivot ? "Namespaces" : "Identity and privileges";
+    case "refuseTracing":
     case "newSession":
     case "newKeyring":
     case "limitBoundingSet":
@@ -131,27 +142,37 @@ function groupOf(step: Step, plan: Plan): Group {
   }
 }
 
-const ALONE: ReadonlySet<Step["op"]> = new Set(["clone", "unshare", "mapIds"]);
+const ALONE: ReadonlySet<Step["op"]> = new Set(["clone", "unshare", "mapIds", "joinProcess"]);
 
 /** Steps told in one paragraph: the same operation for the same reason. */
 function isLike(step: Step, before: Step): boolean {
-  if (step.op !== before.op || step.by !== before.by || ALONE.has(step.op)) return false;
-  return step.because === before.because && knowledgeOf(step) === knowledgeOf(before) || (step.op === "makeCgroup" || step.op === "joinCgroup") && step.because === before.because;
+  if (step.op !== before.op || step.because !== before.because || ALONE.has(step.op)) return false;
+  return knowledgeOf(step) === knowledgeOf(before) || isCgroup(step);
 }
+
+const isCgroup = ({ op }: Step): boolean => op === "makeCgroup" || op === "joinCgroup";
+
+/** A run of groups has a group for each controller: what they have in common is told. */
+const runKnowledge = (run: Run): Knowledge =>
+  run.length > 1 && isCgroup(run[0]) ? OPERATIONS[run[0].op] : knowledgeOf(run[0]);
 
 function paragraph(number: number, run: Run, colors: Colors): string[] {
   const [step] = run;
   const last = number + run.length - 1;
   const numbers = run.length === 1 ? `${number}.` : `${number}-${last}.`;
-  const knowledge = run.length > 1 && step.op.endsWith("Cgroup") ? { gives: "one group for each controller, and what it counts and limits: see the list", without: "limits would have nothing to act on, and usage could not be read", man: manOf(step) } : knowledgeOf(step);
+  const knowledge = runKnowledge(run);
   const effects = run.map((each) => oneLine(effectOf(each)));
-  const lines = folded(effects).flatMap((effect, i) => wrap(effect, WIDTH - 8).map((line, j) => `${(i === 0 && j === 0 ? numbers : "").padEnd(7)} ${colors.cyan(line)}`));
+  const lines = folded(effects).flatMap((effect, i) =>
+    wrap(effect, WIDTH - 8).map((line, j) => `${(i === 0 && j === 0 ? numbers : "").padEnd(7)} ${colors.cyan(line)}`),
+  );
   const tell = (label: string, text: string, paint: (text: string) => string = String): void => {
-    for (const [i, line] of wrap(oneLine(text), WIDTH - 17).entries()) lines.push(`        ${(i === 0 ? label : "").padEnd(8)} ${paint(line)}`);
+    for (const [i, line] of wrap(oneLine(text), WIDTH - 17).entries())
+      lines.push(`        ${(i === 0 ? label : "").padEnd(8)} ${paint(line)}`);
   };
   const field = fieldOf(run);
   tell("why", `${step.because}${field === undefined ? "" : ` (${field})`}`);
-  if (step.op === "clone" || step.op === "unshare") for (const line of namespaceLines(step.namespaces)) tell(line.label, line.text);
+  if (step.op === "clone" || step.op === "unshare")
+    for (const line of namespaceLines(step.namespaces)) tell(line.label, line.text);
   else tell("gives", knowledge.gives);
   tell("without", knowledge.without);
   tell("see", [...new Set(run.flatMap(manOf))].join(", "), colors.dim);
@@ -164,6 +185,8 @@ function folded(effects: readonly string[]): string[] {
   if (others.length < 3) return [...effects];
   const words = first.split(" ");
   const shared = words.findIndex((part, i) => others.some((other) => other.split(" ")[i] !== part));
-  if (shared < 2) return [...effects];
-  return [`${words.slice(0, shared).join(" ")} ${effects.map((effect) => effect.split(" ").slice(shared).join(" ")).join("; ")}`];
+  if (shared < 1) return [...effects];
+  return [
+    `${words.slice(0, shared).join(" ")} ${effects.map((effect) => effect.split(" ").slice(shared).join(" ")).join("; ")}`,
+  ];
 }

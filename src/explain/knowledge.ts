@@ -2,8 +2,9 @@
  * What there is to know about each operation, whatever its arguments: what it is for, what breaks or leaks without it,
  * and where to read on. Man pages are those of Linux man-pages, util-linux and coreutils.
  */
-import type { NamespaceType } from "../spec/config.ts";
+
 import type { Op, Step } from "../plan/step.ts";
+import type { NamespaceType } from "../spec/config.ts";
 
 export interface Knowledge {
   /** What the operation isolates, limits or gives. */
@@ -23,6 +24,10 @@ export function knowledgeOf(step: Step): Knowledge {
     case "joinCgroup":
     case "makeCgroup":
       return CONTROLLERS[step.controller] ?? OPERATIONS[step.op];
+    case "write":
+      return settingOf(step.path);
+    case "changeDirectory":
+      return step.field === "process.cwd" ? OPERATIONS.changeDirectory : STAND;
     default:
       return OPERATIONS[step.op];
   }
@@ -32,6 +37,13 @@ export function knowledgeOf(step: Step): Knowledge {
 export function manOf(step: Step): string[] {
   const namespaces = step.op === "clone" || step.op === "unshare" ? step.namespaces : [];
   return [...new Set([...knowledgeOf(step).man, ...namespaces.flatMap((type) => NAMESPACES[type].man)])];
+}
+
+/** A file of cgroupfs begins with the name of its controller: memory.max, pids.max, cpuset.cpus. */
+function settingOf(path: string): Knowledge {
+  if (path.startsWith("/proc/sys/")) return SYSCTL;
+  if (path.endsWith("/oom_score_adj")) return OOM_SCORE;
+  return CONTROLLERS[path.slice(path.lastIndexOf("/") + 1).split(".")[0] ?? ""] ?? OPERATIONS.write;
 }
 
 function joined(type: NamespaceType): Knowledge {
@@ -106,7 +118,8 @@ export const NAMESPACES: Readonly<Record<NamespaceType, Knowledge & { flag: stri
 const FILESYSTEMS: Readonly<Record<string, Knowledge>> = {
   proc: {
     gives: "the processes of this PID namespace as files, and the kernel's settings under /proc/sys",
-    without: "ps, top, /proc/self and much of the C library would not work; the machine's /proc would show its processes",
+    without:
+      "ps, top, /proc/self and much of the C library would not work; the machine's /proc would show its processes",
     man: ["proc(5)", "mount(2)"],
   },
   sysfs: {
@@ -150,20 +163,53 @@ const controller = (gives: string, without: string): Knowledge => ({ gives, with
 
 /** Control groups by cgroup v1 controller. */
 const CONTROLLERS: Readonly<Record<string, Knowledge>> = {
-  memory: controller("memory: limit, and usage of the whole group", "one container could take all memory, and the kernel would kill others for it"),
+  memory: controller(
+    "memory: limit, and usage of the whole group",
+    "one container could take all memory, and the kernel would kill others for it",
+  ),
   pids: controller("number of processes and threads", "a fork bomb inside would fill the machine's process table"),
   cpu: controller("processor time: shares and quota", "a busy container could starve everything else"),
   cpuacct: controller("processor time used, per group", "nobody could say how much the container has used"),
   cpuset: controller("which processors and memory nodes may be used", "the container would run on all of them"),
-  devices: controller("which device nodes may be opened", "root inside could make a node for the machine's disk and read it"),
+  devices: controller(
+    "which device nodes may be opened",
+    "root inside could make a node for the machine's disk and read it",
+  ),
+  io: controller("block device bandwidth", "heavy input and output of one container would slow the whole machine"),
+  hugetlb: controller("huge pages", "one container could take them all"),
   blkio: controller("block device bandwidth", "heavy input and output of one container would slow the whole machine"),
-  freezer: controller("stopping all processes of the group at once", "pause would have to stop processes one by one, and race with their forks"),
-  unified: controller("all controllers of cgroup v2 in one tree", "there would be no limits, and no way to find or kill all processes of the container"),
+  freezer: controller(
+    "stopping all processes of the group at once",
+    "pause would have to stop processes one by one, and race with their forks",
+  ),
+  unified: controller(
+    "all controllers of cgroup v2 in one tree",
+    "there would be no limits, and no way to find or kill all processes of the container",
+  ),
+};
+
+const SYSCTL: Knowledge = {
+  gives: "a setting of the kernel that each network, IPC or UTS namespace has for itself",
+  without: "a new namespace has the kernel's default",
+  man: ["proc(5)", "sysctl(8)"],
+};
+
+const OOM_SCORE: Knowledge = {
+  gives: "a place in the order in which processes are killed when the machine runs out of memory",
+  without: "the caller's score would hold, and if that is a protected daemon's, the container would be spared too",
+  man: ["proc(5)"],
+};
+
+const STAND: Knowledge = {
+  gives: "the directory that relative paths of the next steps start from",
+  without: "those paths would mean something else",
+  man: ["chdir(2)"],
 };
 
 const CREDENTIALS = ["capabilities(7)"] as const;
 
-const OPERATIONS: Readonly<Record<Op, Knowledge>> = {
+/** By operation, when the arguments do not matter. */
+export const OPERATIONS: Readonly<Record<Op, Knowledge>> = {
   recordState: {
     gives: "a note that this container exists, outside of it",
     without: "after a crash nobody would know what to clean up",
@@ -214,6 +260,17 @@ const OPERATIONS: Readonly<Record<Op, Knowledge>> = {
     without: "the two could not work together",
     man: ["setns(2)"],
   },
+  joinProcess: {
+    gives: "the container's view: its files, processes, network, names",
+    without: "the command would run on the machine",
+    man: ["setns(2)", "namespaces(7)"],
+  },
+  refuseTracing: {
+    gives: "no look into this process for the container's root",
+    without:
+      "a process of the container could trace the set-up and take its descriptors and privileges (CVE-2016-9962)",
+    man: ["prctl(2)", "ptrace(2)"],
+  },
   becomeMappedRoot: {
     gives: "root of the user namespace, who has power over what belongs to that namespace and nothing else",
     without: "the process would be nobody and lose its capabilities at the next execve",
@@ -231,7 +288,8 @@ const OPERATIONS: Readonly<Record<Op, Knowledge>> = {
   },
   propagation: {
     gives: "a mount tree that does not pass mounts on to the machine",
-    without: "systemd shares all mounts: mounts made here would appear on the machine, and pivot_root would fail (EINVAL)",
+    without:
+      "systemd shares all mounts: mounts made here would appear on the machine, and pivot_root would fail (EINVAL)",
     man: ["mount_namespaces(7)"],
   },
   mount: {
@@ -251,7 +309,8 @@ const OPERATIONS: Readonly<Record<Op, Knowledge>> = {
   },
   bind: {
     gives: "the same files at a second place, as a mount of its own with its own flags",
-    without: "pivot_root refuses a root that is no mount point (EINVAL)",
+    without:
+      "the tree would be part of the machine's mount, and pivot_root refuses a root that is no mount point (EINVAL)",
     man: ["mount(2)"],
   },
   setMountFlags: {
@@ -271,7 +330,8 @@ const OPERATIONS: Readonly<Record<Op, Knowledge>> = {
   },
   makeNode: {
     gives: "the few harmless devices that every program expects",
-    without: "`>/dev/null`, random numbers and terminals would fail; the machine's whole /dev would give away its disks",
+    without:
+      "`>/dev/null`, random numbers and terminals would fail; the machine's whole /dev would give away its disks",
     man: ["mknod(2)", "null(4)"],
   },
   makeLink: {
@@ -376,7 +436,8 @@ const OPERATIONS: Readonly<Record<Op, Knowledge>> = {
   },
   forkInit: {
     gives: "a PID 1 that reaps orphans and passes signals on",
-    without: "the command is PID 1: orphans stay as zombies unless it reaps them, and SIGTERM does nothing unless it handles it",
+    without:
+      "the command is PID 1: orphans stay as zombies unless it reaps them, and SIGTERM does nothing unless it handles it",
     man: ["pid_namespaces(7)", "wait(2)"],
   },
   exec: {

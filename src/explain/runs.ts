@@ -4,7 +4,10 @@ import type { Step } from "../plan/step.ts";
 export type Run = readonly [Step, ...Step[]];
 
 /** Splits steps where `like` says no; each run comes with the index of its first step. */
-export function runsOf(steps: readonly Step[], like: (step: Step, before: Step) => boolean): [first: number, run: Run][] {
+export function runsOf(
+  steps: readonly Step[],
+  like: (step: Step, before: Step) => boolean,
+): [first: number, run: Run][] {
   const runs: [number, [Step, ...Step[]]][] = [];
   for (const [i, step] of steps.entries()) {
     const run = runs.at(-1)?.[1];

@@ -3,8 +3,9 @@
  * command that comes earlier (what unshare(1) makes) or later (what setpriv(1) sets at the last moment): they note
  * what they want in {@link ScriptState} and say so in a comment.
  */
-import type { IdMapping, NamespaceType } from "../spec/config.ts";
+
 import type { Op, Plan, Step } from "../plan/step.ts";
+import type { IdMapping, NamespaceType } from "../spec/config.ts";
 import type { FunctionName } from "./script-functions.ts";
 import { base64, command, comment, hereDocument, variable, word } from "./shell.ts";
 
@@ -27,7 +28,8 @@ export interface ScriptState {
   directory: string;
   launch: {
     namespaces: NamespaceType[];
-    joins: { type: NamespaceType; path: string }[];
+    /** `file` is a word of the shell. */
+    joins: { type: NamespaceType; file: string }[];
     signal: string | undefined;
     clocks: string[];
     /** Lines of the helper that writes the id maps. */
@@ -35,9 +37,12 @@ export interface ScriptState {
     terminal: boolean;
   };
   hoisted: string[];
+  /** Variables that somebody else has to fill: arguments of the script. */
+  slots: Set<string>;
   command: {
     limits: string[];
-    setpriv: string[];
+    /** Options of setpriv by subject, so that a later step takes an earlier one's place. */
+    setpriv: Map<string, readonly string[]>;
     /** The filter is loaded before the identity changes. */
     filterFirst: boolean;
     session: boolean;
@@ -72,20 +77,35 @@ const writers: Writers = {
   },
 
   attachDeviceProgram: (_step, state) => [
-    warn(state, "the device rules are an eBPF program on cgroup v2, which no command of util-linux attaches: device access is not limited by this script"),
+    warn(
+      state,
+      "the device rules are an eBPF program on cgroup v2, which no command of util-linux attaches: device access is not limited by this script",
+    ),
   ],
 
   write({ by, path, value, ...more }) {
     const line = writeLine(path, value);
     if (by !== "parent" || !("otherwise" in more) || more.otherwise === undefined) return [line];
-    return [`if [ -e ${word(path)} ]; then`, `  ${line}`, "else", `  ${writeLine(more.otherwise.path, more.otherwise.value)}`, "fi"];
+    return [
+      `if [ -e ${word(path)} ]; then`,
+      `  ${line}`,
+      "else",
+      `  ${writeLine(more.otherwise.path, more.otherwise.value)}`,
+      "fi",
+    ];
   },
 
   clone({ namespaces, cgroup }, state) {
     // A cgroup namespace is rooted where its maker is: the shell must have joined its group first.
     state.launch.namespaces.push(...namespaces.filter((type) => type !== "cgroup"));
     if (cgroup !== undefined) state.stages.at(-1)?.push("", `echo 0 >${word(`${cgroup}/cgroup.procs`)}`);
-    if (namespaces.includes("cgroup")) state.stages.at(-1)?.push("# The root of its cgroup namespace is the group that it is in now.", 'exec unshare --cgroup sh "$work/init-2.sh"');
+    if (namespaces.includes("cgroup"))
+      state.stages
+        .at(-1)
+        ?.push(
+          "# The root of its cgroup namespace is the group that it is in now.",
+          'exec unshare --cgroup sh "$work/init-2.sh"',
+        );
     if (namespaces.includes("cgroup")) state.stages.push([]);
     return note("`unshare --fork` at the end of this script");
   },
@@ -98,35 +118,54 @@ const writers: Writers = {
   parentDeathSignal({ signal }, state) {
     const name = signal.replace(/^SIG/, "");
     if (state.launch.signal !== undefined) {
-      state.command.setpriv.push("--pdeathsig", name);
+      state.command.setpriv.set("signal", ["--pdeathsig", name]);
       return LATER;
     }
     state.launch.signal = name;
     return note("`unshare --kill-child` at the end of this script");
   },
 
-  joinCgroup: ({ controller, path }) => [`echo 0 >${word(`${path}/${controller === "unified" ? "cgroup.procs" : "tasks"}`)}`],
+  joinCgroup: ({ controller, path }) => [
+    `echo 0 >${word(`${path}/${controller === "unified" ? "cgroup.procs" : "tasks"}`)}`,
+  ],
 
-  joinNamespace({ type, path }, state) {
-    if (type !== "mount") {
-      state.launch.joins.push({ type, path });
-      return note("`nsenter` at the end of this script, before `unshare`");
-    }
-    const lines = packBag(state);
-    state.pendingStage = ["nsenter", `--mount=${word(path)}`, '--wd="$bag"'];
-    state.inside = true;
-    return lines;
+  joinNamespace: ({ type, path }, state) => join(state, [{ type, file: word(path) }]),
+
+  joinProcess({ process, namespaces }, state) {
+    const pid = variable(process.slot);
+    state.slots.add(pid);
+    return join(
+      state,
+      namespaces.map((type) => ({ type, file: `"/proc/$${pid}/ns/${NAMESPACE_FILES[type]}"` })),
+    );
   },
+
+  refuseTracing: () =>
+    note("no command can ask for this: root of the container could trace the set-up until the command runs"),
 
   becomeMappedRoot(_step, state) {
     const maps = state.plan.steps.find((step) => step.op === "mapIds");
     if (maps === undefined) return note("`nsenter --user` does this");
     const keepGroups = maps.op === "mapIds" && maps.denySetgroups;
     state.pendingStage = command(
-      "setpriv", "--reuid", "0", "--regid", "0", keepGroups ? "--keep-groups" : "--clear-groups", "--inh-caps", "-all", "--ambient-caps", "-all",
+      "setpriv",
+      "--reuid",
+      "0",
+      "--regid",
+      "0",
+      keepGroups ? "--keep-groups" : "--clear-groups",
+      "--inh-caps",
+      "-all",
+      "--ambient-caps",
+      "-all",
     ).split(" ");
     // $$ is 1 in a new PID namespace; the machine's /proc, which is still the one in sight, knows the number outside.
-    return ['read -r pid _ </proc/self/stat', 'echo "$pid" >"$work/ready"', 'read -r answer <"$work/mapped"', "# Now that uid 0 is mapped, become it. --keep-caps of `unshare` kept the capabilities until here."];
+    return [
+      "read -r pid _ </proc/self/stat",
+      'echo "$pid" >"$work/ready"',
+      'read -r answer <"$work/mapped"',
+      "# Now that uid 0 is mapped, become it. --keep-caps of `unshare` kept the capabilities until here.",
+    ];
   },
 
   unshare({ namespaces }, state) {
@@ -144,7 +183,10 @@ const writers: Writers = {
   timeOffset({ clock, secs, nanosecs }, state) {
     state.launch.clocks.push(`--${clock}`, String(secs));
     if (nanosecs === 0) return EARLIER;
-    return [...EARLIER, warn(state, `unshare(1) sets clocks to whole seconds: ${nanosecs} ns of the ${clock} clock are left out`)];
+    return [
+      ...EARLIER,
+      warn(state, `unshare(1) sets clocks to whole seconds: ${nanosecs} ns of the ${clock} clock are left out`),
+    ];
   },
 
   propagation({ target, mode }, state) {
@@ -156,9 +198,12 @@ const writers: Writers = {
     const where = at(target, state);
     const options = [...flags, ...(data === "" ? [] : [data])].join(",");
     const lines: string[] = [];
-    if (fstype === "proc" || fstype === "sysfs") lines.push(`[ ! -L ${where} ] || die ${where} ${word("is a symbolic link")}`);
+    if (fstype === "proc" || fstype === "sysfs")
+      lines.push(`[ ! -L ${where} ] || die ${where} ${word("is a symbolic link")}`);
     if (where !== "." && state.inside) lines.push(`[ -e ${where} ] || ${tool(state, "mkdir")} -p ${where}`);
-    lines.push(mount(state, ["-t", word(fstype), ...(options === "" ? [] : ["-o", word(options)]), word(source), where]));
+    lines.push(
+      mount(state, ["-t", word(fstype), ...(options === "" ? [] : ["-o", word(options)]), word(source), where]),
+    );
     return lines;
   },
 
@@ -178,9 +223,13 @@ const writers: Writers = {
     return [`place_tree ${variable(tree.slot)} ${at(target, state)}`];
   },
 
-  bind: ({ source, target, recursive }, state) => [mount(state, [recursive ? "--rbind" : "--bind", at(source, state), at(target, state)])],
+  bind: ({ source, target, recursive }, state) => [
+    mount(state, [recursive ? "--rbind" : "--bind", at(source, state), at(target, state)]),
+  ],
 
-  setMountFlags: ({ target, flags, recursive }, state) => [setFlags(state, recursive ? "recursive" : "this", flags, at(target, state))],
+  setMountFlags: ({ target, flags, recursive }, state) => [
+    setFlags(state, recursive ? "recursive" : "this", flags, at(target, state)),
+  ],
 
   // -a -x: modes, owners, times, links, devices and extended attributes are kept, other filesystems are not entered.
   copyTree: ({ source, target }, state) => [`cp -a -x ${at(`${source}/.`, state)} ${at(target, state)}`],
@@ -190,7 +239,11 @@ const writers: Writers = {
     const lines = [`${tool(state, "mkdir")} -p -m ${octal(mode)} ${where}`];
     if (like === undefined) return lines;
     const model = at(like, state);
-    return [...lines, `${tool(state, "chown")} --reference=${model} ${where}`, `${tool(state, "chmod")} --reference=${model} ${where}`];
+    return [
+      ...lines,
+      `${tool(state, "chown")} --reference=${model} ${where}`,
+      `${tool(state, "chmod")} --reference=${model} ${where}`,
+    ];
   },
 
   makeNode({ path, type, major, minor, mode, uid, gid }, state) {
@@ -211,7 +264,10 @@ const writers: Writers = {
     state.directory = resolve(state.directory, step.path);
     state.command.cwd = state.directory;
     if (!state.inside) return [`cd ${at(step.path, state)}`];
-    const lines = step.create && step.path !== "/" ? [`[ -d ${word(step.path)} ] || ${tool(state, "mkdir")} -p ${word(step.path)}`] : [];
+    const lines =
+      step.create && step.path !== "/"
+        ? [`[ -d ${word(step.path)} ] || ${tool(state, "mkdir")} -p ${word(step.path)}`]
+        : [];
     return [...lines, ...note("`env -C` of the last command: until then the shell must stay with its tools")];
   },
 
@@ -242,15 +298,18 @@ const writers: Writers = {
     return [`make_readonly ${at(path, state)}`];
   },
 
-  linkUp: ({ name }, state) => hoist(state, [`if command -v ip >/dev/null; then ip link set dev ${word(name)} up; else ifconfig ${word(name)} up; fi`]),
+  linkUp: ({ name }, state) =>
+    hoist(state, [
+      `if command -v ip >/dev/null; then ip link set dev ${word(name)} up; else ifconfig ${word(name)} up; fi`,
+    ]),
 
   setHostname: ({ name }, state) => hoist(state, [command("hostname", name)]),
 
   setDomainname: ({ name }, state) => hoist(state, [command("domainname", name)]),
 
-  openPty(_step, state) {
+  openPty({ console }, state) {
     state.launch.terminal = true;
-    if (!state.needsBag) return [];
+    if (!console || !state.needsBag) return note("script(1) at the end of this script");
     state.functions.add("place_tree");
     state.tools.add("mkdir").add("mount");
     return ["[ ! -e ./console ] || place_tree console /dev/console"];
@@ -281,29 +340,44 @@ const writers: Writers = {
   },
 
   limitBoundingSet({ keep }, state) {
-    state.command.setpriv.push("--bounding-set", capabilities(keep));
+    state.command.setpriv.set("bounding", ["--bounding-set", capabilities(keep)]);
     return LATER;
   },
 
   setUser({ uid, gid, groups }, state) {
-    const which = groups === undefined ? ["--keep-groups"] : groups.length === 0 ? ["--clear-groups"] : ["--groups", groups.join(",")];
-    state.command.setpriv.push("--reuid", String(uid), "--regid", String(gid), ...which);
+    const which =
+      groups === undefined
+        ? ["--keep-groups"]
+        : groups.length === 0
+          ? ["--clear-groups"]
+          : ["--groups", groups.join(",")];
+    state.command.setpriv.set("user", ["--reuid", String(uid), "--regid", String(gid), ...which]);
     return LATER;
   },
 
   setCapabilities({ sets }, state) {
-    state.command.setpriv.push("--inh-caps", capabilities(sets.inheritable ?? []), "--ambient-caps", capabilities(sets.ambient ?? []));
-    return [...LATER, ...note("effective and permitted follow at execve: for root the bounding set, for others the ambient set; capabilities(7)")];
+    state.command.setpriv.set("sets", [
+      "--inh-caps",
+      capabilities(sets.inheritable ?? []),
+      "--ambient-caps",
+      capabilities(sets.ambient ?? []),
+    ]);
+    return [
+      ...LATER,
+      ...note(
+        "effective and permitted follow at execve: for root the bounding set, for others the ambient set; capabilities(7)",
+      ),
+    ];
   },
 
   noNewPrivileges(_step, state) {
-    state.command.setpriv.push("--no-new-privs");
+    state.command.setpriv.set("new privileges", ["--no-new-privs"]);
     return LATER;
   },
 
   seccomp({ program }, state) {
     state.filter = program;
-    state.command.filterFirst = !state.command.setpriv.includes("--no-new-privs");
+    state.command.filterFirst = !state.command.setpriv.has("new privileges");
     return LATER;
   },
 
@@ -329,6 +403,30 @@ const writers: Writers = {
     return [...lines, ...commandLine(step, state)];
   },
 };
+
+const NAMESPACE_FILES: Readonly<Record<NamespaceType, string>> = {
+  mount: "mnt",
+  pid: "pid",
+  network: "net",
+  ipc: "ipc",
+  uts: "uts",
+  user: "user",
+  cgroup: "cgroup",
+  time: "time",
+};
+
+/** A mount namespace takes the machine's files away, so it is joined by the shell itself, from the bag; all others before. */
+function join(state: ScriptState, joins: ScriptState["launch"]["joins"]): string[] {
+  state.launch.joins.push(...joins.filter(({ type }) => type !== "mount"));
+  const mount = joins.find(({ type }) => type === "mount");
+  if (mount === undefined) return note("`nsenter` at the end of this script, before `unshare`");
+  const lines = packBag(state);
+  state.pendingStage = ["nsenter", `--mount=${mount.file}`, '--wd="$bag"'];
+  state.inside = true;
+  return joins.length === 1
+    ? lines
+    : [...note("all but the mount namespace: `nsenter` at the end of this script"), ...lines];
+}
 
 /** What the script adds when all steps are written: the bag knows only now what goes into it. */
 export function finish(state: ScriptState): void {
@@ -360,7 +458,7 @@ function resolve(directory: string, path: string): string {
 /** A path as a word. The container's state directory is one of the script's own. */
 function at(path: string, { plan, inside }: ScriptState): string {
   const { state } = plan.cleanup;
-  if (inside || (path !== state && !path.startsWith(`${state}/`))) return word(path);
+  if (inside || state === undefined || (path !== state && !path.startsWith(`${state}/`))) return word(path);
   return `"$state"${path === state ? "" : word(path.slice(state.length))}`;
 }
 
@@ -417,7 +515,7 @@ function bagLines(state: ScriptState): string[] {
     ...(insideStages || state.command.init ? ['cp "$work"/*.sh "$bag"'] : []),
     ...(state.filter === undefined ? [] : filterLines(state.filter, "$bag", state)),
     ...(state.launch.terminal
-      ? ['if terminal=$(tty); then', '  : >"$bag/console"', '  mount -n -i --bind "$terminal" "$bag/console"', "fi"]
+      ? ["if terminal=$(tty); then", '  : >"$bag/console"', '  mount -n -i --bind "$terminal" "$bag/console"', "fi"]
       : []),
     ...(state.hoisted.length === 0 ? [] : ["", ...comment("What does not depend on the root."), ...state.hoisted]),
   ];
@@ -453,8 +551,9 @@ function commandLine({ args, env }: StepOf<"exec">, state: ScriptState): string[
   if (last.limits.length > 0) chain.push(`${local("prlimit")} ${last.limits.join(" ")}`);
   if (last.session && !last.init) chain.push(local("setsid"));
   if (last.filterFirst) chain.push(`${local("setpriv")}${filter} --`);
-  if (last.setpriv.length > 0 || filter !== "") {
-    chain.push(`${local("setpriv")}${last.filterFirst ? "" : filter} ${last.setpriv.map(word).join(" ")} --`);
+  const options = [...last.setpriv.values()].flat();
+  if (options.length > 0 || filter !== "") {
+    chain.push(`${local("setpriv")}${last.filterFirst ? "" : filter} ${options.map(word).join(" ")} --`);
   }
   if (last.init) {
     chain.push(`${local("sh")} ${state.inside ? "./reaper.sh" : '"$work/reaper.sh"'}`);
@@ -478,8 +577,14 @@ function mapperOf({ uidMappings, gidMappings, helper, denySetgroups, pid }: Step
   const name = variable(pid.slot);
   const write = helper
     ? [
-        ...([["newuidmap", uidMappings], ["newgidmap", gidMappings]] as const).map(
-          ([program, mappings]) => `  ${program} "$${name}" ${mappings.map(({ containerID, hostID, size }) => `${containerID} ${hostID} ${size}`).join(" ")}`,
+        ...(
+          [
+            ["newuidmap", uidMappings],
+            ["newgidmap", gidMappings],
+          ] as const
+        ).map(
+          ([program, mappings]) =>
+            `  ${program} "$${name}" ${mappings.map(({ containerID, hostID, size }) => `${containerID} ${hostID} ${size}`).join(" ")}`,
         ),
       ]
     : [
@@ -493,7 +598,11 @@ function mapperOf({ uidMappings, gidMappings, helper, denySetgroups, pid }: Step
     'mkfifo "$work/ready" "$work/mapped"',
     ...(helper || denySetgroups
       ? []
-      : ["# The root of the user namespace reads the files of the set-up too.", `chgrp -R ${rootGroup} "$work"`, 'chmod -R g+rX "$work"']),
+      : [
+          "# The root of the user namespace reads the files of the set-up too.",
+          `chgrp -R ${rootGroup} "$work"`,
+          'chmod -R g+rX "$work"',
+        ]),
     "{",
     `  read -r ${name} <"$work/ready"`,
     ...write,

@@ -29,7 +29,11 @@ export function scriptOf(plan: Plan): string {
 
 function newState(plan: Plan): ScriptState {
   const { steps } = plan;
-  const joinsMount = steps.some((step) => step.op === "joinNamespace" && step.type === "mount");
+  const joinsMount = steps.some(
+    (step) =>
+      (step.op === "joinNamespace" && step.type === "mount") ||
+      (step.op === "joinProcess" && step.namespaces.includes("mount")),
+  );
   return {
     plan,
     parent: [],
@@ -43,7 +47,17 @@ function newState(plan: Plan): ScriptState {
     directory: "/",
     launch: { namespaces: [], joins: [], signal: undefined, clocks: [], mapIds: undefined, terminal: false },
     hoisted: [],
-    command: { limits: [], setpriv: [], filterFirst: false, session: false, init: false, umaskIsSet: false, cwd: "/", closeFrom: undefined },
+    slots: new Set(),
+    command: {
+      limits: [],
+      setpriv: new Map(),
+      filterFirst: false,
+      session: false,
+      init: false,
+      umaskIsSet: false,
+      cwd: "/",
+      closeFrom: undefined,
+    },
     filter: undefined,
   };
 }
@@ -79,7 +93,9 @@ function runComment(number: number, run: readonly [Step, ...Step[]]): string[] {
 function header(plan: Plan): string[] {
   return [
     "#!/bin/sh",
-    ...comment(`The container "${oneLine(plan.id)}" as a script for sh, util-linux and coreutils, printed by \`tupper script\`.`),
+    ...comment(
+      `The container "${oneLine(plan.id)}" as a script for sh, util-linux and coreutils, printed by \`tupper script\`.`,
+    ),
     ...comment(
       "Run it with the privileges of the user it was printed for. It does in the same order what tupper does; the number before each comment is that of the step in `tupper explain`.",
     ),
@@ -89,14 +105,18 @@ function header(plan: Plan): string[] {
 }
 
 function parentPart(plan: Plan, state: ScriptState): string[] {
-  const parent = plan.cleanup.state.split("/").slice(0, -2).join("/") || "/tmp";
+  const parent = plan.cleanup.state?.split("/").slice(0, -2).join("/") || "/tmp";
+  const slots = [...state.slots];
   const groups = plan.cleanup.cgroups;
+  const closes = plan.steps.some((step) => step.op === "closeDescriptors");
   return [
     "",
     ...FUNCTIONS.die,
     "",
     ...FUNCTIONS.warn,
     "",
+    ...slots.flatMap((name, i) => [`${name}=\${${i + 1}:?"usage: sh SCRIPT PID"}`, `export ${name}`, ""]),
+    ...(closes ? [...CLOSE_INHERITED, ""] : []),
     ...comment("What new files get until the container's own umask is set; the caller's is restored for it otherwise."),
     "umask_before=$(umask)",
     "umask 022",
@@ -105,7 +125,9 @@ function parentPart(plan: Plan, state: ScriptState): string[] {
     'mkdir "$state" "$bag"',
     "export umask_before work state bag",
     "",
-    ...comment("Whatever happens, nothing is left: the control groups and the directory go when the script ends. Mounts need no care, they vanish with the mount namespace."),
+    ...comment(
+      "Whatever happens, nothing is left: the control groups and the directory go when the script ends. Mounts need no care, they vanish with the mount namespace.",
+    ),
     "cleanup() {",
     ...(state.launch.mapIds === undefined ? [] : ['  [ -z "${mapper-}" ] || kill "$mapper" 2>/dev/null || :']),
     ...groups.map((path) => `  remove_cgroup ${word(path)}`),
@@ -133,6 +155,16 @@ function parentPart(plan: Plan, state: ScriptState): string[] {
   ];
 }
 
+const CLOSE_INHERITED = [
+  "# Open descriptors that the caller left to us, as ls(1) inherits them. Some shells, dash for one, can close none",
+  "# above 9: those stay open inside the container, and a directory among them would be a way out.",
+  "for fd in $(ls /proc/self/fd); do",
+  '  if [ "$fd" -gt 2 ] && [ -e "/proc/self/fd/$fd" ]; then',
+  '    if (eval "exec $fd>&-") 2>/dev/null; then eval "exec $fd>&-"; else warn "descriptor $fd stays open inside: run this with bash"; fi',
+  "  fi",
+  "done",
+];
+
 function stageFiles(state: ScriptState): string[] {
   const used = new Set<FunctionName>(["die"]);
   const use = (name: FunctionName): void => {
@@ -142,7 +174,10 @@ function stageFiles(state: ScriptState): string[] {
   for (const name of state.functions) use(name);
   const order = Object.keys(FUNCTIONS) as FunctionName[];
   const functions = order.filter((name) => used.has(name)).flatMap((name) => [...FUNCTIONS[name], ""]);
-  const lines = ["", ...comment("The init process: its functions, then what it does, in files so that standard input stays free.")];
+  const lines = [
+    "",
+    ...comment("The init process: its functions, then what it does, in files so that standard input stays free."),
+  ];
   const preamble = [
     "set -eu",
     "# Only a set-up that failed gets as far as this: the last command replaces the shell.",
@@ -152,19 +187,32 @@ function stageFiles(state: ScriptState): string[] {
     'tool= # "tool" after pivot_root',
     "",
   ];
-  lines.push(...hereDocument('cat >"$work/functions.sh"', "END_OF_FUNCTIONS", [...preamble, ...functions.slice(0, -1)]));
+  lines.push(
+    ...hereDocument('cat >"$work/functions.sh"', "END_OF_FUNCTIONS", [...preamble, ...functions.slice(0, -1)]),
+  );
   for (const [i, stage] of state.stages.entries()) {
-    const body = [...(i > 0 && startsInside(state, i) ? [". ./functions.sh", "tool=tool"] : ['. "$work/functions.sh"']), ...stage];
+    const body = [
+      ...(i > 0 && startsInside(state, i) ? [". ./functions.sh", "tool=tool"] : ['. "$work/functions.sh"']),
+      ...stage,
+    ];
     lines.push("", ...hereDocument(`cat >"$work/init-${i + 1}.sh"`, "END_OF_INIT", body));
   }
   if (state.command.init) lines.push("", ...hereDocument('cat >"$work/reaper.sh"', "END_OF_REAPER", REAPER));
   return lines;
 }
 
-const startsInside = (state: ScriptState, stage: number): boolean => state.stages[stage - 1]?.at(-1)?.endsWith(`./init-${stage + 1}.sh`) ?? false;
+const startsInside = (state: ScriptState, stage: number): boolean =>
+  state.stages[stage - 1]?.at(-1)?.endsWith(`./init-${stage + 1}.sh`) ?? false;
 
 const NAMESPACE_OPTIONS = {
-  mount: "--mount", pid: "--pid", network: "--net", ipc: "--ipc", uts: "--uts", user: "--user", cgroup: "--cgroup", time: "--time",
+  mount: "--mount",
+  pid: "--pid",
+  network: "--net",
+  ipc: "--ipc",
+  uts: "--uts",
+  user: "--user",
+  cgroup: "--cgroup",
+  time: "--time",
 } as const;
 
 function launch(state: ScriptState): string[] {
@@ -178,7 +226,9 @@ function launch(state: ScriptState): string[] {
   unshare.push(...clocks, "--fork", ...(signal === undefined ? [] : [`--kill-child=${signal}`]));
   const parts = [
     ...(signal === undefined ? [] : [`setpriv --pdeathsig ${signal}`]),
-    ...(joins.length === 0 ? [] : [`nsenter ${joins.map(({ type, path }) => `${NAMESPACE_OPTIONS[type]}=${word(path)}`).join(" ")}`]),
+    ...(joins.length === 0
+      ? []
+      : [`nsenter ${joins.map(({ type, file }) => `${NAMESPACE_OPTIONS[type]}=${file}`).join(" ")}`]),
     unshare.join(" "),
     'sh "$work/init-1.sh"',
   ];
@@ -189,7 +239,9 @@ function launch(state: ScriptState): string[] {
   );
   if (terminal) {
     lines.push(
-      ...comment("With a terminal the container gets one of its own from script(1), if the caller has one. It is of the machine's devpts, not the container's."),
+      ...comment(
+        "With a terminal the container gets one of its own from script(1), if the caller has one. It is of the machine's devpts, not the container's.",
+      ),
       ...hereDocument('cat >"$work/launch.sh"', "END_OF_LAUNCH", [`exec ${parts.join(" \\\n  ")}`]),
       "status=0",
       "if [ -t 0 ] && [ -t 1 ] && command -v script >/dev/null; then",

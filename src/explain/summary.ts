@@ -1,6 +1,7 @@
 /** A container in a few lines: what is its own, what it shares, what it may use and do. Read off its plan. */
-import type { NamespaceType } from "../spec/config.ts";
+
 import type { Op, Plan, Step } from "../plan/step.ts";
+import type { NamespaceType } from "../spec/config.ts";
 import { bytes, names } from "./effects.ts";
 import { NAMESPACES } from "./knowledge.ts";
 
@@ -17,7 +18,10 @@ export function summaryOf(plan: Plan): SummaryLine[] {
   const list = (types: readonly NamespaceType[]): string => types.join(", ");
   lines.push({ label: "Namespaces", text: `new: ${list(namespaces.made) || "none"}` });
   if (namespaces.joined.length > 0) {
-    lines.push({ label: "", text: `joined: ${namespaces.joined.map(({ type, path }) => `${type} (${path})`).join(", ")}` });
+    lines.push({
+      label: "",
+      text: `joined: ${namespaces.joined.map(({ type, path }) => `${type} (${path})`).join(", ")}`,
+    });
   }
   for (const type of namespaces.shared) {
     lines.push({ label: "", text: `NOT isolated: ${type}. ${capitalized(NAMESPACES[type].shared)}`, alarming: true });
@@ -42,7 +46,12 @@ function commandOf(plan: Plan): string {
 
 function namespacesOf(plan: Plan) {
   const made = [...all(plan, "clone"), ...all(plan, "unshare")].flatMap((step) => step.namespaces);
-  const joined = all(plan, "joinNamespace");
+  const joined = [
+    ...all(plan, "joinNamespace"),
+    ...all(plan, "joinProcess").flatMap(({ namespaces }) =>
+      namespaces.map((type) => ({ type, path: "the container's" })),
+    ),
+  ];
   const types = Object.keys(NAMESPACES) as NamespaceType[];
   const shared = types.filter((type) => !made.includes(type) && !joined.some((step) => step.type === type));
   return { made, joined, shared };
@@ -53,8 +62,12 @@ function rootOf(plan: Plan): string {
   if (pivot < 0) return "that of the joined mount namespace";
   const before = plan.steps.slice(0, pivot);
   const steps = { ...plan, steps: before };
-  const readonly = all(plan, "setMountFlags").some(({ target, flags }) => target === "/" && flags.includes("ro")) ? ", read-only" : "";
-  const size = all(steps, "mount").find(({ fstype }) => fstype === "tmpfs")?.data.match(/size=(\d+)$/)?.[1];
+  const readonly = all(plan, "setMountFlags").some(({ target, flags }) => target === "/" && flags.includes("ro"))
+    ? ", read-only"
+    : "";
+  const size = all(steps, "mount")
+    .find(({ fstype }) => fstype === "tmpfs")
+    ?.data.match(/size=(\d+)$/)?.[1];
   const memory = size === undefined ? "memory" : `memory (at most ${bytes(Number(size))})`;
   const copy = find(steps, "copyTree");
   if (copy !== undefined) return `a copy of ${copy.source} in ${memory}; it vanishes with the container${readonly}`;
@@ -71,7 +84,8 @@ function limitsOf(plan: Plan): SummaryLine[] {
     .filter(({ field }) => !field?.startsWith("linux.resources.devices"))
     .map(({ path, value }) => `${path.slice(path.lastIndexOf("/") + 1)} = ${value}`);
   const processLimits = all(plan, "setRlimit").map(({ type, soft, hard }) => `${type} ${soft}:${hard}`);
-  const none = find(plan, "makeCgroup") === undefined ? "none, and no control group of its own: usage is not counted" : "none";
+  const none =
+    find(plan, "makeCgroup") === undefined ? "none, and no control group of its own: usage is not counted" : "none";
   return [
     { label: "Limits", text: limits.join("; ") || none, alarming: limits.length === 0 },
     ...(processLimits.length === 0 ? [] : [{ label: "", text: `for each process: ${processLimits.join("; ")}` }]),
@@ -87,11 +101,24 @@ function privilegesOf(plan: Plan): SummaryLine[] {
   const unlimited = sets === undefined || bounding === undefined;
   return [
     { label: "User", text: user === undefined ? "the caller" : `uid ${user.uid}, gid ${user.gid}${inUserNamespace}` },
-    { label: "Capabilities", text: unlimited ? "all of the caller's" : names(user?.uid === 0 ? (sets.effective ?? []) : (sets.ambient ?? [])), alarming: unlimited || names(bounding) === "all" },
-    { label: "New privileges", text: find(plan, "noNewPrivileges") === undefined ? "may be gained by set-user-id programs, up to the bounding set" : "none" },
+    {
+      label: "Capabilities",
+      text: unlimited ? "all of the caller's" : names(user?.uid === 0 ? (sets.effective ?? []) : (sets.ambient ?? [])),
+      alarming: unlimited || names(bounding) === "all",
+    },
+    {
+      label: "New privileges",
+      text:
+        find(plan, "noNewPrivileges") === undefined
+          ? "may be gained by set-user-id programs, up to the bounding set"
+          : "none",
+    },
     {
       label: "Seccomp",
-      text: filter === undefined ? "no filter: every system call is allowed" : `${filter.profile}, ${filter.program.length / 8} instructions`,
+      text:
+        filter === undefined
+          ? "no filter: every system call is allowed"
+          : `${filter.profile}, ${filter.program.length / 8} instructions`,
       alarming: filter === undefined,
     },
   ];
