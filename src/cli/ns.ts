@@ -11,7 +11,6 @@
  * With PID there are also `pid` and `command`, and in each namespace `differsFromCaller` and `differsFromInit`.
  */
 import { Argument, Command, InvalidArgumentError, Option } from "commander";
-import pc from "picocolors";
 import {
   arrangeNamespaces,
   listNamespaces,
@@ -22,12 +21,8 @@ import {
   type NsType,
   type ProcessNamespaces,
 } from "../engine/namespaces/tree.ts";
-import { TCGETS } from "../sys/constants.ts";
-import { writeAll } from "../sys/files.ts";
-import { TERMIOS_SIZE } from "../sys/structs.ts";
-import { raw, sys } from "../sys/sys.ts";
-
-type Colors = ReturnType<typeof pc.createColors>;
+import { printable, shorten } from "./table.ts";
+import { type Colors, colorsOf, writeOut } from "./terminal.ts";
 
 interface NsOptions {
   type?: NsType[];
@@ -63,17 +58,11 @@ export const nsCommand = new Command("ns")
     const wanted = (namespace: Namespace) => type === undefined || type.includes(namespace.type);
     const found = pid === undefined ? listNamespaces() : listNamespacesOf(pid);
     const shown = { ...found, namespaces: found.namespaces.filter(wanted) };
-    if (format === "json") writeAll(1, `${JSON.stringify(shown, undefinedAsNull, 2)}\n`);
-    else writeAll(1, `${renderText(shown, pc.createColors(wantsColors()))}\n`);
+    if (format === "json") writeOut(`${JSON.stringify(shown, undefinedAsNull, 2)}\n`);
+    else writeOut(`${renderText(shown, colorsOf(1))}\n`);
   });
 
 const undefinedAsNull = (_key: string, value: unknown): unknown => (value === undefined ? null : value);
-
-/** Colours only on a terminal, and not where NO_COLOR is set and not empty. no-color.org. */
-function wantsColors(): boolean {
-  const refused = (sys.environment() as string[]).some((entry) => /^NO_COLOR=./s.test(entry));
-  return !refused && raw.ioctl(1, TCGETS, new ArrayBuffer(TERMIOS_SIZE)) === 0;
-}
 
 type Found = ReturnType<typeof listNamespaces> | ProcessNamespaces;
 
@@ -122,7 +111,7 @@ function renderProcess({ pid, command, namespaces }: ProcessNamespaces, colors: 
   const another = (cell: string) => (cell.startsWith("another") ? colors.cyan(cell) : cell);
   const head = ["TYPE", "INODE", "USER NAMESPACE", "PROCESSES", "AS PROCESS 1", "AS THE CALLER"];
   const styles = { 0: colors.bold, 4: another, 5: another };
-  return [`process ${pid}: ${shorten(command)}`, "", ...table(head, rows, styles, colors)];
+  return [`process ${pid}: ${shortCommand(command)}`, "", ...table(head, rows, styles, colors)];
 }
 
 type Style = (cell: string) => string;
@@ -136,19 +125,14 @@ function table(head: string[], rows: string[][], styles: Record<number, Style>, 
 }
 
 function members({ members: shown, processes, file }: Namespace): string {
-  const names = shown.map(({ pid, command }) => `${pid} ${shorten(command)}`);
+  const names = shown.map(({ pid, command }) => `${pid} ${shortCommand(command)}`);
   if (processes > shown.length && shown.length > 0) names.push("…");
   if (file !== undefined) names.push(printable(file));
   return names.join(", ");
 }
 
 /** A command line in one short piece; its first word without the directories. */
-function shorten(command: string): string {
+function shortCommand(command: string): string {
   const [program = "", ...rest] = printable(command).split(" ");
-  const text = [program.replace(/^\/.*\/(?=.)/, ""), ...rest].join(" ");
-  const characters = [...text];
-  return characters.length > 32 ? `${characters.slice(0, 31).join("")}…` : text;
+  return shorten([program.replace(/^\/.*\/(?=.)/, ""), ...rest].join(" "), 32);
 }
-
-/** Other people's processes choose their names: no control character of theirs reaches the terminal. */
-const printable = (text: string): string => text.replace(/[\p{Cc}\p{Cs}]/gu, "?");
