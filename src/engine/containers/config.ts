@@ -12,7 +12,14 @@ import type { LinuxSeccomp } from "../../spec/seccomp.ts";
 import { containerCapabilities } from "./config/capabilities.ts";
 import { containerDevices } from "./config/devices.ts";
 import { environment } from "./config/environment.ts";
-import { flagError, parseBytes, parseChoice, parseContainerPath, parseInteger, parseKeyValues } from "./config/flag-value.ts";
+import {
+  flagError,
+  parseBytes,
+  parseChoice,
+  parseContainerPath,
+  parseInteger,
+  parseKeyValues,
+} from "./config/flag-value.ts";
 import { containerMounts } from "./config/mounts.ts";
 import { type Namespaces, namespaceList, namespacesOf, timeOffsets } from "./config/namespaces.ts";
 import { limits } from "./config/resources.ts";
@@ -50,7 +57,7 @@ const READONLY_PATHS: readonly string[] = ["/proc/bus", "/proc/fs", "/proc/irq",
 export function configFromOptions(options: RunOptions, root: RootFacts): { config: Config; warnings: string[] } {
   const namespaces = namespacesOf(options, root);
   const security = securityOptions(options);
-  const { user, home, warnings: userWarnings } = containerUser(options, root, namespaces);
+  const { user, home, warnings: userWarnings } = containerUser(options, root, namespaces.mapped);
   const available = namespaces.modes.user.kind === "host" ? root.capabilities : CAPABILITIES;
   const capabilities = containerCapabilities(options, user.uid, available);
   const devices = containerDevices(options, root, namespaces);
@@ -74,7 +81,9 @@ export function configFromOptions(options: RunOptions, root: RootFacts): { confi
       capabilities: capabilities.sets,
       rlimits: rlimits(options),
       noNewPrivileges: security.noNewPrivileges,
-      ...(options.oomScoreAdj === undefined ? {} : { oomScoreAdj: parseInteger("--oom-score-adj", options.oomScoreAdj, -1000, 1000) }),
+      ...(options.oomScoreAdj === undefined
+        ? {}
+        : { oomScoreAdj: parseInteger("--oom-score-adj", options.oomScoreAdj, -1000, 1000) }),
       ...(security.apparmorProfile === undefined ? {} : { apparmorProfile: security.apparmorProfile }),
       ...(security.selinuxLabel === undefined ? {} : { selinuxLabel: security.selinuxLabel }),
     },
@@ -97,13 +106,26 @@ export function configFromOptions(options: RunOptions, root: RootFacts): { confi
 
 /** A UTS namespace of the container's own has names; one that is shared keeps those that it has. */
 function containerNames(options: RunOptions, { modes }: Namespaces): Pick<Config, "hostname" | "domainname"> {
-  for (const [flag, name] of [["--hostname", options.hostname], ["--domainname", options.domainname]] as const) {
+  for (const [flag, name] of [
+    ["--hostname", options.hostname],
+    ["--domainname", options.domainname],
+  ] as const) {
     if (name === undefined) continue;
     if (modes.uts.kind !== "private") {
-      throw flagError("NAME_OF_SHARED_NAMESPACE", flag, `${flag} "${name}" would rename whoever shares the UTS namespace`, "leave --uts away");
+      throw flagError(
+        "NAME_OF_SHARED_NAMESPACE",
+        flag,
+        `${flag} "${name}" would rename whoever shares the UTS namespace`,
+        "leave --uts away",
+      );
     }
     if (name === "" || name.length > HOSTNAME_MAX || /[\s/\0]/.test(name)) {
-      throw flagError("BAD_HOSTNAME", flag, `${flag} "${name}" is not a host name`, `1 to ${HOSTNAME_MAX} letters, digits, dots and dashes`);
+      throw flagError(
+        "BAD_HOSTNAME",
+        flag,
+        `${flag} "${name}" is not a host name`,
+        `1 to ${HOSTNAME_MAX} letters, digits, dots and dashes`,
+      );
     }
   }
   if (modes.uts.kind !== "private") return {};
@@ -133,28 +155,56 @@ function controlGroup(options: RunOptions, root: RootFacts, devices: Resources["
         : uid === 0
           ? "the control groups are read-only here"
           : "no control group is delegated to you (systemd does it: systemd-run --user --scope -p Delegate=yes tupper …); root can set them";
-    return { linux: {}, warnings: wanted.length === 0 ? [] : [`the limits on ${wanted.join(", ")} have no effect: ${because}`] };
+    return {
+      linux: {},
+      warnings: wanted.length === 0 ? [] : [`the limits on ${wanted.join(", ")} have no effect: ${because}`],
+    };
   }
   const parent = options.cgroupParent === undefined ? "" : `/${options.cgroupParent.replace(/^\/+|\/+$/g, "")}`;
   if (parent.split("/").includes("..")) {
-    throw flagError("BAD_CGROUP_PARENT", "--cgroup-parent", `--cgroup-parent "${options.cgroupParent}" leads upwards`, "a path below the control group that tupper runs in");
+    throw flagError(
+      "BAD_CGROUP_PARENT",
+      "--cgroup-parent",
+      `--cgroup-parent "${options.cgroupParent}" leads upwards`,
+      "a path below the control group that tupper runs in",
+    );
   }
-  return { linux: { cgroupsPath: `${parent}/tupper-${options.id}`, resources: { devices, ...resources } }, warnings: [] };
+  return {
+    linux: { cgroupsPath: `${parent}/tupper-${options.id}`, resources: { devices, ...resources } },
+    warnings: [],
+  };
 }
 
-const LIMIT_NAMES: Readonly<Record<string, string>> = { memory: "memory", cpu: "CPU", pids: "processes", blockIO: "block devices" };
+const LIMIT_NAMES: Readonly<Record<string, string>> = {
+  memory: "memory",
+  cpu: "CPU",
+  pids: "processes",
+  blockIO: "block devices",
+};
 
 /**
  * The usual profile is one object, made in the build with its program: `plan` knows it by identity. Capabilities that
  * are added open system calls, those that are dropped close them.
  */
-function seccompProfile(choice: string | undefined, options: RunOptions, root: RootFacts, bounding: string[]): LinuxSeccomp | undefined {
+function seccompProfile(
+  choice: string | undefined,
+  options: RunOptions,
+  root: RootFacts,
+  bounding: string[],
+): LinuxSeccomp | undefined {
   if (choice === "unconfined" || (choice === undefined && options.privileged)) return undefined;
   const { host } = root;
   if (choice !== undefined && choice !== "default" && choice !== "builtin") {
     return parseSeccompFile(choice, root.readFile(choice, "--security-opt"), { capabilities: bounding, host });
   }
-  const usual = host.architecture === "x86_64" && bounding.length === DEFAULT_CAPABILITIES.length && bounding.every((name) => DEFAULT_CAPABILITIES.includes(name));
+  const usual =
+    host.architecture === "x86_64" &&
+    bounding.length === DEFAULT_CAPABILITIES.length &&
+    bounding.every((name) => DEFAULT_CAPABILITIES.includes(name));
   if (usual) return DEFAULT_PROFILE;
-  return defaultSeccompProfile({ capabilities: bounding, arch: NATIVE_ARCH[host.architecture], kernelVersion: host.kernel.join(".") });
+  return defaultSeccompProfile({
+    capabilities: bounding,
+    arch: NATIVE_ARCH[host.architecture],
+    kernelVersion: host.kernel.join("."),
+  });
 }

@@ -25,7 +25,7 @@ import {
   TCGETS,
 } from "../../sys/constants.ts";
 import { readDirectory, readFile } from "../../sys/files.ts";
-import { packOpenHow, parseStatx, STATX_BASIC_STATS, STATX_SIZE, TERMIOS_SIZE, type Statx } from "../../sys/structs.ts";
+import { packOpenHow, parseStatx, STATX_BASIC_STATS, STATX_SIZE, type Statx, TERMIOS_SIZE } from "../../sys/structs.ts";
 import { raw, SysError, sys } from "../../sys/sys.ts";
 import { listContainers } from "./list.ts";
 
@@ -90,7 +90,8 @@ function openRoot(root: string): { path: string; fd: number } {
   if (root !== "host" && !root.includes("/") && root !== "." && root !== "..") throw noImages(root);
   const directory = root === "host" ? "/" : root;
   const fd = raw.openat(AT_FDCWD, directory, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
-  if (fd < 0) throw rootError(directory, new SysError("openat", -fd, [AT_FDCWD, directory, O_PATH | O_DIRECTORY | O_CLOEXEC, 0]));
+  if (fd < 0)
+    throw rootError(directory, new SysError("openat", -fd, [AT_FDCWD, directory, O_PATH | O_DIRECTORY | O_CLOEXEC, 0]));
   // The kernel's name for what was opened: no symlinks, and nobody can exchange it between two looks.
   return { path: sys.readlinkText(AT_FDCWD, `/proc/self/fd/${fd}`), fd };
 }
@@ -98,33 +99,50 @@ function openRoot(root: string): { path: string; fd: number } {
 function noImages(word: string): ContainerError {
   const isDirectory = ((statOf(word)?.mode ?? 0) & S_IFMT) === S_IFDIR;
   return rootFailure("IMAGE_UNSUPPORTED", `"${word}" would be the name of an image, and images are not there yet`, {
-    hint: isDirectory ? `for the directory of that name write ./${word}` : 'ROOT is a directory with a slash in its name, such as ./rootfs, or "host"',
+    hint: isDirectory
+      ? `for the directory of that name write ./${word}`
+      : 'ROOT is a directory with a slash in its name, such as ./rootfs, or "host"',
   });
 }
 
 function rootError(path: string, cause: SysError): ContainerError {
   switch (cause.code) {
     case "ENOENT":
-      return rootFailure("ROOT_MISSING", `there is no directory ${path}`, { cause, hint: "ROOT is a directory that holds a root filesystem: bin, etc, lib, usr …" });
+      return rootFailure("ROOT_MISSING", `there is no directory ${path}`, {
+        cause,
+        hint: "ROOT is a directory that holds a root filesystem: bin, etc, lib, usr …",
+      });
     case "ENOTDIR":
-      return rootFailure("ROOT_NOT_A_DIRECTORY", `${path} is not a directory`, { cause, hint: "an archive has to be unpacked into a directory first" });
+      return rootFailure("ROOT_NOT_A_DIRECTORY", `${path} is not a directory`, {
+        cause,
+        hint: "an archive has to be unpacked into a directory first",
+      });
     case "EACCES":
-      return rootFailure("ROOT_NOT_ACCESSIBLE", `no permission to enter ${path}`, { cause, hint: "each directory on the way needs the x permission" });
+      return rootFailure("ROOT_NOT_ACCESSIBLE", `no permission to enter ${path}`, {
+        cause,
+        hint: "each directory on the way needs the x permission",
+      });
     default:
       return rootFailure("ROOT_NOT_ACCESSIBLE", `cannot open ${path}`, { cause });
   }
 }
 
-const rootFailure = (code: string, message: string, details: ErrorDetails) => new ContainerError(code, message, { field: "ROOT", ...details });
+const rootFailure = (code: string, message: string, details: ErrorDetails) =>
+  new ContainerError(code, message, { field: "ROOT", ...details });
 
 const MAX_BYTES = 16 * 1024 * 1024;
 
 function readInRoot(rootFd: number, path: string): string | undefined {
   // O_NONBLOCK: opening a FIFO must not wait for its other end.
-  const fd = raw.openat2(rootFd, path, packOpenHow({ flags: O_RDONLY | O_NONBLOCK | O_CLOEXEC, resolve: RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS }));
+  const fd = raw.openat2(
+    rootFd,
+    path,
+    packOpenHow({ flags: O_RDONLY | O_NONBLOCK | O_CLOEXEC, resolve: RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS }),
+  );
   if (fd < 0) return undefined;
   const stat = statOf("", fd);
-  const text = stat !== undefined && (stat.mode & S_IFMT) === S_IFREG && stat.size <= MAX_BYTES ? raw.readText(fd) : undefined;
+  const text =
+    stat !== undefined && (stat.mode & S_IFMT) === S_IFREG && stat.size <= MAX_BYTES ? raw.readText(fd) : undefined;
   raw.close(fd);
   return typeof text === "string" ? text : undefined;
 }
@@ -136,20 +154,25 @@ function statOf(path: string, dirfd = AT_FDCWD): Statx | undefined {
 }
 
 /** The permitted set: no process can give a container more than it has itself. proc_pid_status(5). */
-function ownCapabilities(): string[] {
+export function ownCapabilities(): string[] {
   const mask = /^CapPrm:\s*([0-9a-f]+)$/m.exec(readFile("/proc/self/status"))?.[1] ?? "0";
   return capabilityNames(BigInt(`0x${mask}`));
 }
 
 const isTerminal = (fd: number): boolean => raw.ioctl(fd, TCGETS, new ArrayBuffer(TERMIOS_SIZE)) === 0;
 
-function readNamedFile(path: string, flag: string): string {
+/** A file that a flag names. Throws FILE_MISSING, FILE_NOT_READABLE. */
+export function readNamedFile(path: string, flag: string): string {
   try {
     return readFile(path);
   } catch (cause) {
     if (!(cause instanceof SysError)) throw cause;
     const missing = cause.code === "ENOENT";
-    throw new ContainerError(missing ? "FILE_MISSING" : "FILE_NOT_READABLE", missing ? `there is no file ${path}` : `cannot read ${path}`, { field: flag, cause });
+    throw new ContainerError(
+      missing ? "FILE_MISSING" : "FILE_NOT_READABLE",
+      missing ? `there is no file ${path}` : `cannot read ${path}`,
+      { field: flag, cause },
+    );
   }
 }
 
@@ -157,11 +180,27 @@ function deviceAt(path: string): HostDevice | undefined {
   const stat = statOf(path);
   const kind = (stat?.mode ?? 0) & S_IFMT;
   if (stat === undefined || (kind !== S_IFCHR && kind !== S_IFBLK)) return undefined;
-  return { path, type: kind === S_IFCHR ? "c" : "b", major: stat.rdevMajor, minor: stat.rdevMinor, mode: stat.mode & 0o777, uid: stat.uid, gid: stat.gid };
+  return {
+    path,
+    type: kind === S_IFCHR ? "c" : "b",
+    major: stat.rdevMajor,
+    minor: stat.rdevMinor,
+    mode: stat.mode & 0o777,
+    uid: stat.uid,
+    gid: stat.gid,
+  };
 }
 
 /** Directories of /dev that are filesystems of their own, and names that every container has of its own. */
-const NOT_OF_THE_MACHINE = new Set(["/dev/pts", "/dev/shm", "/dev/mqueue", "/dev/hugepages", "/dev/fd", "/dev/console", "/dev/ptmx"]);
+const NOT_OF_THE_MACHINE = new Set([
+  "/dev/pts",
+  "/dev/shm",
+  "/dev/mqueue",
+  "/dev/hugepages",
+  "/dev/fd",
+  "/dev/console",
+  "/dev/ptmx",
+]);
 const DT_CHR = 2;
 const DT_DIR = 4;
 const DT_BLK = 6;

@@ -14,7 +14,11 @@ export interface Devices {
 }
 
 const char = (major: number, minor?: number, access = "rwm"): DeviceRule => ({
-  allow: true, type: "c", major, ...(minor === undefined ? {} : { minor }), access,
+  allow: true,
+  type: "c",
+  major,
+  ...(minor === undefined ? {} : { minor }),
+  access,
 });
 
 /** docker's list: any node may be made, these may be opened. */
@@ -46,7 +50,12 @@ export function containerDevices(options: RunOptions, root: RootFacts, { modes }
   return {
     devices: [...others, ...made],
     rules: options.privileged ? [...ALL_RULES] : [...DEFAULT_RULES, ...named.map(({ rule }) => rule), ...rules],
-    mounts: renamed.map(({ source, device }) => ({ destination: device.path, type: "bind", source, options: ["bind", "nosuid", "noexec"] })),
+    mounts: renamed.map(({ source, device }) => ({
+      destination: device.path,
+      type: "bind",
+      source,
+      options: ["bind", "nosuid", "noexec"],
+    })),
   };
 }
 
@@ -54,14 +63,32 @@ export function containerDevices(options: RunOptions, root: RootFacts, { modes }
 function parseDevice(value: string, root: RootFacts): { source: string; device: Device; rule: DeviceRule } {
   const flag = "--device";
   const [sourceText = "", second, third, ...rest] = value.split(":");
-  if (sourceText === "" || rest.length > 0) throw flagError("BAD_DEVICE", flag, `${flag} "${value}" is not of the form SOURCE[:DESTINATION[:ACCESS]]`, "for example /dev/fuse or /dev/sda:/dev/xvda:r");
+  if (sourceText === "" || rest.length > 0)
+    throw flagError(
+      "BAD_DEVICE",
+      flag,
+      `${flag} "${value}" is not of the form SOURCE[:DESTINATION[:ACCESS]]`,
+      "for example /dev/fuse or /dev/sda:/dev/xvda:r",
+    );
   const source = absolute(sourceText, root.cwd);
   const secondIsAccess = third === undefined && second !== undefined && isAccess(second);
   const access = (secondIsAccess ? second : third) ?? "rwm";
   const path = second === undefined || secondIsAccess ? source : parseContainerPath(flag, second, value);
-  if (!isAccess(access)) throw flagError("BAD_DEVICE_ACCESS", flag, `${flag} "${value}": "${access}" is not an access`, "letters of rwm: read, write, make the node");
+  if (!isAccess(access))
+    throw flagError(
+      "BAD_DEVICE_ACCESS",
+      flag,
+      `${flag} "${value}": "${access}" is not an access`,
+      "letters of rwm: read, write, make the node",
+    );
   const device = root.deviceAt(source);
-  if (device === undefined) throw flagError("NOT_A_DEVICE", flag, `${flag} "${value}": ${source} is not a device`, "ls -l shows c or b in front of one");
+  if (device === undefined)
+    throw flagError(
+      "NOT_A_DEVICE",
+      flag,
+      `${flag} "${value}": ${source} is not a device`,
+      "ls -l shows c or b in front of one",
+    );
   const { type, major, minor } = device;
   return { source, device: specDevice(device, path), rule: { allow: true, type, major, minor, access } };
 }
@@ -76,7 +103,12 @@ const isAccess = (text: string): boolean => /^[rwm]{1,3}$/.test(text) && new Set
 function parseRule(value: string): DeviceRule {
   const [, type, major, minor, access = ""] = /^([acb]) (\d+|\*):(\d+|\*) ([rwm]{1,3})$/.exec(value) ?? [];
   if (type === undefined || !isAccess(access)) {
-    throw flagError("BAD_DEVICE_RULE", "--device-cgroup-rule", `--device-cgroup-rule "${value}" is not a rule`, 'TYPE MAJOR:MINOR ACCESS, such as "c 42:* rwm"; TYPE is a, b or c');
+    throw flagError(
+      "BAD_DEVICE_RULE",
+      "--device-cgroup-rule",
+      `--device-cgroup-rule "${value}" is not a rule`,
+      'TYPE MAJOR:MINOR ACCESS, such as "c 42:* rwm"; TYPE is a, b or c',
+    );
   }
   return {
     allow: true,

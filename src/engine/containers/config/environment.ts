@@ -11,7 +11,11 @@ export interface Surroundings {
   terminal: boolean;
 }
 
-export function environment(options: RunOptions, root: RootFacts, { hostname, home, terminal }: Surroundings): string[] {
+export function environment(
+  options: RunOptions,
+  root: RootFacts,
+  { hostname, home, terminal }: Surroundings,
+): string[] {
   const env = new Map<string, string>([["PATH", PATH]]);
   if (hostname !== undefined) env.set("HOSTNAME", hostname);
   if (terminal) env.set("TERM", "xterm");
@@ -21,7 +25,10 @@ export function environment(options: RunOptions, root: RootFacts, { hostname, ho
 }
 
 /** What `--env-file` and `--env` name. A name without `=` takes the caller's value, or nothing if the caller has none. */
-export function namedVariables({ env, envFile }: Pick<RunOptions, "env" | "envFile">, root: Pick<RootFacts, "env" | "readFile">): [string, string][] {
+export function namedVariables(
+  { env, envFile }: Pick<RunOptions, "env" | "envFile">,
+  root: Pick<RootFacts, "env" | "readFile">,
+): [string, string][] {
   const caller = new Map(root.env.map((variable) => splitVariable(variable)));
   const lines: [flag: string, text: string][] = [];
   for (const path of envFile ?? []) {
@@ -36,7 +43,12 @@ export function namedVariables({ env, envFile }: Pick<RunOptions, "env" | "envFi
   for (const [flag, text] of lines) {
     const [name, value] = splitVariable(text);
     if (name === "" || (flag !== "--env" && /\s/.test(name))) {
-      throw flagError("BAD_VARIABLE", flag, `"${text}" is not an environment variable`, "NAME=VALUE, or NAME to pass the caller's value on");
+      throw flagError(
+        "BAD_VARIABLE",
+        flag,
+        `"${text}" is not an environment variable`,
+        "NAME=VALUE, or NAME to pass the caller's value on",
+      );
     }
     const given = value ?? caller.get(name);
     if (given !== undefined) variables.push([name, given]);

@@ -26,7 +26,12 @@ export function parseBytes(flag: string, value: string): number {
   const match = /^(\d+(?:\.\d+)?) ?([bkmgtp]?)(?:i?b)?$/i.exec(value);
   const bytes = Math.floor(Number(match?.[1]) * 1024 ** Math.max(0, UNITS.indexOf((match?.[2] || "b").toLowerCase())));
   if (match === null || !Number.isSafeInteger(bytes)) {
-    throw flagError("BAD_SIZE", flag, `${flag} "${value}" is not a size`, "a number of bytes with an optional unit, such as 512m or 2g");
+    throw flagError(
+      "BAD_SIZE",
+      flag,
+      `${flag} "${value}" is not a size`,
+      "a number of bytes with an optional unit, such as 512m or 2g",
+    );
   }
   return bytes;
 }
@@ -54,11 +59,21 @@ export function parseKeyValues(flag: string, values: readonly string[] | undefin
 /** A path that a container sees. */
 export function parseContainerPath(flag: string, path: string, value = path): string {
   if (!path.startsWith("/")) {
-    throw flagError("BAD_DESTINATION", flag, `${flag} "${value}": "${path}" is not an absolute path`, "paths in the container begin with /");
+    throw flagError(
+      "BAD_DESTINATION",
+      flag,
+      `${flag} "${value}": "${path}" is not an absolute path`,
+      "paths in the container begin with /",
+    );
   }
   const clean = normalize(path);
   if (clean === "/" && flag !== "--workdir") {
-    throw flagError("BAD_DESTINATION", flag, `${flag} "${value}": nothing can be mounted over the root itself`, "ROOT is what becomes /");
+    throw flagError(
+      "BAD_DESTINATION",
+      flag,
+      `${flag} "${value}": nothing can be mounted over the root itself`,
+      "ROOT is what becomes /",
+    );
   }
   return clean;
 }

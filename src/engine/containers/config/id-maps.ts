@@ -4,8 +4,9 @@
  * An ordinary user may map one id without help: the own one. newuidmap and newgidmap, which are set-user-id programs,
  * map the subordinate ids too: container 0 is the caller, 1 and up are the ranges of /etc/subuid in their order.
  */
-import type { IdMapping } from "../../../spec/config.ts";
+
 import type { Host } from "../../../plan/host.ts";
+import type { IdMapping } from "../../../spec/config.ts";
 import type { RunOptions } from "../run-options.ts";
 import { flagError } from "./flag-value.ts";
 
@@ -27,7 +28,10 @@ export function idMaps({ uidmap, gidmap }: RunOptions, host: Host): IdMaps {
     return { uidMappings, gidMappings };
   }
   if (host.uid === 0 && host.privileged) {
-    return { uidMappings: consecutive(0, orDefault(host.subuids)), gidMappings: consecutive(0, orDefault(host.subgids)) };
+    return {
+      uidMappings: consecutive(0, orDefault(host.subuids)),
+      gidMappings: consecutive(0, orDefault(host.subgids)),
+    };
   }
   const own = (hostID: number) => ({ containerID: 0, hostID, size: 1 });
   const helped = host.idMapHelpers && host.subuids.length > 0 && host.subgids.length > 0;
@@ -55,7 +59,9 @@ function parseIdMap(flag: string, value: string): IdMapping {
   const [containerID = -1, hostID = -1, size = -1] = /^\d+:\d+:\d+$/.test(value) ? value.split(":").map(Number) : [];
   if (size < 1 || containerID + size - 1 > MAX_ID || hostID + size - 1 > MAX_ID) {
     throw flagError(
-      "BAD_ID_MAP", flag, `${flag} "${value}" is not an id map`,
+      "BAD_ID_MAP",
+      flag,
+      `${flag} "${value}" is not an id map`,
       "CONTAINER:HOST:SIZE, for example 0:100000:65536: ids from 0 in the container are ids from 100000 outside",
     );
   }
@@ -77,5 +83,11 @@ function checkOverlap(flag: string, mappings: readonly IdMapping[]): void {
 
 /** Whether an id of the container has a counterpart outside. No maps: every id is itself. */
 export function isMapped(id: number, mappings: readonly IdMapping[] | undefined): boolean {
-  return mappings === undefined || mappings.some(({ containerID, size }) => id >= containerID && id < containerID + size);
+  return (
+    mappings === undefined || mappings.some(({ containerID, size }) => id >= containerID && id < containerID + size)
+  );
 }
+
+/** Only the caller's own id is mapped: then the kernel allows no supplementary groups. user_namespaces(7), "setgroups". */
+export const hasSingleId = (maps: IdMaps | undefined): boolean =>
+  maps !== undefined && maps.gidMappings.length === 1 && maps.gidMappings[0]?.size === 1;

@@ -35,7 +35,13 @@ const depth = ({ destination }: Mount): number => destination.split("/").length;
 function checkDestinations(mounts: readonly Mount[]): void {
   const seen = new Set<string>();
   for (const { destination } of mounts) {
-    if (seen.has(destination)) throw flagError("MOUNT_TWICE", "--volume", `two mounts have the destination ${destination}`, "leave one of --volume, --mount, --tmpfs away");
+    if (seen.has(destination))
+      throw flagError(
+        "MOUNT_TWICE",
+        "--volume",
+        `two mounts have the destination ${destination}`,
+        "leave one of --volume, --mount, --tmpfs away",
+      );
     seen.add(destination);
   }
 }
@@ -50,14 +56,23 @@ function defaultMounts(options: RunOptions, host: Host, namespaces: Namespaces):
     isolatedUser && modes.pid.kind === "host"
       ? { destination: "/proc", type: "bind", source: "/proc", options: ["rbind", "nosuid", "noexec", "nodev"] }
       : { destination: "/proc", type: "proc", source: "proc", options: ["nosuid", "noexec", "nodev"] },
-    { destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["nosuid", "strictatime", "mode=755", "size=65536k"] },
     {
-      destination: "/dev/pts", type: "devpts", source: "devpts",
+      destination: "/dev",
+      type: "tmpfs",
+      source: "tmpfs",
+      options: ["nosuid", "strictatime", "mode=755", "size=65536k"],
+    },
+    {
+      destination: "/dev/pts",
+      type: "devpts",
+      source: "devpts",
       options: ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", ...ttyGroup],
     },
     sysMount(modes, access),
     {
-      destination: "/sys/fs/cgroup", type: "cgroup", source: "cgroup",
+      destination: "/sys/fs/cgroup",
+      type: "cgroup",
+      source: "cgroup",
       options: ["nosuid", "noexec", "nodev", "relatime", ...access],
     },
     ...ipcMounts(options, host, namespaces),
@@ -70,9 +85,17 @@ function defaultMounts(options: RunOptions, host: Host, namespaces: Namespaces):
  */
 function sysMount(modes: Namespaces["modes"], access: string[]): Mount {
   const options = ["nosuid", "noexec", "nodev"];
-  const foreign = modes.user.kind !== "host" && modes.network.kind !== "private" && !(modes.user.kind === "join" && modes.network.kind === "join");
+  const foreign =
+    modes.user.kind !== "host" &&
+    modes.network.kind !== "private" &&
+    !(modes.user.kind === "join" && modes.network.kind === "join");
   if (!foreign) return { destination: "/sys", type: "sysfs", source: "sysfs", options: [...options, ...access] };
-  return { destination: "/sys", type: "bind", source: "/sys", options: ["rbind", ...options, ...access.map((flag) => `r${flag}`)] };
+  return {
+    destination: "/sys",
+    type: "bind",
+    source: "/sys",
+    options: ["rbind", ...options, ...access.map((flag) => `r${flag}`)],
+  };
 }
 
 /** Message queues and shared memory go with the IPC namespace: the machine's or another container's are shown as they are. */
@@ -80,8 +103,18 @@ function ipcMounts({ shmSize }: RunOptions, host: Host, { modes }: Namespaces): 
   const flags = ["nosuid", "noexec", "nodev"];
   const queues = { destination: "/dev/mqueue", type: "mqueue", source: "mqueue", options: flags };
   const bytes = parseBytes("--shm-size", shmSize ?? DEFAULT_SHM_SIZE);
-  const shm = { destination: "/dev/shm", type: "tmpfs", source: "shm", options: [...flags, "mode=1777", `size=${bytes}`] };
-  const bind = (destination: string, source: string): Mount => ({ destination, type: "bind", source, options: ["rbind", ...flags] });
+  const shm = {
+    destination: "/dev/shm",
+    type: "tmpfs",
+    source: "shm",
+    options: [...flags, "mode=1777", `size=${bytes}`],
+  };
+  const bind = (destination: string, source: string): Mount => ({
+    destination,
+    type: "bind",
+    source,
+    options: ["rbind", ...flags],
+  });
   if (modes.ipc.kind === "host") {
     const there = (path: string) => host.mounts.some(({ mountPoint }) => mountPoint === path);
     return [
@@ -100,7 +133,13 @@ function ipcMounts({ shmSize }: RunOptions, host: Host, { modes }: Namespaces): 
 function parseTmpfs(value: string): Mount {
   const at = value.indexOf(":");
   const destination = parseContainerPath("--tmpfs", at < 0 ? value : value.slice(0, at), value);
-  const options = at < 0 ? [] : value.slice(at + 1).split(",").filter((option) => option !== "");
+  const options =
+    at < 0
+      ? []
+      : value
+          .slice(at + 1)
+          .split(",")
+          .filter((option) => option !== "");
   return { destination, type: "tmpfs", source: "tmpfs", options: ["nosuid", "nodev", "noexec", ...options] };
 }
 

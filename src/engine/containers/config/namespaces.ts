@@ -17,8 +17,6 @@ export interface Namespaces {
   maps: IdMaps | undefined;
   /** Ids that the container can name: those of a new user namespace, or of a joined one. Undefined: all. */
   mapped: IdMaps | undefined;
-  /** The one id that the caller is: no groups, no other users. */
-  singleId: boolean;
 }
 
 const FLAG: Record<NamespaceType, string> = {
@@ -64,8 +62,7 @@ export function namespacesOf(options: RunOptions, root: RootFacts): Namespaces {
   checkUser(user, options, root);
   const maps = user.kind === "private" ? idMaps(options, root.host) : undefined;
   const mapped = user.kind === "join" ? mapsOf(user.path, root) : maps;
-  const singleId = mapped !== undefined && mapped.gidMappings.length === 1 && mapped.gidMappings[0]?.size === 1;
-  return { modes: { ...modes, user }, maps, mapped, singleId };
+  return { modes: { ...modes, user }, maps, mapped };
 }
 
 function parseMode(type: NamespaceType, value: string, root: RootFacts): NamespaceMode {
@@ -78,14 +75,30 @@ function parseMode(type: NamespaceType, value: string, root: RootFacts): Namespa
     const container = value.slice("container:".length);
     const pid = root.pidOf(container);
     if (pid === undefined) {
-      throw flagError("CONTAINER_NOT_RUNNING", flag, `${flag} "${value}": no container of the name "${container}" is running`, "tupper ps lists those that are");
+      throw flagError(
+        "CONTAINER_NOT_RUNNING",
+        flag,
+        `${flag} "${value}": no container of the name "${container}" is running`,
+        "tupper ps lists those that are",
+      );
     }
     return { kind: "join", path: `/proc/${pid}/ns/${FILE[type]}`, container };
   }
   if (type === "network" && value === "bridge") {
-    throw flagError("NETWORK_UNSUPPORTED", flag, "bridge networks are not there yet", "--network private (loopback alone), host, container:NAME, or a path");
+    throw flagError(
+      "NETWORK_UNSUPPORTED",
+      flag,
+      "bridge networks are not there yet",
+      "--network private (loopback alone), host, container:NAME, or a path",
+    );
   }
-  const words = ["host", "private", ...(type === "network" ? ["none"] : []), "container:NAME", `/proc/PID/ns/${FILE[type]}`];
+  const words = [
+    "host",
+    "private",
+    ...(type === "network" ? ["none"] : []),
+    "container:NAME",
+    `/proc/PID/ns/${FILE[type]}`,
+  ];
   throw flagError("BAD_NAMESPACE", flag, `${flag} cannot be "${value}"`, nearestOrAll(value, words));
 }
 
@@ -100,13 +113,20 @@ function defaultUser(options: RunOptions, { host }: RootFacts, others: readonly 
 function checkUser(user: NamespaceMode, { uidmap, gidmap }: RunOptions, { host }: RootFacts): void {
   if (user.kind === "host" && !host.privileged) {
     throw flagError(
-      "USER_NAMESPACE_NEEDED", "--userns", "an ordinary user cannot make a container in the machine's user namespace",
+      "USER_NAMESPACE_NEEDED",
+      "--userns",
+      "an ordinary user cannot make a container in the machine's user namespace",
       "leave --userns away: root in the container is then you outside; or run tupper as root",
     );
   }
   if (user.kind !== "private" && (uidmap !== undefined || gidmap !== undefined)) {
     const flag = uidmap === undefined ? "--gidmap" : "--uidmap";
-    throw flagError("ID_MAP_WITHOUT_NAMESPACE", flag, `${flag} needs a user namespace of the container's own`, "--userns private");
+    throw flagError(
+      "ID_MAP_WITHOUT_NAMESPACE",
+      flag,
+      `${flag} needs a user namespace of the container's own`,
+      "--userns private",
+    );
   }
 }
 
@@ -140,13 +160,23 @@ export function timeOffsets({ timeOffset }: RunOptions, { modes }: Namespaces): 
   if (timeOffset === undefined) return undefined;
   const flag = "--time-offset";
   if (modes.time.kind !== "private") {
-    throw flagError("TIME_NAMESPACE_NEEDED", flag, `${flag} needs a time namespace of the container's own`, "--timens private");
+    throw flagError(
+      "TIME_NAMESPACE_NEEDED",
+      flag,
+      `${flag} needs a time namespace of the container's own`,
+      "--timens private",
+    );
   }
   const offsets: NonNullable<Linux["timeOffsets"]> = {};
   for (const value of timeOffset) {
     const [clock, seconds] = parseKeyValue(flag, value);
     if (clock !== "monotonic" && clock !== "boottime") {
-      throw flagError("BAD_CLOCK", flag, `${flag} "${value}": there is no clock "${clock}" that can be shifted`, nearestOrAll(clock, ["monotonic", "boottime"]));
+      throw flagError(
+        "BAD_CLOCK",
+        flag,
+        `${flag} "${value}": there is no clock "${clock}" that can be shifted`,
+        nearestOrAll(clock, ["monotonic", "boottime"]),
+      );
     }
     offsets[clock] = { secs: parseInteger(flag, seconds, -(2 ** 32), 2 ** 32), nanosecs: 0 };
   }

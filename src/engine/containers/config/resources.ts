@@ -37,20 +37,35 @@ function memoryLimits(options: RunOptions): MemoryResources {
   const memory: MemoryResources = {};
   if (options.memory !== undefined) {
     memory.limit = parseBytes("--memory", options.memory);
-    if (memory.limit < MIN_MEMORY_BYTES) throw flagError("MEMORY_TOO_SMALL", "--memory", `--memory ${options.memory} is less than the least that works, 6m`);
+    if (memory.limit < MIN_MEMORY_BYTES)
+      throw flagError(
+        "MEMORY_TOO_SMALL",
+        "--memory",
+        `--memory ${options.memory} is less than the least that works, 6m`,
+      );
   }
   if (options.memoryReservation !== undefined) {
     memory.reservation = parseBytes("--memory-reservation", options.memoryReservation);
     if (memory.limit !== undefined && memory.reservation > memory.limit) {
-      throw flagError("MEMORY_RESERVATION_TOO_LARGE", "--memory-reservation", `--memory-reservation ${options.memoryReservation} is more than --memory ${options.memory}`);
+      throw flagError(
+        "MEMORY_RESERVATION_TOO_LARGE",
+        "--memory-reservation",
+        `--memory-reservation ${options.memoryReservation} is more than --memory ${options.memory}`,
+      );
     }
   }
   const swap = swapLimit(options, memory.limit);
   if (swap !== undefined) memory.swap = swap;
-  if (options.memorySwappiness !== undefined) memory.swappiness = parseInteger("--memory-swappiness", options.memorySwappiness, 0, 100);
+  if (options.memorySwappiness !== undefined)
+    memory.swappiness = parseInteger("--memory-swappiness", options.memorySwappiness, 0, 100);
   if (options.oomKillDisable) {
     if (memory.limit === undefined) {
-      throw flagError("OOM_KILL_NEEDS_LIMIT", "--oom-kill-disable", "--oom-kill-disable without --memory would let the container take the machine's memory and never be stopped", "add --memory SIZE");
+      throw flagError(
+        "OOM_KILL_NEEDS_LIMIT",
+        "--oom-kill-disable",
+        "--oom-kill-disable without --memory would let the container take the machine's memory and never be stopped",
+        "add --memory SIZE",
+      );
     }
     memory.disableOOMKiller = true;
   }
@@ -61,11 +76,22 @@ function memoryLimits(options: RunOptions): MemoryResources {
 function swapLimit({ memory, memorySwap }: RunOptions, limit: number | undefined): number | undefined {
   const flag = "--memory-swap";
   if (memorySwap === undefined) return limit === undefined ? undefined : 2 * limit;
-  if (limit === undefined) throw flagError("SWAP_NEEDS_MEMORY", flag, `${flag} is memory and swap together, so it needs --memory`, "add --memory SIZE");
+  if (limit === undefined)
+    throw flagError(
+      "SWAP_NEEDS_MEMORY",
+      flag,
+      `${flag} is memory and swap together, so it needs --memory`,
+      "add --memory SIZE",
+    );
   if (memorySwap === "-1") return UNLIMITED;
   const swap = parseBytes(flag, memorySwap);
   if (swap < limit) {
-    throw flagError("SWAP_TOO_SMALL", flag, `${flag} ${memorySwap} is less than --memory ${memory}`, "it is memory and swap together: the same value as --memory means no swap");
+    throw flagError(
+      "SWAP_TOO_SMALL",
+      flag,
+      `${flag} ${memorySwap} is less than --memory ${memory}`,
+      "it is memory and swap together: the same value as --memory means no swap",
+    );
   }
   return swap;
 }
@@ -82,7 +108,11 @@ function cpuLimits(options: RunOptions): CpuResources {
     cpu.period = CPU_PERIOD_US;
   }
   if (options.cpuPeriod !== undefined) cpu.period = parseInteger("--cpu-period", options.cpuPeriod, 1000, 1_000_000);
-  if (options.cpuQuota !== undefined) cpu.quota = options.cpuQuota === "-1" ? UNLIMITED : parseInteger("--cpu-quota", options.cpuQuota, 1000, Number.MAX_SAFE_INTEGER);
+  if (options.cpuQuota !== undefined)
+    cpu.quota =
+      options.cpuQuota === "-1"
+        ? UNLIMITED
+        : parseInteger("--cpu-quota", options.cpuQuota, 1000, Number.MAX_SAFE_INTEGER);
   if (options.cpusetCpus !== undefined) cpu.cpus = parseList("--cpuset-cpus", options.cpusetCpus);
   if (options.cpusetMems !== undefined) cpu.mems = parseList("--cpuset-mems", options.cpusetMems);
   return cpu;
@@ -104,7 +134,11 @@ function parseList(flag: string, value: string): string {
 }
 
 function blockIoLimits(options: RunOptions, root: RootFacts): BlockIoResources {
-  const throttles = (flag: string, values: readonly string[], parse: (flag: string, value: string) => number): Throttle[] =>
+  const throttles = (
+    flag: string,
+    values: readonly string[],
+    parse: (flag: string, value: string) => number,
+  ): Throttle[] =>
     values.map((value) => {
       const [device, rate] = parseDeviceAmount(flag, value, root);
       return { ...device, rate: parse(flag, rate) };
@@ -114,24 +148,53 @@ function blockIoLimits(options: RunOptions, root: RootFacts): BlockIoResources {
   const weight = (flag: string, value: string) => parseInteger(flag, value, 10, 1000);
   return {
     ...(blkioWeight === undefined ? {} : { weight: weight("--blkio-weight", blkioWeight) }),
-    ...(blkioWeightDevice === undefined ? {} : {
-      weightDevice: throttles("--blkio-weight-device", blkioWeightDevice, weight).map(({ major, minor, rate }) => ({ major, minor, weight: rate })),
-    }),
-    ...(deviceReadBps === undefined ? {} : { throttleReadBpsDevice: throttles("--device-read-bps", deviceReadBps, parseBytes) }),
-    ...(deviceWriteBps === undefined ? {} : { throttleWriteBpsDevice: throttles("--device-write-bps", deviceWriteBps, parseBytes) }),
-    ...(deviceReadIops === undefined ? {} : { throttleReadIOPSDevice: throttles("--device-read-iops", deviceReadIops, count) }),
-    ...(deviceWriteIops === undefined ? {} : { throttleWriteIOPSDevice: throttles("--device-write-iops", deviceWriteIops, count) }),
+    ...(blkioWeightDevice === undefined
+      ? {}
+      : {
+          weightDevice: throttles("--blkio-weight-device", blkioWeightDevice, weight).map(({ major, minor, rate }) => ({
+            major,
+            minor,
+            weight: rate,
+          })),
+        }),
+    ...(deviceReadBps === undefined
+      ? {}
+      : { throttleReadBpsDevice: throttles("--device-read-bps", deviceReadBps, parseBytes) }),
+    ...(deviceWriteBps === undefined
+      ? {}
+      : { throttleWriteBpsDevice: throttles("--device-write-bps", deviceWriteBps, parseBytes) }),
+    ...(deviceReadIops === undefined
+      ? {}
+      : { throttleReadIOPSDevice: throttles("--device-read-iops", deviceReadIops, count) }),
+    ...(deviceWriteIops === undefined
+      ? {}
+      : { throttleWriteIOPSDevice: throttles("--device-write-iops", deviceWriteIops, count) }),
   };
 }
 
 /** `/dev/sda:1mb`: the number of a block device, and what follows it. */
-function parseDeviceAmount(flag: string, value: string, root: RootFacts): [device: { major: number; minor: number }, amount: string] {
+function parseDeviceAmount(
+  flag: string,
+  value: string,
+  root: RootFacts,
+): [device: { major: number; minor: number }, amount: string] {
   const at = value.lastIndexOf(":");
   const path = value.slice(0, at);
-  if (at < 1) throw flagError("BAD_DEVICE_LIMIT", flag, `${flag} "${value}" is not of the form DEVICE:NUMBER`, "for example /dev/sda:1mb");
+  if (at < 1)
+    throw flagError(
+      "BAD_DEVICE_LIMIT",
+      flag,
+      `${flag} "${value}" is not of the form DEVICE:NUMBER`,
+      "for example /dev/sda:1mb",
+    );
   const device = root.deviceAt(path);
   if (device === undefined || device.type !== "b") {
-    throw flagError("NOT_A_BLOCK_DEVICE", flag, `${flag} "${value}": ${path} is not a block device`, "lsblk lists them; the limit is set on a whole disk, not on a partition");
+    throw flagError(
+      "NOT_A_BLOCK_DEVICE",
+      flag,
+      `${flag} "${value}": ${path} is not a block device`,
+      "lsblk lists them; the limit is set on a whole disk, not on a partition",
+    );
   }
   return [{ major: device.major, minor: device.minor }, value.slice(at + 1)];
 }

@@ -22,20 +22,38 @@ const ARCHES = (
 
 const arch = v.picklist(ARCHES);
 const action = v.picklist([
-  "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_TRAP", "SCMP_ACT_ERRNO", "SCMP_ACT_TRACE",
-  "SCMP_ACT_ALLOW", "SCMP_ACT_LOG", "SCMP_ACT_NOTIFY",
+  "SCMP_ACT_KILL",
+  "SCMP_ACT_KILL_PROCESS",
+  "SCMP_ACT_KILL_THREAD",
+  "SCMP_ACT_TRAP",
+  "SCMP_ACT_ERRNO",
+  "SCMP_ACT_TRACE",
+  "SCMP_ACT_ALLOW",
+  "SCMP_ACT_LOG",
+  "SCMP_ACT_NOTIFY",
 ]);
 const operator = v.picklist([
-  "SCMP_CMP_NE", "SCMP_CMP_LT", "SCMP_CMP_LE", "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_MASKED_EQ",
+  "SCMP_CMP_NE",
+  "SCMP_CMP_LT",
+  "SCMP_CMP_LE",
+  "SCMP_CMP_EQ",
+  "SCMP_CMP_GE",
+  "SCMP_CMP_GT",
+  "SCMP_CMP_MASKED_EQ",
 ]);
 const flag = v.picklist([
-  "SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
+  "SECCOMP_FILTER_FLAG_TSYNC",
+  "SECCOMP_FILTER_FLAG_LOG",
+  "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+  "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
 ]);
 // JSON.parse has lost digits beyond 2^53: such a number must not pass for another one.
 const uint = v.pipe(v.number(), v.safeInteger("must be a whole number below 2^53"), v.minValue(0));
 /** Go writes an empty list as null. */
 const list = <T extends v.GenericSchema>(item: T) => v.nullish(v.array(item));
-const condition = v.nullish(v.object({ arches: list(v.string()), caps: list(v.string()), minKernel: v.nullish(v.string()) }));
+const condition = v.nullish(
+  v.object({ arches: list(v.string()), caps: list(v.string()), minKernel: v.nullish(v.string()) }),
+);
 
 const PROFILE = v.object({
   defaultAction: action,
@@ -51,7 +69,9 @@ const PROFILE = v.object({
       names: list(v.string()),
       action,
       errnoRet: v.nullish(uint),
-      args: list(v.object({ index: v.pipe(uint, v.maxValue(5)), value: uint, valueTwo: v.nullish(uint), op: operator })),
+      args: list(
+        v.object({ index: v.pipe(uint, v.maxValue(5)), value: uint, valueTwo: v.nullish(uint), op: operator }),
+      ),
       includes: condition,
       excludes: condition,
     }),
@@ -94,7 +114,12 @@ function parseJson(path: string, text: string): unknown {
 }
 
 const badProfile = (path: string, what: string) =>
-  flagError("BAD_SECCOMP_PROFILE", "--security-opt", `${path} is not a seccomp profile: ${what}`, "the form is that of linux.seccomp in the OCI runtime-spec, or docker's");
+  flagError(
+    "BAD_SECCOMP_PROFILE",
+    "--security-opt",
+    `${path} is not a seccomp profile: ${what}`,
+    "the form is that of linux.seccomp in the OCI runtime-spec, or docker's",
+  );
 
 /** docker's `archMap` lists for each native architecture those that run on it too. */
 function architecturesOf({ architectures, archMap }: Profile, { host }: ProfileConditions): SeccompArch[] | undefined {
@@ -112,7 +137,14 @@ function ruleOf(rule: NonNullable<Profile["syscalls"]>[number], conditions: Prof
       action: rule.action,
       ...given("errnoRet", rule.errnoRet),
       ...(rule.args && rule.args.length > 0
-        ? { args: rule.args.map(({ index, value, valueTwo, op }) => ({ index, value, ...given("valueTwo", valueTwo), op })) }
+        ? {
+            args: rule.args.map(({ index, value, valueTwo, op }) => ({
+              index,
+              value,
+              ...given("valueTwo", valueTwo),
+              op,
+            })),
+          }
         : {}),
     },
   ];

@@ -26,14 +26,21 @@ export function securityOptions({ securityOpt, privileged }: RunOptions): Securi
   };
   const label = new Map<string, string>();
   for (const option of securityOpt ?? []) {
-    const [, name = "", value = ""] = /^([^=:]*)[=:]?([^]*)$/.exec(option) ?? [];
+    const [, name = "", value = ""] = /^([^=:]*)[=:]?(.*)$/s.exec(option) ?? [];
     if (name === "seccomp" && value !== "") result.seccomp = value;
     else if (name === "no-new-privileges") result.noNewPrivileges = parseSwitch(option, value);
     else if (name === "apparmor" && value !== "") result.apparmorProfile = value === "unconfined" ? undefined : value;
     else if (name === "label" && value !== "") setLabel(label, option, value);
     else if (name === "systempaths" && value === "unconfined") result.protectsPaths = false;
-    else if (NAMES.includes(name)) throw flagError("BAD_SECURITY_OPT", FLAG, `${FLAG} "${option}": ${name} cannot be "${value}"`, EXPECTED[name]);
-    else throw flagError("BAD_SECURITY_OPT", FLAG, `there is no ${FLAG} "${name}"`, didYouMean(name, NAMES) ?? `one of ${NAMES.join(", ")}`);
+    else if (NAMES.includes(name))
+      throw flagError("BAD_SECURITY_OPT", FLAG, `${FLAG} "${option}": ${name} cannot be "${value}"`, EXPECTED[name]);
+    else
+      throw flagError(
+        "BAD_SECURITY_OPT",
+        FLAG,
+        `there is no ${FLAG} "${name}"`,
+        didYouMean(name, NAMES) ?? `one of ${NAMES.join(", ")}`,
+      );
   }
   if (label.size > 0) result.selinuxLabel = selinuxLabel(label);
   return result;
@@ -49,17 +56,28 @@ const EXPECTED: Readonly<Record<string, string>> = {
 function parseSwitch(option: string, value: string): boolean {
   if (value === "" || value === "true") return true;
   if (value === "false") return false;
-  throw flagError("BAD_SECURITY_OPT", FLAG, `${FLAG} "${option}": no-new-privileges cannot be "${value}"`, "true or false");
+  throw flagError(
+    "BAD_SECURITY_OPT",
+    FLAG,
+    `${FLAG} "${option}": no-new-privileges cannot be "${value}"`,
+    "true or false",
+  );
 }
 
 function setLabel(label: Map<string, string>, option: string, value: string): void {
   if (value === "disable") return;
   const [, part, text] = /^(user|role|type|level|filetype):(.+)$/.exec(value) ?? [];
-  if (part === undefined || text === undefined) throw flagError("BAD_SECURITY_OPT", FLAG, `${FLAG} "${option}": "${value}" is not a label`, EXPECTED["label"]);
+  if (part === undefined || text === undefined)
+    throw flagError("BAD_SECURITY_OPT", FLAG, `${FLAG} "${option}": "${value}" is not a label`, EXPECTED.label);
   label.set(part, text);
 }
 
 /** user:role:type:level, with the parts that docker's policy has where none is given. selinux(8). */
 function selinuxLabel(label: Map<string, string>): string {
-  return [label.get("user") ?? "system_u", label.get("role") ?? "system_r", label.get("type") ?? "container_t", label.get("level") ?? "s0"].join(":");
+  return [
+    label.get("user") ?? "system_u",
+    label.get("role") ?? "system_r",
+    label.get("type") ?? "container_t",
+    label.get("level") ?? "s0",
+  ].join(":");
 }

@@ -5,7 +5,14 @@ import { flagError, parseKeyValue } from "./flag-value.ts";
 import type { Namespaces } from "./namespaces.ts";
 
 const IPC_KEYS = new Set([
-  "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced",
+  "kernel.msgmax",
+  "kernel.msgmnb",
+  "kernel.msgmni",
+  "kernel.sem",
+  "kernel.shmall",
+  "kernel.shmmax",
+  "kernel.shmmni",
+  "kernel.shm_rmid_forced",
 ]);
 const FLAGS: Partial<Record<NamespaceType, string>> = { network: "--network", ipc: "--ipc", uts: "--uts" };
 
@@ -18,7 +25,12 @@ export function sysctls({ sysctl }: RunOptions, { modes }: Namespaces): Record<s
     checkKey(key, text);
     const type = namespaceOf(key, text);
     if (modes[type].kind === "host") {
-      throw flagError("SYSCTL_OF_HOST", "--sysctl", `--sysctl "${text}" would change the machine: the container shares its ${type} namespace`, `leave ${FLAGS[type]} host away`);
+      throw flagError(
+        "SYSCTL_OF_HOST",
+        "--sysctl",
+        `--sysctl "${text}" would change the machine: the container shares its ${type} namespace`,
+        `leave ${FLAGS[type]} host away`,
+      );
     }
     result[key] = value;
   }
@@ -29,16 +41,29 @@ const swapSeparators = (name: string): string => name.replace(/[./]/g, (letter) 
 
 function checkKey(key: string, text: string): void {
   if (/^[A-Za-z0-9_-]+(\.[A-Za-z0-9_/-]+)+$/.test(key) && !key.includes("//")) return;
-  throw flagError("BAD_SYSCTL", "--sysctl", `--sysctl "${text}": "${key}" is not the name of a kernel setting`, "such as net.ipv4.ip_forward=1");
+  throw flagError(
+    "BAD_SYSCTL",
+    "--sysctl",
+    `--sysctl "${text}": "${key}" is not the name of a kernel setting`,
+    "such as net.ipv4.ip_forward=1",
+  );
 }
 
 function namespaceOf(key: string, text: string): NamespaceType {
   if (key.startsWith("net.")) return "network";
   if (IPC_KEYS.has(key) || key.startsWith("fs.mqueue.")) return "ipc";
   if (key === "kernel.domainname") return "uts";
-  if (key === "kernel.hostname") throw flagError("SYSCTL_NOT_ALLOWED", "--sysctl", `--sysctl "${text}" is what --hostname is for`, "--hostname NAME");
+  if (key === "kernel.hostname")
+    throw flagError(
+      "SYSCTL_NOT_ALLOWED",
+      "--sysctl",
+      `--sysctl "${text}" is what --hostname is for`,
+      "--hostname NAME",
+    );
   throw flagError(
-    "SYSCTL_NOT_NAMESPACED", "--sysctl", `--sysctl "${text}" would change the machine: no namespace has "${key}" of its own`,
+    "SYSCTL_NOT_NAMESPACED",
+    "--sysctl",
+    `--sysctl "${text}" would change the machine: no namespace has "${key}" of its own`,
     "a container can have its own net.* (network), kernel.msg*, kernel.sem, kernel.shm*, fs.mqueue.* (ipc) and kernel.domainname (uts)",
   );
 }

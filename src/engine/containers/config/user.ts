@@ -3,12 +3,11 @@
  * a number need not be there. passwd(5), group(5).
  */
 import type { User } from "../../../spec/config.ts";
+import { didYouMean } from "../../nearest.ts";
 import type { RootFacts } from "../root-facts.ts";
 import type { RunOptions } from "../run-options.ts";
 import { flagError, parseInteger } from "./flag-value.ts";
-import { isMapped } from "./id-maps.ts";
-import type { Namespaces } from "./namespaces.ts";
-import { didYouMean } from "../../nearest.ts";
+import { hasSingleId, type IdMaps, isMapped } from "./id-maps.ts";
 
 export interface ContainerUser {
   user: User;
@@ -32,37 +31,50 @@ interface GroupEntry {
 const MAX_ID = 4294967294;
 const DEFAULT_UMASK = 0o022;
 
-export function containerUser(options: RunOptions, root: RootFacts, namespaces: Namespaces): ContainerUser {
+export function containerUser(
+  options: Pick<RunOptions, "user" | "groupAdd" | "umask">,
+  root: Pick<RootFacts, "passwd" | "group">,
+  mapped: IdMaps | undefined,
+): ContainerUser {
   const passwd = parsePasswd(root.passwd);
   const groups = parseGroup(root.group);
   const [userPart = "", groupPart] = splitUser(options.user ?? "0");
   const entry = findUser(userPart, passwd);
   const gid = groupPart === undefined ? entry.gid : findGroup("--user", groupPart, groups);
   // Groups of the passwd user count only where the group was not named: as docker has it.
-  const listed = groupPart === undefined ? groups.filter(({ members }) => members.includes(entry.name)).map((group) => group.gid) : [];
+  const listed =
+    groupPart === undefined
+      ? groups.filter(({ members }) => members.includes(entry.name)).map((group) => group.gid)
+      : [];
   const added = (options.groupAdd ?? []).map((group) => findGroup("--group-add", group, groups));
-  checkMapped(entry.uid, gid, options.user, namespaces);
+  checkMapped(entry.uid, gid, options.user, mapped);
 
   // The primary group belongs to the supplementary ones, or a group that is denied by a mode of 0705 would not be (CVE-2022-36109).
   const all = [...new Set([gid, ...listed, ...added])];
-  const mapped = all.filter((id) => isMapped(id, namespaces.mapped?.gidMappings));
-  const lost = added.filter((id) => !mapped.includes(id));
+  const kept = all.filter((id) => isMapped(id, mapped?.gidMappings));
+  const lost = added.filter((id) => !kept.includes(id));
   return {
     user: {
       uid: entry.uid,
       gid,
       umask: options.umask === undefined ? DEFAULT_UMASK : parseUmask(options.umask),
-      ...(namespaces.singleId ? {} : { additionalGids: mapped }),
+      ...(hasSingleId(mapped) ? {} : { additionalGids: kept }),
     },
     home: entry.home,
-    warnings: lost.length === 0 ? [] : [`--group-add ${lost.join(", ")} has no effect: the user namespace maps no such group`],
+    warnings:
+      lost.length === 0 ? [] : [`--group-add ${lost.join(", ")} has no effect: the user namespace maps no such group`],
   };
 }
 
 function splitUser(value: string): [user: string, group?: string] {
   const [user = "", group, ...rest] = value.split(":");
   if (user === "" || group === "" || rest.length > 0) {
-    throw flagError("BAD_USER", "--user", `--user "${value}" is not of the form USER or USER:GROUP`, "names or numbers, such as www-data, 1000 or 1000:100");
+    throw flagError(
+      "BAD_USER",
+      "--user",
+      `--user "${value}" is not of the form USER or USER:GROUP`,
+      "names or numbers, such as www-data, 1000 or 1000:100",
+    );
   }
   return group === undefined ? [user] : [user, group];
 }
@@ -75,8 +87,13 @@ function findUser(value: string, passwd: readonly PasswdEntry[]): PasswdEntry {
     return passwd.find((entry) => entry.uid === uid) ?? { name: "", uid, gid: 0, home: uid === 0 ? "/root" : "/" };
   }
   throw flagError(
-    "UNKNOWN_USER", "--user", `there is no user "${value}" in the container's /etc/passwd`,
-    didYouMean(value, passwd.map(({ name }) => name)) ?? (passwd.length === 0 ? "it has no /etc/passwd: give a number" : "give a number, or a name that is there"),
+    "UNKNOWN_USER",
+    "--user",
+    `there is no user "${value}" in the container's /etc/passwd`,
+    didYouMean(
+      value,
+      passwd.map(({ name }) => name),
+    ) ?? (passwd.length === 0 ? "it has no /etc/passwd: give a number" : "give a number, or a name that is there"),
   );
 }
 
@@ -85,16 +102,27 @@ function findGroup(flag: string, value: string, groups: readonly GroupEntry[]): 
   if (named !== undefined) return named.gid;
   if (/^\d+$/.test(value)) return parseInteger(flag, value, 0, MAX_ID);
   throw flagError(
-    "UNKNOWN_GROUP", flag, `there is no group "${value}" in the container's /etc/group`,
-    didYouMean(value, groups.map(({ name }) => name)) ?? (groups.length === 0 ? "it has no /etc/group: give a number" : "give a number, or a name that is there"),
+    "UNKNOWN_GROUP",
+    flag,
+    `there is no group "${value}" in the container's /etc/group`,
+    didYouMean(
+      value,
+      groups.map(({ name }) => name),
+    ) ?? (groups.length === 0 ? "it has no /etc/group: give a number" : "give a number, or a name that is there"),
   );
 }
 
-function checkMapped(uid: number, gid: number, value: string | undefined, { mapped }: Namespaces): void {
-  const outside = !isMapped(uid, mapped?.uidMappings) ? `user id ${uid}` : !isMapped(gid, mapped?.gidMappings) ? `group id ${gid}` : undefined;
+function checkMapped(uid: number, gid: number, value: string | undefined, mapped: IdMaps | undefined): void {
+  const outside = !isMapped(uid, mapped?.uidMappings)
+    ? `user id ${uid}`
+    : !isMapped(gid, mapped?.gidMappings)
+      ? `group id ${gid}`
+      : undefined;
   if (outside === undefined) return;
   throw flagError(
-    "ID_UNMAPPED", "--user", `--user "${value ?? "0"}": ${outside} does not exist in the container's user namespace`,
+    "ID_UNMAPPED",
+    "--user",
+    `--user "${value ?? "0"}": ${outside} does not exist in the container's user namespace`,
     "an ordinary user has further ids by newuidmap and newgidmap (package uidmap) and a range in /etc/subuid and /etc/subgid; root can give --uidmap and --gidmap",
   );
 }
@@ -117,6 +145,9 @@ function parseGroup(text = ""): GroupEntry[] {
 }
 
 const records = (text: string): string[][] =>
-  text.split("\n").filter((line) => !line.startsWith("#")).map((line) => line.trim().split(":"));
+  text
+    .split("\n")
+    .filter((line) => !line.startsWith("#"))
+    .map((line) => line.trim().split(":"));
 
 const isId = (text: string): boolean => /^\d+$/.test(text) && Number(text) <= MAX_ID;

@@ -1,0 +1,45 @@
+/** `tupper explain run …` before, `tupper explain NAME` while a container runs: the plan in words, or as JSON. */
+import { Command } from "commander";
+import { loadState } from "../engine/containers/state.ts";
+import { probeHost } from "../execute/probe.ts";
+import { explainPlan } from "../explain/explain.ts";
+import { plan } from "../plan/plan.ts";
+import type { Plan } from "../plan/step.ts";
+import { formatOption } from "./flags.ts";
+import { planOfRun } from "./plan-of-run.ts";
+import { addRunOptions } from "./run-flags.ts";
+import { wantsColor, writeOut } from "./terminal.ts";
+
+interface ExplainOptions {
+  format: "table" | "json";
+}
+
+const explainRun = addRunOptions(new Command("run"))
+  .summary("explain what `tupper run` with the same words would do")
+  .description("Explains each step that `tupper run` with the same words would take, and does nothing.")
+  .addOption(formatOption())
+  .action((root: string, args: string[], { format }: ExplainOptions, command: Command) =>
+    show(planOfRun(root, args, command), format),
+  );
+
+export const explainCommand = new Command("explain")
+  .enablePositionalOptions()
+  .usage("NAME | run [OPTIONS] ROOT [COMMAND [ARG…]]")
+  .summary("say how a container is made, step by step, and why")
+  .description("Explains how a running container was made: each step, what asks for it, what it isolates.")
+  .argument("<NAME>", "a running container")
+  .addOption(formatOption())
+  .helpCommand(false)
+  .addCommand(explainRun)
+  .action((id: string, { format }: ExplainOptions) => show(plan(loadState(id).config, probeHost(), { id }), format));
+
+function show(made: Plan, format: ExplainOptions["format"]): void {
+  if (format === "json") writeOut(`${JSON.stringify(made, programsAsSize, 2)}\n`);
+  else writeOut(withLineFeed(explainPlan(made, { color: wantsColor(1) })));
+}
+
+/** A BPF program says nothing to a reader of JSON; its size does. */
+const programsAsSize = (_key: string, value: unknown): unknown =>
+  value instanceof Uint8Array ? { bytes: value.length } : value;
+
+const withLineFeed = (text: string): string => (text.endsWith("\n") ? text : `${text}\n`);

@@ -1,0 +1,13 @@
+/** `tupper inspect`: all there is to know of running containers, as JSON. */
+import { Command, Option } from "commander";
+import { inspectContainer } from "../engine/containers/inspect.ts";
+import { writeOut } from "./terminal.ts";
+
+export const inspectCommand = new Command("inspect")
+  .summary("show all there is to know of running containers, as JSON")
+  .description("Prints an array with an object for each container: its state and the OCI config that it was made from.")
+  .argument("<NAME...>", "running containers")
+  .addOption(new Option("--format <FORMAT>", "accepted: it is always json").choices(["json"]).hideHelp())
+  .action((ids: string[]) => writeOut(`${JSON.stringify(ids.map(inspectContainer), bigintAsNumber, 2)}\n`));
+
+const bigintAsNumber = (_key: string, value: unknown): unknown => (typeof value === "bigint" ? Number(value) : value);

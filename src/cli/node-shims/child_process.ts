@@ -1,0 +1,2 @@
+/** commander can run subcommands that are programs of their own; tupper has none. */
+export default {};

@@ -1,0 +1,64 @@
+/**
+ * tupper's command line: all commands, and how commander behaves in each of them. It is assembled when the bundle is
+ * evaluated, so it is part of the snapshot: at start only the arguments are left to parse.
+ */
+import { Command, type CommanderError } from "commander";
+import { completionCommand } from "./completion.ts";
+import { execCommand } from "./exec.ts";
+import { explainCommand } from "./explain.ts";
+import { inspectCommand } from "./inspect.ts";
+import { killCommand } from "./kill.ts";
+import { nsCommand } from "./ns.ts";
+import { psCommand } from "./ps.ts";
+import { runCommand } from "./run.ts";
+import { scriptCommand } from "./script.ts";
+import { statsCommand } from "./stats.ts";
+import { columnsOf, wantsColor, writeErr, writeOut } from "./terminal.ts";
+import { pathOf, usageError } from "./usage-error.ts";
+import { versionText } from "./version.ts";
+
+export const program = new Command("tupper")
+  .usage("[OPTIONS] COMMAND [ARG…]")
+  .description("Runs containers, and says what it does and why. Try: tupper run host sh -c 'hostname; ps; mount; id'")
+  .version(versionText("tupper"), "-v, --version", "show the version")
+  .helpOption("-h, --help", "show this help")
+  .helpCommand("help [COMMAND]", "show the help of a command")
+  .enablePositionalOptions()
+  .commandsGroup("Containers:")
+  .addCommand(runCommand)
+  .addCommand(execCommand)
+  .addCommand(psCommand)
+  .addCommand(killCommand)
+  .addCommand(inspectCommand)
+  .addCommand(statsCommand)
+  .commandsGroup("Looking inside:")
+  .addCommand(explainCommand)
+  .addCommand(scriptCommand)
+  .addCommand(nsCommand)
+  .commandsGroup("This program:")
+  .addCommand(completionCommand);
+
+/** commander throws instead of printing and leaving; our own error texts take the place of its. */
+function configure(command: Command): void {
+  command
+    .exitOverride((error) => {
+      throw isMistake(error) ? usageError(error, command) : error;
+    })
+    .configureOutput({
+      writeOut,
+      writeErr,
+      outputError: () => {},
+      getOutHelpWidth: () => columnsOf(1),
+      getErrHelpWidth: () => columnsOf(2),
+      getOutHasColors: () => wantsColor(1),
+      getErrHasColors: () => wantsColor(2),
+    })
+    .configureHelp({ commandUsage: (shown) => `${pathOf(shown)} ${shown.usage()}` });
+  if (command !== program && command.name() !== "run") command.helpOption("-h, --help", "show this help");
+  for (const child of command.commands) configure(child);
+}
+
+/** Help and version end the parse in the same way as mistakes do. */
+const isMistake = ({ code }: CommanderError): boolean => !/^commander\.(help|helpDisplayed|version)$/.test(code);
+
+configure(program);

@@ -1,0 +1,23 @@
+/** `tupper run`: a container in the foreground. */
+import { Command } from "commander";
+import { configFromOptions } from "../engine/containers/config.ts";
+import { gatherRootFacts } from "../engine/containers/root-facts.ts";
+import { runContainer } from "../engine/containers/run.ts";
+import { probeHost } from "../execute/probe.ts";
+import { exitsWith } from "./exit-code.ts";
+import { addRunOptions, addTraceOption, runOptionsOf, traceOf } from "./run-flags.ts";
+
+export const runCommand = addTraceOption(addRunOptions(new Command("run")))
+  .summary("run a command in a new container")
+  .description(
+    "Runs a command in a new container, in the foreground, and cleans up when it ends. The exit code is the command's,\n" +
+      "128 + n when signal n ended it, 127 when it was not found, 126 when it cannot be executed, 125 when tupper failed.",
+  )
+  .action(
+    exitsWith((root: string, args: string[], _options: unknown, command: Command): number => {
+      const options = runOptionsOf(command, args);
+      const host = probeHost();
+      const { config, warnings } = configFromOptions(options, gatherRootFacts(root, host));
+      return runContainer({ config, id: options.id, trace: traceOf(command), warnings, host });
+    }),
+  );

@@ -1,0 +1,22 @@
+/** Aligned columns for people. */
+import type { Colors } from "./terminal.ts";
+
+/** A head and rows, two spaces between columns, the last column not padded. */
+export function renderTable(head: readonly string[], rows: readonly (readonly string[])[], colors: Colors): string {
+  const widths = head.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]?.length ?? 0)));
+  const line = (row: readonly string[]) =>
+    row
+      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+      .join("  ")
+      .trimEnd();
+  return [colors.dim(line(head)), ...rows.map(line)].map((text) => `${text}\n`).join("");
+}
+
+/** Names and arguments come from others: no control character of theirs reaches the terminal. */
+export const printable = (text: string): string => text.replace(/[\p{Cc}\p{Cs}]/gu, "?");
+
+/** At most so many characters, with a sign that something was left out. */
+export function shorten(text: string, length: number): string {
+  const characters = [...text];
+  return characters.length > length ? `${characters.slice(0, length - 1).join("")}…` : text;
+}

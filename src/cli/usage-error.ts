@@ -1,0 +1,77 @@
+/** A command line that says nothing that tupper understands: commander's complaint in the form of our errors. */
+import type { Command, CommanderError } from "commander";
+import { didYouMean } from "../engine/nearest.ts";
+import { ContainerError } from "../error.ts";
+
+/** docker's code of its own failures, for the commands whose other codes are the container's; 2 for the rest. */
+const USAGE_EXIT = { container: 125, other: 2 } as const;
+
+export class UsageError extends ContainerError {
+  /** `usage: tupper run [OPTIONS] ROOT …` */
+  readonly usage: string;
+
+  constructor(code: string, message: string, hint: string | undefined, command: Command) {
+    super(code, message, {
+      ...(hint === undefined ? {} : { hint }),
+      exitCode: isContainerCommand(command) ? USAGE_EXIT.container : USAGE_EXIT.other,
+    });
+    this.usage = `usage: ${pathOf(command)} ${command.usage()}`;
+  }
+}
+
+/** Commands that pass a container's exit code on. */
+export const isContainerCommand = (command: Command): boolean => /^tupper (run|exec)$/.test(pathOf(command));
+
+export function pathOf(command: Command): string {
+  return command.parent === null ? command.name() : `${pathOf(command.parent)} ${command.name()}`;
+}
+
+const CODES: Readonly<Record<string, string>> = {
+  "commander.unknownOption": "UNKNOWN_FLAG",
+  "commander.unknownCommand": "UNKNOWN_COMMAND",
+  "commander.missingArgument": "MISSING_ARGUMENT",
+  "commander.optionMissingArgument": "MISSING_VALUE",
+  "commander.excessArguments": "TOO_MANY_ARGUMENTS",
+  "commander.invalidArgument": "BAD_VALUE",
+};
+
+/** What commander threw while it parsed `command`. */
+export function usageError(error: CommanderError, command: Command): UsageError {
+  const code = CODES[error.code] ?? "USAGE";
+  const [first = ""] = error.message.replace(/^error: /, "").split("\n");
+  const quoted = /'([^']*)'/.exec(first)?.[1] ?? "";
+  const help = `see ${pathOf(command)} --help`;
+  switch (error.code) {
+    case "commander.unknownOption": {
+      const flag = quoted.replace(/=.*$/s, "");
+      return new UsageError(
+        code,
+        `${pathOf(command)} has no flag ${flag}`,
+        didYouMean(flag, flagsOf(command)) ?? help,
+        command,
+      );
+    }
+    case "commander.unknownCommand":
+      return new UsageError(code, `unknown command '${quoted}'`, didYouMean(quoted, namesOf(command)) ?? help, command);
+    case "commander.missingArgument":
+      return new UsageError(code, `${pathOf(command)} needs ${quoted}`, help, command);
+    case "commander.optionMissingArgument":
+      return new UsageError(code, `the flag ${quoted} needs a value`, help, command);
+    default:
+      return new UsageError(code, first, help, command);
+  }
+}
+
+/** Long flags: one letter is near to every other. */
+const flagsOf = (command: Command): string[] =>
+  command
+    .createHelp()
+    .visibleOptions(command)
+    .flatMap(({ short, long }) => [short, long])
+    .filter((flag) => flag !== undefined && flag.length > 2) as string[];
+
+const namesOf = (command: Command): string[] =>
+  command
+    .createHelp()
+    .visibleCommands(command)
+    .flatMap((child) => [child.name(), ...child.aliases()]);
