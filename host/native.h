@@ -6,6 +6,7 @@
 #define NATIVE_H
 
 #include <poll.h>
+#include <linux/bpf.h>
 #include <linux/futex.h>
 #include <linux/filter.h>
 #include <linux/sched.h>
@@ -461,6 +462,31 @@ FN(seccomp_load) {
   struct sock_fprog filter = { .len = program.length / sizeof(struct sock_filter), .filter = program.bytes };
   long r = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &filter);
   return JS_NewInt64(ctx, r < 0 ? -errno : r);
+}
+
+/* Loads an eBPF program of type BPF_PROG_TYPE_CGROUP_DEVICE and attaches it to a cgroup v2 directory. bpf(2). */
+FN(attach_device_program) {
+  UNUSED;
+  int64_t cgroup;
+  struct span program;
+  if (take_int(ctx, argv[0], &cgroup) || take_span(ctx, argv[1], &program, 0)) return JS_EXCEPTION;
+  union bpf_attr attr;
+  memset(&attr, 0, sizeof attr);
+  attr.prog_type = BPF_PROG_TYPE_CGROUP_DEVICE;
+  attr.insns = (uintptr_t)program.bytes;
+  attr.insn_cnt = program.length / sizeof(struct bpf_insn);
+  attr.license = (uintptr_t)"Apache-2.0";
+  long fd = syscall(SYS_bpf, BPF_PROG_LOAD, &attr, sizeof attr);
+  if (fd < 0) return JS_NewInt64(ctx, -errno);
+  memset(&attr, 0, sizeof attr);
+  attr.target_fd = cgroup;
+  attr.attach_bpf_fd = fd;
+  attr.attach_type = BPF_CGROUP_DEVICE;
+  attr.attach_flags = BPF_F_ALLOW_MULTI;
+  long r = syscall(SYS_bpf, BPF_PROG_ATTACH, &attr, sizeof attr);
+  int e = errno;
+  close(fd);
+  return JS_NewInt64(ctx, r < 0 ? -e : r);
 }
 
 /* init.c as a file of its own, linked in as bytes: PID 1 of a container that asks for one. */

@@ -85,6 +85,42 @@ static void *pool_take(size_t usable) {
   return p;
 }
 
+static void pool_give(char *p, size_t usable) {
+  *pool_size(p) = usable;
+  size_t class = pool_class(usable);
+  *(void **)p = snap.free_lists[class];
+  snap.free_lists[class] = p;
+}
+
+/* The largest size of a class that is not above n. */
+static inline size_t pool_floor(size_t n) {
+  if (n <= POOL_FINE) return n & ~(size_t)15;
+  size_t rounded = pool_round(n);
+  return rounded == n ? n : rounded - pool_step(n);
+}
+
+/*
+ * A part of a larger free block; the rest goes back to the lists. Too slow for every day, but while the snapshot is
+ * made it keeps what the loader needed for a moment from becoming holes in the binary.
+ */
+static void *pool_split(size_t usable) {
+  for (size_t class = pool_class(usable) + 1; class < POOL_CLASSES; class++) {
+    char *p = snap.free_lists[class];
+    if (!p || *pool_size(p) < usable + 32) continue;
+    size_t rest = *pool_size(p) - usable;
+    snap.free_lists[class] = *(void **)p;
+    *pool_size(p) = usable;
+    for (char *q = p + usable; rest >= 32;) {
+      size_t part = pool_floor(rest - 16);
+      pool_give(q + 16, part);
+      q += part + 16;
+      rest -= part + 16;
+    }
+    return p;
+  }
+  return NULL;
+}
+
 static void *pool_malloc(JSMallocState *state, size_t n) {
   (void)state;
   if (n > (SIZE_MAX >> 1)) return NULL;
@@ -94,7 +130,8 @@ static void *pool_malloc(JSMallocState *state, size_t n) {
     snap.free_lists[class] = *p;
     return p;
   }
-  return pool_take(usable);
+  void *part = snap.ready ? NULL : pool_split(usable);
+  return part ? part : pool_take(usable);
 }
 
 static void pool_free(JSMallocState *state, void *p) {

@@ -20,6 +20,13 @@ import {
   writeFileSync,
 } from "node:fs";
 import { fileURLToPath } from "node:url";
+import {
+  type DecodedSourceMap,
+  decodedMappings,
+  type EncodedSourceMap,
+  encodedMap,
+  TraceMap,
+} from "@jridgewell/trace-mapping";
 import { build as esbuild } from "esbuild";
 import { defaultSeccompProgram } from "../src/plan/seccomp/default-program.ts";
 import { generate } from "./generate.ts";
@@ -28,8 +35,9 @@ const root = fileURLToPath(new URL("..", import.meta.url)).replace(/\/$/, "");
 const quickjs = `${root}/build/quickjs/src`;
 const QUICKJS_FILES = ["quickjs", "libregexp", "libunicode", "cutils", "dtoa"];
 const QUICKJS_FLAGS = ["-O2", "-D_GNU_SOURCE", '-DCONFIG_VERSION="2025-04-26"', "-w", "-fwrapv", "-fno-ident"];
-/** Size of section .snap: the frozen heap and what a short command allocates on top. The build says how full it is. */
-const POOL_KIB = 2560;
+/** Size of section .snap while its real size is not known yet. */
+const GENEROUS_POOL_KIB = 16384;
+const HOST = `${root}/build/host`;
 
 const run = (command: string, ...args: string[]) =>
   execFileSync(command, args, { stdio: ["ignore", "pipe", "inherit"], cwd: root });
@@ -108,6 +116,16 @@ async function bundle(): Promise<void> {
     ],
     define: { __VERSION__: JSON.stringify(version()) },
   });
+  thinSourceMap(`${root}/build/bundle.js.map`);
+}
+
+/** Keeps the first mapping of each line: stack traces need no more, and the map is part of the binary. */
+function thinSourceMap(path: string): void {
+  const map = JSON.parse(readFileSync(path, "utf8")) as EncodedSourceMap;
+  const lines = decodedMappings(new TraceMap(map)).map((segments) => segments.slice(0, 1));
+  const { version, sources } = map;
+  const thin = { version, sources, names: [], mappings: lines } as unknown as DecodedSourceMap;
+  writeFileSync(path, JSON.stringify(encodedMap(new TraceMap(thin))));
 }
 
 function version(): string {
@@ -142,49 +160,41 @@ function buildInit(): string {
 }
 
 async function buildTupper(): Promise<void> {
-  const headers = kernelHeaders();
   const objects = await compileQuickjs("musl-gcc", QUICKJS_FLAGS);
-  const base = `${root}/build/host`;
-  run(
-    "musl-gcc",
-    "-std=gnu11",
-    "-O2",
-    "-Wall",
-    "-Wextra",
-    "-static",
-    "-no-pie",
-    "-fno-pie",
-    "-fno-ident",
-    `-DPOOL_KIB=${POOL_KIB}`,
-    `-DINIT_PROGRAM="${buildInit()}"`,
-    "-isystem",
-    quickjs,
-    `-I${root}/build/gen`,
-    "-idirafter",
-    headers,
-    `${root}/host/host.c`,
-    ...objects,
-    "-lm",
-    "-Wl,--build-id=none",
-    "-Wl,--wrap=gettimeofday",
-    "-s",
-    "-o",
-    base,
-  );
-  // -R: no address randomisation while the heap is made, so that it is the same each time.
-  const used = Number(
-    run("setarch", "-R", base, "--snapshot", "build/bundle.js", "build/bundle.js.map", "build/snapshot").toString(),
-  );
-  run("objcopy", "--update-section", `.snap=${root}/build/snapshot`, base, `${base}.new`);
+  const init = buildInit();
+  // Once with room to spare, to see how much the heap needs; then with a section of that size.
+  linkHost(objects, init, GENEROUS_POOL_KIB);
+  const used = snapshot();
+  const poolKib = Math.ceil(used / 65536) * 64;
+  linkHost(objects, init, poolKib);
+  snapshot();
+  run("objcopy", "--update-section", `.snap=${root}/build/snapshot`, HOST, `${HOST}.new`);
   rmSync(`${root}/build/snapshot`);
   for (const name of ["tupper", "tupper-runtime"]) rmSync(`${root}/build/${name}`, { force: true });
-  renameSync(`${base}.new`, `${root}/build/tupper`);
+  renameSync(`${HOST}.new`, `${root}/build/tupper`);
   linkSync(`${root}/build/tupper`, `${root}/build/tupper-runtime`);
-  const kib = (bytes: number) => `${Math.round(bytes / 1024)} KiB`;
-  const size = (path: string) => kib(statSync(`${root}/build/${path}`).size);
+  const size = (path: string) => `${Math.round(statSync(`${root}/build/${path}`).size / 1024)} KiB`;
   console.error(
-    `build/tupper: ${size("tupper")}; bundle ${size("bundle.js")}; snapshot ${kib(used)} of ${POOL_KIB} KiB`,
+    `build/tupper: ${size("tupper")}; bundle ${size("bundle.js")}; snapshot ${Math.round(used / 1024)} KiB`,
   );
+}
+
+function linkHost(objects: string[], init: string, poolKib: number): void {
+  run(
+    "musl-gcc",
+    ...["-std=gnu11", "-O2", "-Wall", "-Wextra", "-static", "-no-pie", "-fno-pie", "-fno-ident"],
+    ...[`-DPOOL_KIB=${poolKib}`, `-DINIT_PROGRAM="${init}"`],
+    ...["-isystem", quickjs, `-I${root}/build/gen`, "-idirafter", kernelHeaders()],
+    `${root}/host/host.c`,
+    ...objects,
+    ...["-lm", "-Wl,--build-id=none", "-Wl,--wrap=gettimeofday", "-s", "-o", HOST],
+  );
+}
+
+/** Makes build/snapshot and returns how many bytes of it are used. */
+function snapshot(): number {
+  // -R: no address randomisation while the heap is made, so that it is the same each time.
+  return Number(run("setarch", "-R", HOST, "--snapshot", "build/bundle.js", "build/bundle.js.map", "build/snapshot"));
 }
 
 /** The same sources without snapshot, with libc's allocator, under AddressSanitizer and UndefinedBehaviorSanitizer. */

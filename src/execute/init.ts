@@ -3,7 +3,7 @@
  * changes namespaces, root, ids and privileges on the way, so a step can rely only on what the steps before it left.
  */
 import { ContainerError } from "../error.ts";
-import type { InitStep } from "../plan/step.ts";
+import type { InitStep, Slot } from "../plan/step.ts";
 import { CAPABILITIES, capabilityMask } from "../spec/capabilities.ts";
 import {
   AF_INET,
@@ -27,6 +27,7 @@ import {
   PR_CAP_AMBIENT_CLEAR_ALL,
   PR_CAP_AMBIENT_RAISE,
   PR_CAPBSET_DROP,
+  PR_SET_DUMPABLE,
   PR_SET_KEEPCAPS,
   PR_SET_NO_NEW_PRIVS,
   PR_SET_PDEATHSIG,
@@ -58,8 +59,8 @@ export interface InitContext {
   channel: number;
   sharedMemory: boolean;
   tracer: Tracer;
-  /** Descriptors of taken trees, by slot name. */
-  trees: Map<string, number>;
+  /** Values that exist only now, descriptors all of them, by slot name. */
+  slots: Map<string, number>;
   /** The slave of the container's terminal: it becomes stdio last of all, so that errors go to the caller until then. */
   terminal?: number;
   /** The first masked directory: later ones are bound from it. */
@@ -116,6 +117,14 @@ const performers: Performers = {
     raw.close(fd);
   },
 
+  joinProcess({ process, namespaces }, { slots }) {
+    sys.setns(slotValue(slots, process), namespaceFlags(namespaces));
+  },
+
+  refuseTracing() {
+    sys.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  },
+
   becomeMappedRoot(_step, { channel }) {
     send(channel, { kind: "map" });
     const answer = receive(channel);
@@ -151,13 +160,12 @@ const performers: Performers = {
     check(result, "mount", source, target, fstype, bits, options);
   },
 
-  takeTree({ source, recursive, flags, recursiveFlags, tree }, { trees }) {
-    trees.set(tree.slot, takeTree(source, recursive, flags, recursiveFlags));
+  takeTree({ source, recursive, flags, recursiveFlags, tree }, { slots }) {
+    slots.set(tree.slot, takeTree(source, recursive, flags, recursiveFlags));
   },
 
-  placeTree({ tree, target }, { trees }) {
-    const fd = trees.get(tree.slot);
-    if (fd === undefined) throw new Error(`the plan places ${tree.slot} before it takes it`);
+  placeTree({ tree, target }, { slots }) {
+    const fd = slotValue(slots, tree);
     const FOLLOW_TARGET = 0x10; // MOVE_MOUNT_T_SYMLINKS: within the container's own root by now
     const flags = MOVE_MOUNT_F_EMPTY_PATH | FOLLOW_TARGET;
     let result = raw.moveMount(fd, "", AT_FDCWD, target, flags);
@@ -167,7 +175,7 @@ const performers: Performers = {
     }
     check(result, "move_mount", fd, "", AT_FDCWD, target, flags);
     raw.close(fd);
-    trees.delete(tree.slot);
+    slots.delete(tree.slot);
   },
 
   bind({ source, target, recursive }) {
@@ -268,8 +276,8 @@ const performers: Performers = {
     writeFile(path, value);
   },
 
-  openPty({ rows, columns }, context) {
-    context.terminal = openPty(context.channel, rows, columns);
+  openPty(step, context) {
+    context.terminal = openPty(context.channel, step);
   },
 
   newSession({ controllingTerminal }, { terminal }) {
@@ -360,6 +368,13 @@ const RLIMITS = [
   "RLIMIT_RTPRIO",
   "RLIMIT_RTTIME",
 ];
+
+/** What an earlier step, or the caller, has put there. */
+export function slotValue(slots: ReadonlyMap<string, number>, { slot }: Slot): number {
+  const value = slots.get(slot);
+  if (value === undefined) throw new Error(`the plan uses ${slot} before it is there`);
+  return value;
+}
 
 /** A clone of a mounted tree as a descriptor. open_tree_attr needs Linux 6.15, mount_setattr 5.12. */
 function takeTree(

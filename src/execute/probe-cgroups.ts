@@ -1,17 +1,11 @@
 /**
- * How control groups are laid out on this machine, in a handful of system calls: every `run` asks.
- *
- * /proc/self/cgroup names the hierarchies and where we are in them, but not where they are mounted. The conventional
- * places (/sys/fs/cgroup, /sys/fs/cgroup/NAME, /sys/fs/cgroup/unified) are assumed and one of them checked; only if that
- * fails is /proc/self/mountinfo read, which the kernel writes at about a microsecond per mount of the machine.
+ * How control groups are laid out on this machine: /proc/self/cgroup names the hierarchies and where we are in them,
+ * /proc/self/mountinfo where they are mounted. A hierarchy that is mounted nowhere does not count.
  */
 import type { HostCgroups } from "../plan/host.ts";
-import { AT_FDCWD, CGROUP2_SUPER_MAGIC, O_CLOEXEC, O_RDONLY } from "../sys/constants.ts";
+import { AT_FDCWD, O_CLOEXEC, O_RDONLY } from "../sys/constants.ts";
 import { raw } from "../sys/sys.ts";
 
-const ROOT = "/sys/fs/cgroup";
-const CGROUP_SUPER_MAGIC = 0x27e0eb;
-const ST_RDONLY = 1;
 const R_OK = 4;
 const W_OK = 2;
 
@@ -32,12 +26,12 @@ export interface CgroupMount {
   options: string[];
 }
 
-/** The layout, with `euid` deciding whether root's rights are assumed or delegation is looked for. */
-export function probeCgroups(euid: number = raw.geteuid()): HostCgroups {
+/** The layout for a caller of this uid, from the text of /proc/self/mountinfo. */
+export function probeCgroups(euid: number, mountinfo: string): HostCgroups {
   const text = readSmall("/proc/self/cgroup");
   if (text === undefined) return { mode: "none", hierarchies: [], writable: false };
-  const membership = parseSelfCgroup(text);
-  return probeConventional(membership, euid) ?? probeMounted(membership, euid);
+  const { hierarchies, unified, readonly } = matchMounts(parseSelfCgroup(text), parseCgroupMounts(mountinfo));
+  return describe(hierarchies, unified, readonly, euid);
 }
 
 /** /proc/PID/cgroup. cgroups(7). */
@@ -110,37 +104,6 @@ export function matchMounts(
   return { hierarchies, ...(unified ? { unified } : {}), readonly: used.some(({ readonly }) => readonly) };
 }
 
-/** The layout if everything is where it is on nearly every machine. */
-function probeConventional({ hierarchies, unifiedPath }: CgroupMembership, euid: number): HostCgroups | undefined {
-  const pure = hierarchies.length === 0;
-  const mountPoint = pure ? ROOT : `${ROOT}/unified`;
-  if (pure) {
-    if (unifiedPath === undefined) return undefined;
-    const state = mountState(unifiedPath === "/" ? ROOT : `${ROOT}${unifiedPath}`, CGROUP2_SUPER_MAGIC);
-    if (state === "elsewhere") return undefined;
-    return describe([], { mountPoint, ownPath: unifiedPath }, state === "readonly", euid);
-  }
-  const conventional = hierarchies.map(({ controllers, ownPath }) => {
-    const name = controllers.join(",");
-    return { controllers, mountPoint: `${ROOT}/${name.startsWith("name=") ? name.slice(5) : name}`, ownPath };
-  });
-  // One stands for all: the deepest, because it also tells whether paths count from the root that is mounted.
-  let [deepest] = conventional;
-  if (deepest === undefined) return undefined;
-  for (const hierarchy of conventional) if (hierarchy.ownPath.length > deepest.ownPath.length) deepest = hierarchy;
-  const state = mountState(`${deepest.mountPoint}${deepest.ownPath}`, CGROUP_SUPER_MAGIC);
-  if (state === "elsewhere") return undefined;
-  const unified = unifiedPath === undefined ? undefined : { mountPoint, ownPath: unifiedPath };
-  return describe(conventional, unified, state === "readonly", euid);
-}
-
-/** The layout from mountinfo, for machines and containers that mount control groups elsewhere or in part. */
-function probeMounted(membership: CgroupMembership, euid: number): HostCgroups {
-  const text = readWhole("/proc/self/mountinfo") ?? "";
-  const { hierarchies, unified, readonly } = matchMounts(membership, parseCgroupMounts(text));
-  return describe(hierarchies, unified, readonly, euid);
-}
-
 function describe(
   hierarchies: HostCgroups["hierarchies"],
   tree: { mountPoint: string; ownPath: string } | undefined,
@@ -184,15 +147,6 @@ function isDelegated(unified: { mountPoint: string; ownPath: string }): boolean 
     raw.faccessat2(AT_FDCWD, directory, W_OK, 0) === 0 &&
     raw.faccessat2(AT_FDCWD, `${directory}/cgroup.procs`, W_OK, 0) === 0
   );
-}
-
-/** Whether a filesystem of this type is at `path`, and whether its mount can be written. statfs(2). */
-function mountState(path: string, magic: number): "writable" | "readonly" | "elsewhere" {
-  const buffer = new ArrayBuffer(120);
-  if (raw.statfs(path, buffer) < 0) return "elsewhere";
-  const statfs = new DataView(buffer);
-  if (statfs.getUint32(0, true) !== magic) return "elsewhere";
-  return (statfs.getUint32(80, true) & ST_RDONLY) === 0 ? "writable" : "readonly";
 }
 
 /** A file of a few lines in one read: the kernel gives such files whole. Undefined when it cannot be opened. */

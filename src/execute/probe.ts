@@ -12,6 +12,7 @@ export function probeHost(): Host {
   sys.uname(utsname);
   const { release, machine } = parseUtsname(utsname);
   const [major = 0, minor = 0] = release.split(".").map(Number);
+  const mountinfo = readFileIfThere("/proc/self/mountinfo") ?? "";
   const uid = raw.geteuid();
   const gid = raw.getegid();
   const ordinary = uid !== 0;
@@ -21,8 +22,8 @@ export function probeHost(): Host {
     uid,
     gid,
     stateRoot: stateRoot(uid),
-    cgroups: probeCgroups(),
-    mounts: parseMountinfo(readFileIfThere("/proc/self/mountinfo") ?? ""),
+    cgroups: probeCgroups(uid, mountinfo),
+    mounts: parseMountinfo(mountinfo),
     idMapHelpers: ordinary && findProgram("newuidmap") !== undefined && findProgram("newgidmap") !== undefined,
     subuids: ordinary ? parseSubordinateIds(readFileIfThere("/etc/subuid") ?? "", uid, userName(uid)) : [],
     subgids: ordinary ? parseSubordinateIds(readFileIfThere("/etc/subgid") ?? "", uid, userName(uid)) : [],

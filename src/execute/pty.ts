@@ -18,8 +18,11 @@ import {
 import { raw, sys } from "../sys/sys.ts";
 import { send } from "./channel.ts";
 
-/** Opens a pty, sends its master to the parent, puts its slave at /dev/console, and returns the slave. */
-export function openPty(channel: number, rows: number | undefined, columns: number | undefined): number {
+/** Opens a pty, sends its master to the parent, with `console` puts its slave at /dev/console, and returns the slave. */
+export function openPty(
+  channel: number,
+  { console, rows, columns }: { console: boolean; rows?: number; columns?: number },
+): number {
   const master = sys.openat(AT_FDCWD, "/dev/pts/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC, 0);
   sys.ioctl(master, TIOCSPTLCK, new ArrayBuffer(4));
   const number = new ArrayBuffer(4);
@@ -27,8 +30,10 @@ export function openPty(channel: number, rows: number | undefined, columns: numb
   const slave = sys.ioctlInt(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
   if (rows !== undefined && columns !== undefined)
     sys.ioctl(master, TIOCSWINSZ, new Uint16Array([rows, columns, 0, 0]).buffer as ArrayBuffer);
-  raw.close(sys.openat(AT_FDCWD, "/dev/console", O_CREAT | O_WRONLY | O_CLOEXEC | O_NOCTTY, 0o600));
-  sys.mount(`/dev/pts/${new Uint32Array(number)[0]}`, "/dev/console", null, MS_BIND, null);
+  if (console) {
+    raw.close(sys.openat(AT_FDCWD, "/dev/console", O_CREAT | O_WRONLY | O_CLOEXEC | O_NOCTTY, 0o600));
+    sys.mount(`/dev/pts/${new Uint32Array(number)[0]}`, "/dev/console", null, MS_BIND, null);
+  }
   send(channel, { kind: "pty" }, [master]);
   raw.close(master);
   return slave;

@@ -1,6 +1,7 @@
 /** What a failed step means to the person who asked for it. */
 import { ContainerError } from "../error.ts";
 import { describeStep } from "../explain/describe.ts";
+import { explainCgroupRefusal } from "../plan/cgroup/refusal.ts";
 import type { Step } from "../plan/step.ts";
 import { SysError } from "../sys/sys.ts";
 
@@ -13,6 +14,16 @@ export function explainStep(step: Step, error: unknown): ContainerError {
       `cannot ${describeStep(step)}: ${error instanceof Error ? `${error.message}\n${error.stack ?? ""}` : String(error)}`,
       { cause: error },
     );
+  }
+  const refusal =
+    step.op === "write" && step.by === "parent" ? explainCgroupRefusal(step.path, step.value, error.code) : undefined;
+  if (refusal !== undefined) {
+    const { code, message, hint } = refusal;
+    return new ContainerError(code, message, {
+      cause: error,
+      ...(step.field === undefined ? {} : { field: step.field }),
+      ...(hint === undefined ? {} : { hint }),
+    });
   }
   const hint = hintFor(step, error);
   return new ContainerError(codeFor(step, error), `cannot ${describeStep(step)}: ${reasonFor(step, error)}`, {
@@ -82,9 +93,6 @@ function hintFor(step: Step, error: SysError): string | undefined {
         return "lowering it needs CAP_SYS_RESOURCE, which tupper does not have here";
       if (step.path.startsWith("/proc/sys/") && error.code === "ENOENT")
         return "this kernel has no such setting, or not in a namespace of its own";
-      if (step.path.includes("cgroup") && error.code === "EINVAL")
-        return "the kernel takes no such value for this limit";
-      if (error.code === "EBUSY") return "the value is below what the group uses already";
       return undefined;
     case "joinNamespace":
       if (error.code === "ENOENT") return "is the process or container still running?";

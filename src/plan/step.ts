@@ -39,6 +39,8 @@ export interface ParentOperations {
   write: { path: string; value: string; otherwise?: { path: string; value: string } };
   /** setns(2) into a PID namespace: it takes effect for children only, so the parent does it before it clones. */
   joinNamespace: { type: NamespaceType; path: string };
+  /** setns(2) with a pidfd, into several namespaces of one process at once (Linux 5.8); here for the PID namespace. */
+  joinProcess: { process: Slot; namespaces: NamespaceType[] };
   /**
    * The process that becomes the container. clone3(2) with CLONE_NEW* for each namespace; `cgroup`: CLONE_INTO_CGROUP
    * (v2); `sharedMemory`: CLONE_VM, which spares the copy of the page tables.
@@ -59,6 +61,10 @@ export interface InitOperations {
   joinCgroup: { controller: string; path: string };
   /** setns(2) into the namespace behind a file. */
   joinNamespace: { type: NamespaceType; path: string };
+  /** setns(2) with a pidfd: all these namespaces of one process, at once (Linux 5.8). */
+  joinProcess: { process: Slot; namespaces: NamespaceType[] };
+  /** No process of the container may trace this one while it still holds descriptors of the machine. prctl(PR_SET_DUMPABLE). */
+  refuseTracing: object;
   /** Waits until the parent has written the id maps, then becomes root in the user namespace. */
   becomeMappedRoot: object;
   /** unshare(2) of namespaces that clone cannot make at the right moment (cgroup after joining, time before exec). */
@@ -112,8 +118,8 @@ export interface InitOperations {
   setDomainname: { name: string };
   /** One value into one file of procfs, as `linux.sysctl` asks. */
   write: { path: string; value: string };
-  /** A pty of the container's own devpts; its master goes to the parent, its slave becomes stdio and /dev/console. */
-  openPty: { rows?: number; columns?: number };
+  /** A pty of the container's own devpts; its master goes to the parent, its slave becomes stdio and with `console` /dev/console. */
+  openPty: { console: boolean; rows?: number; columns?: number };
   /** A session of its own, and with a pty its controlling terminal. setsid(2), TIOCSCTTY. */
   newSession: { controllingTerminal: boolean };
   /** A session keyring of its own, so that keys of the caller do not leak. keyctl(2). */
@@ -154,8 +160,8 @@ export type Op = Step["op"];
 export interface Plan {
   id: string;
   steps: Step[];
-  /** By the parent, after the container has ended: control groups to remove, in this order. */
-  cleanup: { cgroups: string[]; state: string };
+  /** Control groups that the parent removes when the container has ended, in this order. */
+  cleanup: { cgroups: string[]; state?: string };
   /** What was asked for and cannot be had here. */
   warnings: string[];
 }

@@ -106,6 +106,7 @@ export interface RawSys {
   sendMessage(fd: number | bigint, text: string, fds: unknown): number;
   receiveMessage(fd: number | bigint): unknown;
   seccompLoad(flags: number | bigint, program: ArrayBuffer): number;
+  attachDeviceProgram(cgroup: number | bigint, program: ArrayBuffer): number;
   writeInit(fd: number | bigint): number;
   monotonicUs(): unknown;
   environment(): unknown;
@@ -218,6 +219,7 @@ export const CALL_NAMES = {
   sendMessage: "send_message",
   receiveMessage: "receive_message",
   seccompLoad: "seccomp_load",
+  attachDeviceProgram: "attach_device_program",
   writeInit: "write_init",
   monotonicUs: "monotonic_us",
   environment: "environment",

@@ -1,5 +1,5 @@
 /** `tupper run`: a container in the foreground, cleaned up when it ends, however it ends. */
-import { blockSignals, execute, type Started, waitIfEnded } from "../../execute/execute.ts";
+import { blockSignals, execute } from "../../execute/execute.ts";
 import { probeHost } from "../../execute/probe.ts";
 import { removeCgroups } from "../../execute/remove-cgroups.ts";
 import { makeTracer, type TraceLevel } from "../../execute/tracer.ts";
@@ -7,11 +7,10 @@ import type { Host } from "../../plan/host.ts";
 import { plan as makePlan } from "../../plan/plan.ts";
 import type { Plan } from "../../plan/step.ts";
 import type { Config } from "../../spec/config.ts";
-import { SIGNALS } from "../../sys/constants.ts";
-import { exitCodeOf } from "../../sys/structs.ts";
 import { raw } from "../../sys/sys.ts";
 import { claimState, recordContainer, recordInit, releaseState, sweepStates } from "./state.ts";
-import { copyWindowSize, drain, makeRaw, openSignals, readSignals, relay } from "./terminal.ts";
+import { supervise } from "./supervise.ts";
+import { openSignals } from "./terminal.ts";
 
 export interface RunRequest {
   config: Config;
@@ -46,48 +45,6 @@ export function runContainer({ config, id, trace, warnings, host = probeHost() }
     raw.close(signals);
     raw.rtSigprocmask(2, before, null, 8);
   }
-}
-
-/** Until the init process ends: bytes to and from its terminal, signals to it. */
-function supervise({ pid, terminal }: Started, signals: number): number {
-  if (terminal === undefined) {
-    for (;;) {
-      const code = handleSignals(readSignals(signals), pid, undefined);
-      if (code !== undefined) return code;
-    }
-  }
-  copyWindowSize(terminal);
-  const restore = makeRaw(0);
-  const state = { terminal, signals, stdinOpen: true, terminalOpen: true };
-  try {
-    for (;;) {
-      const events = relay(state).filter((event) => event !== "hangup");
-      const code = handleSignals(events, pid, terminal);
-      if (code === undefined) continue;
-      drain(terminal);
-      return code;
-    }
-  } finally {
-    restore();
-    raw.close(terminal);
-  }
-}
-
-/** Passes signals on; the exit code when SIGCHLD was the init process's. */
-function handleSignals(
-  events: readonly { signal: number }[],
-  pid: number,
-  terminal: number | undefined,
-): number | undefined {
-  for (const { signal } of events) {
-    if (signal === SIGNALS.CHLD) {
-      const status = waitIfEnded(pid);
-      const code = status === undefined ? undefined : exitCodeOf(status);
-      if (code !== undefined) return code;
-    } else if (signal === SIGNALS.WINCH && terminal !== undefined) copyWindowSize(terminal);
-    else raw.kill(pid, signal);
-  }
-  return undefined;
 }
 
 /** For `explain` and `script`: what {@link runContainer} would do. */

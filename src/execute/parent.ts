@@ -1,0 +1,159 @@
+/** The steps of the parent, each performed by the function of its name. */
+import { ContainerError } from "../error.ts";
+import type { ParentStep, Step } from "../plan/step.ts";
+import type { IdMapping } from "../spec/config.ts";
+import { AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_RDONLY, O_WRONLY } from "../sys/constants.ts";
+import { readFile, writeFile } from "../sys/files.ts";
+import { check, raw, SysError, sys } from "../sys/sys.ts";
+import { runHelper } from "./helper-program.ts";
+import { slotValue } from "./init.ts";
+import { namespaceFlag, namespaceFlags } from "./namespace-flags.ts";
+import { explainStep } from "./step-error.ts";
+import type { Tracer } from "./tracer.ts";
+
+export interface ExecuteOptions {
+  tracer: Tracer;
+  /** Performs `recordState`. */
+  recordState: () => void;
+  warn: (text: string) => void;
+  /** Descriptors that the plan refers to and the caller has. */
+  slots?: ReadonlyMap<string, number>;
+}
+
+/** What parent steps share. */
+export interface ParentContext {
+  options: ExecuteOptions;
+  /** The init process; -1 before the clone. */
+  pid: number;
+  /** Groups made so far, to be removed when a later step fails. */
+  madeCgroups: string[];
+  /** The file that the last `write` went to: device rules are many writes to one file. */
+  written: { path: string; fd: number } | undefined;
+}
+
+export const makeParentContext = (options: ExecuteOptions): ParentContext => ({
+  options,
+  pid: -1,
+  madeCgroups: [],
+  written: undefined,
+});
+
+type PlainStep = Exclude<ParentStep, { op: "clone" }>;
+type Performers = { [Op in PlainStep["op"]]: (step: Extract<PlainStep, { op: Op }>, context: ParentContext) => void };
+
+/** Performs one step. Throws a {@link ContainerError} that names it. */
+export function performParentStep(step: ParentStep, context: ParentContext): void {
+  if (step.op === "clone") throw new Error("clone is performed by execute");
+  const perform = performers[step.op] as (step: Step, context: ParentContext) => void;
+  try {
+    context.options.tracer.step(step, () => perform(step, context));
+  } catch (error) {
+    throw explainStep(step, error);
+  }
+}
+
+/** To be called after the last `write`. */
+export function closeWrittenFile(context: ParentContext): void {
+  if (context.written !== undefined) raw.close(context.written.fd);
+  context.written = undefined;
+}
+
+const EEXIST = -17;
+const ENOENT = -2;
+
+const performers: Performers = {
+  recordState(_step, { options }) {
+    options.recordState();
+  },
+
+  makeCgroup({ path, mayExist }, { madeCgroups }) {
+    let made = raw.mkdirat(AT_FDCWD, path, 0o755);
+    if (made === ENOENT) {
+      makeParents(path);
+      made = raw.mkdirat(AT_FDCWD, path, 0o755);
+    }
+    if (made === EEXIST && mayExist) return;
+    check(made, "mkdirat", path, 0o755);
+    madeCgroups.push(path);
+  },
+
+  inheritCgroupValue({ path }) {
+    if (readFile(path).trim() !== "") return;
+    const at = path.lastIndexOf("/");
+    const above = path.slice(0, path.lastIndexOf("/", at - 1));
+    writeFile(path, readFile(`${above}${path.slice(at)}`).trim());
+  },
+
+  attachDeviceProgram({ path, program }) {
+    const cgroup = sys.openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    const result = raw.attachDeviceProgram(cgroup, program.slice().buffer);
+    raw.close(cgroup);
+    check(result, "bpf", "BPF_CGROUP_DEVICE", path);
+  },
+
+  write({ path, value, otherwise }, context) {
+    if (context.written?.path !== path) {
+      closeWrittenFile(context);
+      const fd = raw.openat(AT_FDCWD, path, O_WRONLY | O_CLOEXEC, 0);
+      if (fd === ENOENT && otherwise !== undefined) return writeFile(otherwise.path, otherwise.value);
+      context.written = { path, fd: check(fd, "openat", path, "O_WRONLY") };
+    }
+    check(raw.write(context.written.fd, value), "write", path, value);
+  },
+
+  joinNamespace({ type, path }) {
+    const fd = sys.openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+    sys.setns(fd, namespaceFlag(type));
+    raw.close(fd);
+  },
+
+  joinProcess({ process, namespaces }, { options }) {
+    sys.setns(slotValue(options.slots ?? new Map(), process), namespaceFlags(namespaces));
+  },
+
+  mapIds({ uidMappings, gidMappings, helper, denySetgroups }, { pid }) {
+    if (helper) return mapByHelper(pid, uidMappings, gidMappings);
+    // Without CAP_SETGID in the parent namespace the kernel answers EPERM to gid_map until "deny" stands in setgroups.
+    // user_namespaces(7), since Linux 3.19.
+    if (denySetgroups) writeFile(`/proc/${pid}/setgroups`, "deny");
+    writeFile(`/proc/${pid}/uid_map`, mapText(uidMappings));
+    writeFile(`/proc/${pid}/gid_map`, mapText(gidMappings));
+  },
+};
+
+const mapText = (mappings: readonly IdMapping[]): string =>
+  mappings.map(({ containerID, hostID, size }) => `${containerID} ${hostID} ${size}\n`).join("");
+
+/** Ranges of /etc/subuid may be mapped by the set-user-id programs newuidmap(1) and newgidmap(1) only. */
+function mapByHelper(pid: number, uidMappings: readonly IdMapping[], gidMappings: readonly IdMapping[]): void {
+  for (const [program, mappings] of [
+    ["newuidmap", uidMappings],
+    ["newgidmap", gidMappings],
+  ] as const) {
+    const args = mappings.flatMap(({ containerID, hostID, size }) => [
+      String(containerID),
+      String(hostID),
+      String(size),
+    ]);
+    const { code, output } = runHelper([program, String(pid), ...args]);
+    if (code === 0) continue;
+    throw new ContainerError(
+      "ID_MAP_REFUSED",
+      `${program} refused the id map: ${output.trim() || `exit code ${code}`}`,
+      {
+        field: "linux.uidMappings",
+        hint: "the ranges must be the caller's in /etc/subuid and /etc/subgid; `usermod --add-subuids 100000-165535 NAME` adds one",
+      },
+    );
+  }
+}
+
+/** The directories above a path. */
+function makeParents(path: string): void {
+  const above = path.slice(0, path.lastIndexOf("/"));
+  const made = raw.mkdirat(AT_FDCWD, above, 0o755);
+  if (made >= 0 || made === EEXIST) return;
+  if (made !== ENOENT || above === "") throw new SysError("mkdirat", -made, [above, 0o755]);
+  makeParents(above);
+  sys.mkdirat(AT_FDCWD, above, 0o755);
+}

@@ -1,0 +1,104 @@
+/**
+ * `planExec`: one more process in a running container. It takes the container's namespaces and control groups as they
+ * are, and gets privileges as if it had been the first.
+ */
+import type { Config, NamespaceType } from "../spec/config.ts";
+import type { Host } from "./host.ts";
+import { isolates } from "./namespaces.ts";
+import { planPrivileges } from "./process.ts";
+import type { InitStep, ParentStep, Plan } from "./step.ts";
+
+/** The slot that the caller fills: a pidfd of the container's init process. */
+export const CONTAINER = { slot: "container.pidfd" } as const;
+
+const INSIDE: readonly NamespaceType[] = ["user", "ipc", "uts", "network", "cgroup", "time", "mount"];
+
+/** `config` is the container's, with the process to execute in place of its own. */
+export function planExec(
+  config: Config,
+  host: Host,
+  id: string,
+  cgroups: readonly { controller: string; path: string }[],
+): Plan {
+  const inside = INSIDE.filter((type) => isolates(config, type));
+  const unified = cgroups.find(({ controller }) => controller === "unified");
+  const parent: ParentStep[] = [
+    ...(isolates(config, "pid")
+      ? [
+          {
+            op: "joinProcess",
+            by: "parent",
+            process: CONTAINER,
+            namespaces: ["pid"],
+            because: "a process cannot change its own PID namespace, only that of its children",
+          } as const,
+        ]
+      : []
+    ).map((step) => ({ ...step, namespaces: [...step.namespaces] })),
+    {
+      op: "clone",
+      by: "parent",
+      namespaces: [],
+      pid: { slot: "init.pid" },
+      sharedMemory: false,
+      ...(unified === undefined ? {} : { cgroup: unified.path }),
+      because:
+        "the process that becomes the command; it shares no memory with us, because the container may look into it",
+    },
+  ];
+  const { process } = config;
+  const init: InitStep[] = [
+    {
+      op: "parentDeathSignal",
+      by: "init",
+      signal: "SIGKILL",
+      because: "a command in the foreground must not outlive the one that runs it",
+    },
+    { op: "refuseTracing", by: "init", because: "from here on processes of the container can see this one" },
+    ...cgroups
+      .filter(({ controller }) => controller !== "unified")
+      .map(
+        ({ controller, path }): InitStep => ({
+          op: "joinCgroup",
+          by: "init",
+          controller,
+          path,
+          because: "the container's limits are for all its processes",
+        }),
+      ),
+    {
+      op: "joinProcess",
+      by: "init",
+      process: CONTAINER,
+      namespaces: inside,
+      because: "the container is its namespaces",
+    },
+  ];
+  if (isolates(config, "user")) {
+    init.push(
+      {
+        op: "setUser",
+        by: "init",
+        uid: 0,
+        gid: 0,
+        groups: undefined,
+        because: "only an id that the user namespace maps can own what is made in it",
+      },
+      { op: "parentDeathSignal", by: "init", signal: "SIGKILL", because: "changing ids cleared it" },
+    );
+  }
+  if (process.terminal) {
+    init.push({ op: "openPty", by: "init", console: false, because: "a terminal of the container's own devpts" });
+  }
+  init.push({
+    op: "newSession",
+    by: "init",
+    controllingTerminal: process.terminal === true,
+    because: "signals of the terminal go to this command's session only",
+  });
+  for (const { type, soft, hard } of process.rlimits ?? []) {
+    init.push({ op: "setRlimit", by: "init", type, soft, hard, because: "the container's processes have this limit" });
+  }
+  init.push(...planPrivileges(config, host));
+  return { id, steps: [...parent, ...init], cleanup: { cgroups: [] }, warnings: [] };
+}
