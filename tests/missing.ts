@@ -1,0 +1,79 @@
+/** What a test needs of the machine: `{ skip: missing("root", "cgroup:memory") }` says what is not there. */
+import { spawnSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+
+/**
+ * - `root`: the tests run as root
+ * - `cap:SYS_RESOURCE`: root has this capability (some machines withhold it even from root)
+ * - `cgroup:memory`: the controller is mounted (v1) or available (v2); `cgroup1`, `cgroup2`: such a hierarchy is mounted
+ * - `package:tmux`: its program is installed; `file:/dev/kmsg`: the file is there; `arch:x64`
+ */
+export function missing(...needs: string[]): string | false {
+  const lacking = needs.filter((need) => !isThere(need));
+  return lacking.length > 0 && `missing: ${lacking.join(", ")}`;
+}
+
+/** Packages whose program has another name. */
+const PROGRAMS: Readonly<Record<string, string>> = {
+  "busybox-static": "busybox",
+  "musl-tools": "musl-gcc",
+  uidmap: "newuidmap",
+  iproute2: "ip",
+  procps: "ps",
+  passwd: "useradd",
+};
+
+function isThere(need: string): boolean {
+  const [kind, name = ""] = need.split(/:(.*)/s);
+  switch (kind) {
+    case "root":
+      return process.getuid?.() === 0;
+    case "cap":
+      return hasCapability(name);
+    case "cgroup":
+      return controllers().has(name);
+    case "cgroup1":
+    case "cgroup2":
+      return mountTypes().has(kind === "cgroup1" ? "cgroup" : kind);
+    case "package":
+      return spawnSync("sh", ["-c", `command -v ${PROGRAMS[name] ?? name}`]).status === 0;
+    case "file":
+      return existsSync(name);
+    case "arch":
+      return process.arch === name;
+    default:
+      throw new Error(`missing("${need}") asks for nothing known`);
+  }
+}
+
+const CAPABILITY_BITS: Readonly<Record<string, number>> = {
+  CHOWN: 0,
+  NET_ADMIN: 12,
+  SYS_ADMIN: 21,
+  SYS_NICE: 23,
+  SYS_RESOURCE: 24,
+  SYS_TIME: 25,
+  MKNOD: 27,
+};
+
+function hasCapability(name: string): boolean {
+  const bit = CAPABILITY_BITS[name];
+  if (bit === undefined) throw new Error(`the bit of CAP_${name} is not in the list`);
+  const mask = /^CapEff:\t([0-9a-f]+)$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1] ?? "0";
+  return ((BigInt(`0x${mask}`) >> BigInt(bit)) & 1n) === 1n;
+}
+
+const mountinfo = () =>
+  readFileSync("/proc/self/mountinfo", "utf8")
+    .split("\n")
+    .map((line) => line.split(" - ")[1]?.split(" ") ?? []);
+
+const mountTypes = () => new Set(mountinfo().map(([type = ""]) => type));
+
+/** Of v1 those that are mounted, of v2 those that the root group offers. */
+function controllers(): Set<string> {
+  const ofV1 = mountinfo().flatMap(([type, , options = ""]) => (type === "cgroup" ? options.split(",") : []));
+  const file = ["/sys/fs/cgroup/cgroup.controllers", "/sys/fs/cgroup/unified/cgroup.controllers"].find(existsSync);
+  const ofV2 = file === undefined ? [] : readFileSync(file, "utf8").trim().split(" ");
+  return new Set([...ofV1, ...ofV2.map((name) => (name === "io" ? "blkio" : name))]);
+}
