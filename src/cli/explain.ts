@@ -18,9 +18,12 @@ const explainRun = addRunOptions(new Command("run"))
   .summary("explain what `tupper run` with the same words would do")
   .description("Explains each step that `tupper run` with the same words would take, and does nothing.")
   .addOption(formatOption())
-  .action((root: string, args: string[], { format }: ExplainOptions, command: Command) =>
-    show(planOfRun(root, args, command), format),
-  );
+  .action((root: string, args: string[], options: ExplainOptions, command: Command) => {
+    // `explain --format json run …` means the same as `explain run --format json …`.
+    const own = command.getOptionValueSource("format") === "cli";
+    const { format } = own ? options : (command.parent?.opts<ExplainOptions>() ?? options);
+    show(planOfRun(root, args, command), format);
+  });
 
 export const explainCommand = new Command("explain")
   .enablePositionalOptions()

@@ -2,7 +2,7 @@
  * tupper's command line: all commands, and how commander behaves in each of them. It is assembled when the bundle is
  * evaluated, so it is part of the snapshot: at start only the arguments are left to parse.
  */
-import { Command, type CommanderError } from "commander";
+import { Command, type CommanderError, type Help } from "commander";
 import { completionCommand } from "./completion.ts";
 import { execCommand } from "./exec.ts";
 import { explainCommand } from "./explain.ts";
@@ -22,7 +22,6 @@ export const program = new Command("tupper")
   .description("Runs containers, and says what it does and why. Try: tupper run host sh -c 'hostname; ps; mount; id'")
   .version(versionText("tupper"), "-v, --version", "show the version")
   .helpOption("-h, --help", "show this help")
-  .helpCommand("help [COMMAND]", "show the help of a command")
   .enablePositionalOptions()
   .commandsGroup("Containers:")
   .addCommand(runCommand)
@@ -36,7 +35,8 @@ export const program = new Command("tupper")
   .addCommand(scriptCommand)
   .addCommand(nsCommand)
   .commandsGroup("This program:")
-  .addCommand(completionCommand);
+  .addCommand(completionCommand)
+  .helpCommand("help [COMMAND]", "show the help of a command");
 
 /** commander throws instead of printing and leaving; our own error texts take the place of its. */
 function configure(command: Command): void {
@@ -53,9 +53,44 @@ function configure(command: Command): void {
       getOutHasColors: () => wantsColor(1),
       getErrHasColors: () => wantsColor(2),
     })
-    .configureHelp({ commandUsage: (shown) => `${pathOf(shown)} ${shown.usage()}` });
+    .configureHelp({
+      commandUsage: (shown) => `${pathOf(shown)} ${shown.usage()}`,
+      subcommandTerm: (shown) => shown.name(),
+      padWidth: (shown, help) => Math.min(TERM_WIDTH, longestTerm(shown, help)),
+      formatItem,
+    });
+  command.usage(inOurSpelling(command.usage()));
   if (command !== program && command.name() !== "run") command.helpOption("-h, --help", "show this help");
   for (const child of command.commands) configure(child);
+}
+
+/** `[options] <NAME...>` is `[OPTIONS] NAME…`. */
+const inOurSpelling = (usage: string): string =>
+  usage
+    .replace("[options]", "[OPTIONS]")
+    .replaceAll("...", "…")
+    .replace(/<([A-Z]+…?)>/g, "$1");
+
+/** Columns for flags in help texts; a longer one has its description on the next line. */
+const TERM_WIDTH = 28;
+const INDENT = 2;
+
+const longestTerm = (command: Command, help: Help): number =>
+  Math.max(
+    help.longestOptionTermLength(command, help),
+    help.longestSubcommandTermLength(command, help),
+    help.longestArgumentTermLength(command, help),
+  );
+
+function formatItem(term: string, termWidth: number, description: string, help: Help): string {
+  const margin = " ".repeat(INDENT);
+  if (description === "") return margin + term;
+  const width = Math.max(20, (help.helpWidth ?? 80) - termWidth - 2 * INDENT);
+  const lines = help.boxWrap(description, width).split("\n");
+  const first =
+    help.displayWidth(term) > termWidth ? `${term}\n` : `${term.padEnd(termWidth)}${margin}${lines.shift() ?? ""}\n`;
+  const below = lines.map((line) => `${" ".repeat(termWidth + 2 * INDENT)}${line}\n`);
+  return (margin + first + below.join("")).trimEnd();
 }
 
 /** Help and version end the parse in the same way as mistakes do. */

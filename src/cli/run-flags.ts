@@ -24,13 +24,13 @@ const GROUPS: readonly (readonly [heading: string, flags: readonly Flag[]])[] = 
         "-v, --volume <SRC:DST[:OPTIONS]>",
         "show a file or directory of the machine: ro, nosuid, noexec, rslave …",
       ],
-      ["list", "--mount <KEY=VALUE,…>", "type=bind|tmpfs,src=…,dst=…,readonly,tmpfs-size=…,bind-propagation=…"],
+      ["list", "--mount <KEY=VALUE,…>", "type=bind or tmpfs, src=…, dst=…, readonly, tmpfs-size=…, bind-propagation=…"],
       ["list", "--tmpfs <DST[:OPTIONS]>", "an empty filesystem in memory: size=64m,mode=1777,exec"],
       ["value", "--shm-size <BYTES>", "size of /dev/shm; default 64m"],
     ],
   ],
   [
-    "Namespaces, each private, host, container:NAME, or a file such as /proc/PID/ns/net:",
+    "Namespaces (private, host, container:NAME, or a file such as /proc/PID/ns/net):",
     [
       ["value", "--pid <NAMESPACE>", "process numbers"],
       ["value", "--net, --network <NAMESPACE>", "network; private has the loopback interface alone, also called none"],
@@ -97,7 +97,7 @@ const GROUPS: readonly (readonly [heading: string, flags: readonly Flag[]])[] = 
       [
         "list",
         "--security-opt <OPTION>",
-        "seccomp=FILE|unconfined|default, no-new-privileges, apparmor=…, label=…, systempaths=unconfined",
+        "seccomp=FILE, seccomp=unconfined, no-new-privileges, apparmor=…, label=…, systempaths=unconfined",
       ],
       ["switch", "--privileged", "all capabilities and devices, no seccomp, nothing masked"],
       ["list", "--device <SRC[:DST[:rwm]]>", "a device of the machine"],
@@ -142,7 +142,8 @@ export function addTraceOption(command: Command): Command {
 
 /** What commander collected, as the engine takes it. */
 export function runOptionsOf(command: Command, args: readonly string[]): RunOptions {
-  const { name, ...options } = command.opts<Partial<RunOptions> & { name?: string }>();
+  const given = Object.entries(command.opts()).filter(([key]) => !key.includes("=")); // --rm=true and its like have done their work
+  const { name, ...options } = Object.fromEntries(given) as Partial<RunOptions> & { name?: string };
   return { ...options, id: containerId(name), command: args };
 }
 

@@ -10,7 +10,7 @@ import { addRunOptions, addTraceOption, runOptionsOf, traceOf } from "./run-flag
 export const runCommand = addTraceOption(addRunOptions(new Command("run")))
   .summary("run a command in a new container")
   .description(
-    "Runs a command in a new container, in the foreground, and cleans up when it ends. The exit code is the command's,\n" +
+    "Runs a command in a new container, in the foreground, and cleans up when it ends. The exit code is the command's, " +
       "128 + n when signal n ended it, 127 when it was not found, 126 when it cannot be executed, 125 when tupper failed.",
   )
   .action(

@@ -28,7 +28,7 @@ const HOME_AND_CLEAR = "\u001b[H\u001b[J";
 export const statsCommand = new Command("stats")
   .summary("show what running containers use")
   .description(
-    "Shows processor time, memory, processes and disk access of running containers: each second on a terminal, once elsewhere.\n" +
+    "Shows processor time, memory, processes and disk access of running containers: each second on a terminal, once elsewhere. " +
       "`--format json`: once, an array; numbers are bytes, nanoseconds and counts, null is what the machine does not count, -1 no limit.",
   )
   .argument("[NAME...]", "running containers; default all")

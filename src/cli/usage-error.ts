@@ -57,9 +57,28 @@ export function usageError(error: CommanderError, command: Command): UsageError 
       return new UsageError(code, `${pathOf(command)} needs ${quoted}`, help, command);
     case "commander.optionMissingArgument":
       return new UsageError(code, `the flag ${quoted} needs a value`, help, command);
+    case "commander.excessArguments": {
+      const extra = command.args.slice(command.registeredArguments.length).join(" ");
+      return new UsageError(code, `${pathOf(command)} takes no argument ${extra}`, help, command);
+    }
+    case "commander.invalidArgument":
+      return invalidValue(code, first, command) ?? new UsageError(code, first, help, command);
     default:
       return new UsageError(code, first, help, command);
   }
+}
+
+/** commander's sentence about a value, of a flag or of an argument: what it was, and what it says after that. */
+function invalidValue(code: string, sentence: string, command: Command): UsageError | undefined {
+  const [, flags = "", flagValue = "", flagReason] =
+    /^option '(.+?)' argument '(.*)' is invalid\. (.*)$/s.exec(sentence) ?? [];
+  const [, value = flagValue, name = flags, reason = flagReason] =
+    /^command-argument value '(.*)' is invalid for argument '(.+)'\. (.*)$/s.exec(sentence) ?? [];
+  if (reason === undefined) return undefined;
+  const choices = /^Allowed choices are (.*)\.$/.exec(reason)?.[1]?.split(", ");
+  const what = /--[\w-]+/.exec(name)?.[0] ?? name;
+  const hint = choices === undefined ? reason : (didYouMean(value, choices) ?? `one of ${choices.join(", ")}`);
+  return new UsageError(code, `${what} cannot be "${value}"`, hint, command);
 }
 
 /** Long flags: one letter is near to every other. */

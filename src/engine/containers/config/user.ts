@@ -140,7 +140,9 @@ function parsePasswd(text = ""): PasswdEntry[] {
 
 function parseGroup(text = ""): GroupEntry[] {
   return records(text).flatMap(([name = "", , gid = "", members = ""]) =>
-    name !== "" && isId(gid) ? [{ name, gid: Number(gid), members: members.split(",") }] : [],
+    name !== "" && isId(gid)
+      ? [{ name, gid: Number(gid), members: members.split(",").filter((member) => member !== "") }]
+      : [],
   );
 }
 

@@ -1,0 +1,274 @@
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { afterEach, test } from "node:test";
+import type { RunOptions } from "../engine/containers/run-options.ts";
+import { recordingSys } from "../sys/recording.ts";
+import { replaceSys } from "../sys/sys.ts";
+import { main } from "./main.ts";
+import { program } from "./program.ts";
+import { runOptionsOf, traceOf } from "./run-flags.ts";
+
+const ENOENT = -2;
+const ENOTTY = -25;
+let restore = () => {};
+afterEach(() => restore());
+
+/** Calls main under a `sys` that has no files and no terminals, and collects what it wrote. */
+function call(...argv: string[]): { code: number; stdout: string; stderr: string } {
+  const recorder = recordingSys({ openat: ENOENT, ioctl: ENOTTY, write: (_fd, data) => lengthOf(data) });
+  const before = replaceSys(recorder);
+  restore = () => void replaceSys(before);
+  const code = main(argv);
+  restore();
+  const written = (wanted: number) =>
+    recorder.calls
+      .filter(({ name, args }) => name === "write" && args[0] === wanted)
+      .map(({ args }) => (typeof args[1] === "string" ? args[1] : Buffer.from(args[1] as ArrayBuffer).toString()))
+      .join("");
+  return { code, stdout: written(1), stderr: written(2) };
+}
+
+const lengthOf = (data: string | ArrayBuffer): number => (typeof data === "string" ? data.length : data.byteLength);
+
+test("tupper --version: the version, the spec, the features", () => {
+  const expected = {
+    code: 0,
+    stdout:
+      "tupper version 0.0.0\nspec: 1.3.0\nfeatures: namespaces cgroup-v1 cgroup-v2 seccomp capabilities overlay rootless\n",
+    stderr: "",
+  };
+  assert.deepEqual(call("tupper", "--version"), expected);
+  assert.deepEqual(call("/usr/bin/tupper", "-v"), expected);
+});
+
+test("tupper-runtime --version: runc's form, whatever the path it was called by", () => {
+  const { code, stdout } = call("/usr/bin/tupper-runtime", "--version");
+  assert.deepEqual([code, ...stdout.split("\n").slice(0, 2)], [0, "tupper-runtime version 0.0.0", "spec: 1.3.0"]);
+});
+
+test("tupper-runtime: what is not there yet is an error and exit code 1", () => {
+  assert.deepEqual(call("tupper-runtime", "create", "x"), {
+    code: 1,
+    stdout: "",
+    stderr:
+      "error: tupper-runtime create x: this is not there yet (RUNTIME_UNSUPPORTED)\n  hint:   tupper run starts a container without it\n",
+  });
+});
+
+test("tupper: without arguments, help on stderr and exit code 2; with --help on stdout and 0", () => {
+  const bare = call("tupper");
+  const asked = call("tupper", "--help");
+  assert.deepEqual([bare.code, bare.stdout, asked.code, asked.stderr], [2, "", 0, ""]);
+  assert.equal(bare.stderr, asked.stdout);
+  assert.match(asked.stdout, /^Usage: tupper \[OPTIONS\] COMMAND \[ARG…\]\n/);
+});
+
+test("help: no line of any command's is longer than 80 characters", () => {
+  const paths = program.commands.flatMap((command) => [
+    [command.name()],
+    ...command.commands.map((child) => [command.name(), child.name()]),
+  ]);
+  const texts = [[], ...paths].map((path) => call("tupper", ...path, "--help").stdout);
+  assert.deepEqual(
+    texts.flatMap((text) => text.split("\n")).filter((line) => line.length > 80),
+    [],
+  );
+});
+
+test("a command line that is wrong: its code, the nearest right name, the usage, and docker's exit code", () => {
+  const run = "usage: tupper run [OPTIONS] ROOT [COMMAND [ARG…]]";
+  const cases: [argv: string, code: number, lines: string[]][] = [
+    [
+      "rnu",
+      2,
+      [
+        "error: unknown command 'rnu' (UNKNOWN_COMMAND)",
+        "  hint:   did you mean run?",
+        "usage: tupper [OPTIONS] COMMAND [ARG…]",
+      ],
+    ],
+    [
+      "run --memry=5m host",
+      125,
+      ["error: tupper run has no flag --memry (UNKNOWN_FLAG)", "  hint:   did you mean --memory?", run],
+    ],
+    [
+      "run --netwrok host host",
+      125,
+      ["error: tupper run has no flag --netwrok (UNKNOWN_FLAG)", "  hint:   did you mean --network?", run],
+    ],
+    ["run", 125, ["error: tupper run needs ROOT (MISSING_ARGUMENT)", "  hint:   see tupper run --help", run]],
+    [
+      "run --memory",
+      125,
+      ["error: the flag -m, --memory <BYTES> needs a value (MISSING_VALUE)", "  hint:   see tupper run --help", run],
+    ],
+    [
+      "exec box",
+      125,
+      [
+        "error: tupper exec needs COMMAND (MISSING_ARGUMENT)",
+        "  hint:   see tupper exec --help",
+        "usage: tupper exec [OPTIONS] NAME COMMAND [ARG…]",
+      ],
+    ],
+    [
+      "ps extra",
+      2,
+      [
+        "error: tupper ps takes no argument extra (TOO_MANY_ARGUMENTS)",
+        "  hint:   see tupper ps --help",
+        "usage: tupper ps [OPTIONS]",
+      ],
+    ],
+    [
+      "ps --format jsn",
+      2,
+      ['error: --format cannot be "jsn" (BAD_VALUE)', "  hint:   did you mean json?", "usage: tupper ps [OPTIONS]"],
+    ],
+    [
+      "completion tcsh",
+      2,
+      [
+        'error: SHELL cannot be "tcsh" (BAD_VALUE)',
+        "  hint:   did you mean bash?",
+        "usage: tupper completion [OPTIONS] SHELL",
+      ],
+    ],
+  ];
+  for (const [argv, code, lines] of cases) {
+    assert.deepEqual(call("tupper", ...argv.split(" ")), { code, stdout: "", stderr: `${lines.join("\n")}\n` }, argv);
+  }
+});
+
+test("an error of ours: the flag, the hint, and 125 for run, 1 elsewhere", () => {
+  assert.deepEqual(call("tupper", "run", "--name", "a/b", "host"), {
+    code: 125,
+    stdout: "",
+    stderr:
+      'error: --name "a/b" cannot be the name of a container (BAD_NAME)\n  flag:   --name\n' +
+      '  hint:   a letter or digit, then letters, digits, "_", "." and "-"; at most 128\n',
+  });
+  assert.deepEqual(call("tupper", "kill", "-s", "TRM", "box"), {
+    code: 1,
+    stdout: "",
+    stderr: 'error: there is no signal "TRM" (UNKNOWN_SIGNAL)\n  flag:   --signal\n  hint:   did you mean TERM?\n',
+  });
+});
+
+test("an error that nobody expected: INTERNAL with its stack, and the exit code of a failure", () => {
+  const recorder = recordingSys({
+    ioctl: ENOTTY,
+    getrandom: () => {
+      throw new TypeError("boom");
+    },
+    write: (_fd, data) => lengthOf(data),
+  });
+  const before = replaceSys(recorder);
+  restore = () => void replaceSys(before);
+  const code = main(["tupper", "run", "host"]);
+  const text = Buffer.from(
+    recorder.calls.filter(({ name }) => name === "write").map(({ args }) => args[1] as ArrayBuffer)[0] ??
+      new ArrayBuffer(0),
+  ).toString();
+  assert.equal(code, 125);
+  assert.match(
+    text,
+    /^error: boom \(INTERNAL\)\n {2}hint: {3}this is a fault of tupper; the lines below say where\n {4}at /,
+  );
+});
+
+/** What run would be asked for. */
+function parseRun(...args: string[]): { root: string; trace: string; options: RunOptions } {
+  const run = program.commands.find((command) => command.name() === "run");
+  assert.ok(run !== undefined);
+  let seen: { root: string; trace: string; options: RunOptions } | undefined;
+  const action = Reflect.get(run, "_actionHandler");
+  run.action((root: string, rest: string[]) => {
+    seen = { root, trace: traceOf(run), options: runOptionsOf(run, rest) };
+  });
+  program.parse(["run", "--name", "box", ...args], { from: "user" });
+  Reflect.set(run, "_actionHandler", action);
+  assert.ok(seen !== undefined);
+  return seen;
+}
+
+test("run: flags end at ROOT; what follows belongs to the command, dashes and all", () => {
+  assert.deepEqual(parseRun("-it", "host", "sh", "-c", "x", "-e", "--rm", "--"), {
+    root: "host",
+    trace: "off",
+    options: { id: "box", tty: true, interactive: true, command: ["sh", "-c", "x", "-e", "--rm", "--"] },
+  });
+});
+
+test("run: flags come once or often, with = or without, and --flag=true as docker writes it", () => {
+  assert.deepEqual(
+    parseRun(
+      "-e",
+      "A=1",
+      "--env=B",
+      "-m64m",
+      "--memory-swap",
+      "-1",
+      "--rm=true",
+      "--init=false",
+      "--read-only",
+      "--net",
+      "host",
+      "./root",
+    ).options,
+    {
+      id: "box",
+      env: ["A=1", "B"],
+      memory: "64m",
+      memorySwap: "-1",
+      rm: true,
+      init: false,
+      readOnly: true,
+      network: "host",
+      command: [],
+    },
+  );
+});
+
+test("run: --trace takes no word, so that ROOT is not taken for its value", () => {
+  assert.deepEqual(
+    [["host"], ["--trace", "host"], ["--trace=steps", "host"], ["--trace=syscalls", "host"]].map((args) => [
+      parseRun(...args).root,
+      parseRun(...args).trace,
+    ]),
+    [
+      ["host", "off"],
+      ["host", "steps"],
+      ["host", "steps"],
+      ["host", "syscalls"],
+    ],
+  );
+});
+
+/** What bash offers for a line whose last word is being typed. */
+function complete(line: string): string[] {
+  const words = line.split(" ");
+  const script = `${call("tupper", "completion", "bash").stdout}
+tupper() { [[ "$*" == "ps --quiet" ]] && echo "web db"; }
+compopt() { :; }
+COMP_WORDS=(${words.map((word) => `'${word}'`).join(" ")}); COMP_CWORD=${words.length - 1}
+_tupper; printf '%s\\n' "\${COMPREPLY[@]}"`;
+  return execFileSync("bash", ["-c", script], { encoding: "utf8" })
+    .split("\n")
+    .filter((word) => word !== "");
+}
+
+test("completion bash: commands, flags, values, containers, and nothing of ours behind ROOT", () => {
+  assert.deepEqual(complete("tupper r"), ["run"]);
+  assert.deepEqual(complete("tupper explain "), ["run", "web", "db"]);
+  assert.deepEqual(complete("tupper run --memory-s"), ["--memory-swap", "--memory-swappiness"]);
+  assert.deepEqual(complete("tupper explain run --root-kind o"), ["overlay"]);
+  assert.deepEqual(complete("tupper run -e run --cap-add NET_A"), ["NET_ADMIN"]);
+  assert.deepEqual(complete("tupper run h"), ["host"]);
+  assert.deepEqual(complete("tupper run host --me"), []);
+  assert.deepEqual(complete("tupper kill web d"), ["db"]);
+  assert.deepEqual(complete("tupper kill -s TER"), ["TERM"]);
+  assert.deepEqual(complete("tupper exec w"), ["web"]);
+  assert.deepEqual(complete("tupper completion z"), ["zsh"]);
+});
