@@ -34,7 +34,9 @@ import { generate } from "./generate.ts";
 const root = fileURLToPath(new URL("..", import.meta.url)).replace(/\/$/, "");
 const quickjs = `${root}/build/quickjs/src`;
 const QUICKJS_FILES = ["quickjs", "libregexp", "libunicode", "cutils", "dtoa"];
-const QUICKJS_FLAGS = ["-O2", "-D_GNU_SOURCE", '-DCONFIG_VERSION="2025-04-26"', "-w", "-fwrapv", "-fno-ident"];
+/** No unwind tables, and only the functions that are called. */
+const LEAN = ["-fno-asynchronous-unwind-tables", "-fno-unwind-tables", "-ffunction-sections", "-fdata-sections"];
+const QUICKJS_FLAGS = ["-O2", "-D_GNU_SOURCE", '-DCONFIG_VERSION="2025-04-26"', "-w", "-fwrapv", "-fno-ident", ...LEAN];
 /** Size of section .snap while its real size is not known yet. */
 const GENEROUS_POOL_KIB = 16384;
 const HOST = `${root}/build/host`;
@@ -182,7 +184,18 @@ async function buildTupper(): Promise<void> {
 function linkHost(objects: string[], init: string, poolKib: number): void {
   run(
     "musl-gcc",
-    ...["-std=gnu11", "-O2", "-Wall", "-Wextra", "-static", "-no-pie", "-fno-pie", "-fno-ident"],
+    ...[
+      "-std=gnu11",
+      "-O2",
+      "-Wall",
+      "-Wextra",
+      "-static",
+      "-no-pie",
+      "-fno-pie",
+      "-fno-ident",
+      "-Wl,--gc-sections",
+      ...LEAN,
+    ],
     ...[`-DPOOL_KIB=${poolKib}`, `-DINIT_PROGRAM="${init}"`],
     ...["-isystem", quickjs, `-I${root}/build/gen`, "-idirafter", kernelHeaders()],
     `${root}/host/host.c`,

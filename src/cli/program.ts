@@ -96,4 +96,14 @@ function formatItem(term: string, termWidth: number, description: string, help: 
 /** Help and version end the parse in the same way as mistakes do. */
 const isMistake = ({ code }: CommanderError): boolean => !/^commander\.(help|helpDisplayed|version)$/.test(code);
 
+/** commander derives an option's name from its flags at every look, several times per parse: once, in the build, will do. */
+function rememberNames(command: Command): void {
+  for (const option of command.options) {
+    const name = option.attributeName();
+    option.attributeName = () => name;
+  }
+  for (const child of command.commands) rememberNames(child);
+}
+
 configure(program);
+rememberNames(program);

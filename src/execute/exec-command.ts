@@ -1,5 +1,5 @@
 /** The last step: the set-up becomes the command. execve(2). */
-import { SIG_SETMASK } from "../sys/constants.ts";
+import { AT_FDCWD, SIG_SETMASK } from "../sys/constants.ts";
 import { raw, SysError, sys } from "../sys/sys.ts";
 import { send } from "./channel.ts";
 import { commandNotFound, explainExecFailure } from "./exec-failure.ts";
@@ -24,18 +24,20 @@ export function executeCommand(
   if (name.includes("/")) throw explainExecFailure(name, failure(name, args, env));
 
   const path = env.find((entry) => entry.startsWith("PATH="))?.slice(5) || DEFAULT_PATH;
-  let found: { file: string; error: SysError } | undefined;
-  for (const directory of path.split(":")) {
-    const file = `${directory || "."}/${name}`;
-    const error = failure(file, args, env);
-    if (error.errno === -EACCES) found ??= { file, error };
-    else if (error.errno === -ENOENT || error.errno === -ENOTDIR) {
-      // There, but not executable for want of its interpreter: that is what to explain, not "not found".
-      const F_OK = 0;
-      if (raw.faccessat2(-100, file, F_OK, 0) >= 0) found ??= { file, error };
-    } else throw explainExecFailure(file, error);
+  const files = path.split(":").map((directory) => `${directory || "."}/${name}`);
+  let denied: { file: string; error: SysError } | undefined;
+  for (const file of files) {
+    const result = raw.execve(file, args, env);
+    if (result === ENOENT || result === ENOTDIR) continue;
+    const error = new SysError("execve", -result, [file, args]);
+    if (result !== EACCES) throw explainExecFailure(file, error);
+    denied ??= { file, error };
   }
-  throw found === undefined ? commandNotFound(name, path) : explainExecFailure(found.file, found.error);
+  // There, but not executable for want of its interpreter: that is to be explained, not "not found".
+  const incomplete = files.find((file) => raw.faccessat2(AT_FDCWD, file, 0, 0) >= 0);
+  if (denied !== undefined) throw explainExecFailure(denied.file, denied.error);
+  if (incomplete !== undefined) throw explainExecFailure(incomplete, failure(incomplete, args, env));
+  throw commandNotFound(name, path);
 }
 
 /** execve comes back only when it failed. */

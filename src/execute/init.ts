@@ -302,12 +302,12 @@ const performers: Performers = {
   },
 
   limitBoundingSet({ keep }) {
-    const kept = capabilityMask(keep);
     for (let number = 0; number < 64; number++) {
-      if ((kept >> BigInt(number)) & 1n) continue;
+      const name = CAPABILITIES[number];
+      if (name !== undefined && keep.includes(name)) continue;
       const result = raw.prctl(PR_CAPBSET_DROP, number, 0, 0, 0);
       if (result === -22) return; // EINVAL: the kernel knows no more
-      check(result, "prctl", "PR_CAPBSET_DROP", CAPABILITIES[number] ?? number);
+      if (result < 0) throw new SysError("prctl", -result, ["PR_CAPBSET_DROP", name ?? number]);
     }
   },
 

@@ -1,5 +1,5 @@
 /** What this machine offers, for `plan`: gathered in as few calls as possible, because every `run` pays for it. */
-import type { Host, HostMount } from "../plan/host.ts";
+import type { Host } from "../plan/host.ts";
 import { AT_FDCWD } from "../sys/constants.ts";
 import { readFileIfThere } from "../sys/files.ts";
 import { parseUtsname, UTSNAME_SIZE } from "../sys/structs.ts";
@@ -23,7 +23,7 @@ export function probeHost(): Host {
     gid,
     stateRoot: stateRoot(uid),
     cgroups: probeCgroups(uid, mountinfo),
-    mounts: parseMountinfo(mountinfo),
+    mountinfo,
     idMapHelpers: ordinary && findProgram("newuidmap") !== undefined && findProgram("newgidmap") !== undefined,
     subuids: ordinary ? parseSubordinateIds(readFileIfThere("/etc/subuid") ?? "", uid, userName(uid)) : [],
     subgids: ordinary ? parseSubordinateIds(readFileIfThere("/etc/subgid") ?? "", uid, userName(uid)) : [],
@@ -47,29 +47,6 @@ export function environmentValue(name: string): string | undefined {
   const entry = (sys.environment() as string[]).find((candidate) => candidate.startsWith(`${name}=`));
   return entry?.slice(name.length + 1);
 }
-
-/** proc_pid_mountinfo(5). Octal escapes (`\040` is a space) are undone. */
-export function parseMountinfo(text: string): HostMount[] {
-  const mounts: HostMount[] = [];
-  for (const line of text.split("\n")) {
-    const dash = line.indexOf(" - ");
-    if (dash < 0) continue;
-    const [, , , root = "", mountPoint = "", options = ""] = line.slice(0, dash).split(" ");
-    const [fstype = ""] = line.slice(dash + 3).split(" ");
-    mounts.push({
-      mountPoint: unescapePath(mountPoint),
-      root: unescapePath(root),
-      fstype,
-      readonly: options.split(",").includes("ro"),
-    });
-  }
-  return mounts;
-}
-
-const unescapePath = (path: string): string =>
-  path.includes("\\")
-    ? path.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)))
-    : path;
 
 /** subuid(5): `name-or-uid:start:count` a line. */
 export function parseSubordinateIds(

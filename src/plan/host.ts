@@ -12,8 +12,8 @@ export interface Host {
   /** Directory that holds the state directories, such as `/run/tupper`. */
   stateRoot: string;
   cgroups: HostCgroups;
-  /** Mount points of the machine in mount order, for roots that have mounts below them. proc_pid_mountinfo(5). */
-  mounts: readonly HostMount[];
+  /** /proc/self/mountinfo: parsed only for roots that have mounts below them. */
+  mountinfo: string;
   /** Path of newuidmap and of newgidmap, when both are there. */
   idMapHelpers: boolean;
   /** Ranges of /etc/subuid and /etc/subgid for the caller. */
@@ -21,14 +21,6 @@ export interface Host {
   subgids: readonly { start: number; count: number }[];
   /** Whether the caller may make device nodes and real mounts: root in the initial user namespace, or close to it. */
   privileged: boolean;
-}
-
-export interface HostMount {
-  mountPoint: string;
-  fstype: string;
-  /** The path within its filesystem that is mounted here. */
-  root: string;
-  readonly: boolean;
 }
 
 /** The control group layout. `v1`: a hierarchy per controller; `hybrid`: v1 beside a v2 tree; `v2`: one unified tree. */

@@ -6,7 +6,8 @@
  * sees it, and no directory is made in the rootfs.
  */
 import { ANNOTATION, type Config } from "../spec/config.ts";
-import type { Host, HostMount } from "./host.ts";
+import type { Host } from "./host.ts";
+import { type HostMount, mountsUnder } from "./mountinfo.ts";
 import { isolates } from "./namespaces.ts";
 import type { InitStep } from "./step.ts";
 
@@ -86,7 +87,7 @@ function planOverlay(config: Config, host: Host, stage: string): Made {
     stageTmpfs(config, stage, "writes of the container go to memory of this size and vanish with it"),
     ...overlayOf(source, source, stage, "", host.uid !== 0 || isolates(config, "user")),
   ];
-  for (const [i, mount] of mountsBelow(source, host.mounts).entries()) {
+  for (const [i, mount] of mountsBelow(source, host.mountinfo).entries()) {
     const inside = mount.mountPoint.slice(source === "/" ? 0 : source.length);
     const name = `.${i + 1}`;
     steps.push(
@@ -222,11 +223,10 @@ function stageTmpfs(config: Config, stage: string, because: string): InitStep {
 }
 
 /** Filesystems with files, mounted below a root. The machine's own /run, /tmp … as tmpfs are not part of its root. */
-function mountsBelow(root: string, mounts: readonly HostMount[]): HostMount[] {
-  const prefix = root === "/" ? "/" : `${root}/`;
+function mountsBelow(root: string, mountinfo: string): HostMount[] {
   const last = new Map<string, HostMount>();
-  for (const mount of mounts) {
-    if (mount.mountPoint.startsWith(prefix) && mount.mountPoint !== root) last.set(mount.mountPoint, mount);
+  for (const mount of mountsUnder(root === "/" ? "/" : `${root}/`, mountinfo)) {
+    if (mount.mountPoint !== root) last.set(mount.mountPoint, mount);
   }
   return [...last.values()].filter(
     ({ fstype, mountPoint }) =>

@@ -62,12 +62,20 @@ export function recordingSys(script: Script = {}): RecordingSys {
   };
   const table = CALLS.map((name) => [
     name,
-    (...args: unknown[]) => {
+    (...given: unknown[]) => {
+      const args = withoutTrailingUndefined(given);
       calls.push({ name, args: args.map(frozen) });
       return answerTo(name, args);
     },
   ]);
   return { ...Object.fromEntries(table), calls } as RecordingSys;
+}
+
+/** `sys` always passes six arguments; a call has as many as are not undefined. */
+export function withoutTrailingUndefined(args: readonly unknown[]): unknown[] {
+  let length = args.length;
+  while (length > 0 && args[length - 1] === undefined) length--;
+  return args.slice(0, length);
 }
 
 const frozen = (value: unknown): unknown => (value instanceof ArrayBuffer ? value.slice(0) : value);
@@ -102,7 +110,8 @@ export function tracingSys(inner: RawSys, report: (call: TracedCall) => void): R
   const table = CALLS.map((name) => {
     const call = inner[name] as (...args: unknown[]) => unknown;
     const syscall = CALL_NAMES[name];
-    const traced = (...args: unknown[]) => {
+    const traced = (...given: unknown[]) => {
+      const args = withoutTrailingUndefined(given);
       if (reporting) return call(...args);
       if (NO_RETURN.has(name)) tell({ name, syscall, args, result: undefined, microseconds: 0 });
       const start = Number(inner.monotonicUs());

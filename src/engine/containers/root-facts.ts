@@ -25,7 +25,17 @@ import {
   TCGETS,
 } from "../../sys/constants.ts";
 import { readDirectory, readFile } from "../../sys/files.ts";
-import { packOpenHow, parseStatx, STATX_BASIC_STATS, STATX_SIZE, type Statx, TERMIOS_SIZE } from "../../sys/structs.ts";
+import {
+  CAP_DATA_SIZE,
+  packCapHeader,
+  packOpenHow,
+  parseCapData,
+  parseStatx,
+  STATX_BASIC_STATS,
+  STATX_SIZE,
+  type Statx,
+  TERMIOS_SIZE,
+} from "../../sys/structs.ts";
 import { raw, SysError, sys } from "../../sys/sys.ts";
 import { listContainers } from "./list.ts";
 
@@ -153,10 +163,11 @@ function statOf(path: string, dirfd = AT_FDCWD): Statx | undefined {
   return result < 0 ? undefined : parseStatx(buffer);
 }
 
-/** The permitted set: no process can give a container more than it has itself. proc_pid_status(5). */
+/** The permitted set: no process can give a container more than it has itself. capget(2). */
 export function ownCapabilities(): string[] {
-  const mask = /^CapPrm:\s*([0-9a-f]+)$/m.exec(readFile("/proc/self/status"))?.[1] ?? "0";
-  return capabilityNames(BigInt(`0x${mask}`));
+  const data = new ArrayBuffer(CAP_DATA_SIZE);
+  sys.capget(packCapHeader(), data);
+  return capabilityNames(parseCapData(data).permitted);
 }
 
 const isTerminal = (fd: number): boolean => raw.ioctl(fd, TCGETS, new ArrayBuffer(TERMIOS_SIZE)) === 0;

@@ -55,7 +55,7 @@ function makeHost(cgroups: HostCgroups, more: Partial<Host> = {}): Host {
     gid: 0,
     stateRoot: "/run/tupper",
     cgroups,
-    mounts: [],
+    mountinfo: "",
     idMapHelpers: false,
     subuids: [],
     subgids: [],

@@ -116,7 +116,7 @@ function ipcMounts({ shmSize }: RunOptions, host: Host, { modes }: Namespaces): 
     options: ["rbind", ...flags],
   });
   if (modes.ipc.kind === "host") {
-    const there = (path: string) => host.mounts.some(({ mountPoint }) => mountPoint === path);
+    const there = (path: string) => host.mountinfo.includes(` ${path} `);
     return [
       // Mounting mqueue of the machine's IPC namespace takes its owner.
       ...(there("/dev/mqueue") ? [bind("/dev/mqueue", "/dev/mqueue")] : modes.user.kind === "host" ? [queues] : []),

@@ -16,12 +16,12 @@ export const ROOT_HOST: Host = {
     unified: { mountPoint: "/sys/fs/cgroup", ownPath: "/user.slice", controllers: ["cpu", "io", "memory", "pids"] },
     writable: true,
   },
-  mounts: ["/", "/proc", "/dev", "/dev/shm", "/dev/mqueue"].map((mountPoint) => ({
-    mountPoint,
-    fstype: "tmpfs",
-    root: "/",
-    readonly: false,
-  })),
+  mountinfo: ["/", "/proc", "/dev", "/dev/shm", "/dev/mqueue"]
+    .map(
+      (mountPoint, i) => `${20 + i} 1 0:${20 + i} / ${mountPoint} rw - tmpfs tmpfs rw
+`,
+    )
+    .join(""),
   idMapHelpers: false,
   subuids: [],
   subgids: [],
