@@ -95,7 +95,7 @@ function valueCases(command: CompletionCommand): string[] {
 }
 
 function argumentCases(command: CompletionCommand): string[] {
-  const commands = command.commands.flatMap(({ name, aliases }) => [name, ...aliases]);
+  const commands = command.commands.map(({ name }) => name);
   const first = command.arguments[0]?.values ?? { kind: "nothing" };
   const rest = command.arguments.slice(1);
   const any = command.arguments.findLast(({ repeated }) => repeated)?.values;

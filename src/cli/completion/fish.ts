@@ -37,14 +37,14 @@ function commandLines(command: CompletionCommand, program: string): string[] {
   const first = quote([`__${program}_first`, ...words].join(" "));
   const start = `complete -c ${program}`;
   return [
-    ...command.commands.flatMap(({ name, aliases, description }) =>
-      [name, ...aliases].map((word) => `${start} -n ${first} -a ${word} -d ${quote(firstLine(description))}`),
+    ...command.commands.map(
+      ({ name, description }) => `${start} -n ${first} -a ${name} -d ${quote(firstLine(description))}`,
     ),
     ...command.flags.map(({ names, description, metavar, values }) => {
       const flags = names
         .map((flag) => (flag.startsWith("--") ? `-l ${flag.slice(2)}` : `-s ${flag.slice(1)}`))
         .join(" ");
-      const value = metavar === undefined ? "" : ` -r${offer(values, program)}`;
+      const value = metavar === undefined ? "" : ` ${values.kind === "files" ? "-r" : "-x"}${offer(values, program)}`;
       return `${start} -n ${words.length === 0 ? first : at} ${flags}${value} -d ${quote(firstLine(description))}`;
     }),
     ...command.arguments.flatMap(({ values }) =>

@@ -40,9 +40,7 @@ function commandFunction(command: CompletionCommand, program: string): string {
 /** After the first word the subcommand's function takes over. */
 function dispatch(command: CompletionCommand, program: string): string[] {
   const first = command.arguments[0];
-  const words = command.commands.flatMap(({ name, aliases, description }) =>
-    [name, ...aliases].map((word) => `${word}:${plain(description)}`),
-  );
+  const words = command.commands.map(({ name, description }) => `${name}:${plain(description)}`);
   return [
     "  case $state in",
     "  command)",
