@@ -21,7 +21,7 @@ const root: Host = {
     })),
     writable: true,
   },
-  mounts: [],
+  mountinfo: "",
   idMapHelpers: true,
   subuids: [],
   subgids: [],

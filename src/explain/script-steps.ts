@@ -334,9 +334,11 @@ const writers: Writers = {
     return LATER;
   },
 
-  setUmask({ mask }, state) {
+  setUmask(step, state) {
+    const isLast = state.plan.steps.findLast(({ op }) => op === "setUmask") === step;
+    if (!isLast) return note("here the commands say the modes themselves, and keep the umask 022 for all others");
     state.command.umaskIsSet = true;
-    return [`umask ${octal(mask)}`];
+    return [`umask ${octal(step.mask)}`];
   },
 
   limitBoundingSet({ keep }, state) {
@@ -434,6 +436,12 @@ export function finish(state: ScriptState): void {
     const at = stage.indexOf(BAG_MARK);
     if (at >= 0) stage.splice(at, 1, ...bagLines(state));
   }
+}
+
+/** A shell that starts in the bag asks for its directory's name, which it has no more, and complains: PWD answers. */
+export function shellInBag(state: ScriptState): string {
+  state.tools.add("env").add("sh");
+  return "$ld ./env PWD=/proc/self/cwd $ld ./sh";
 }
 
 function warn(state: ScriptState, text: string): string {
@@ -556,7 +564,7 @@ function commandLine({ args, env }: StepOf<"exec">, state: ScriptState): string[
     chain.push(`${local("setpriv")}${last.filterFirst ? "" : filter} ${options.map(word).join(" ")} --`);
   }
   if (last.init) {
-    chain.push(`${local("sh")} ${state.inside ? "./reaper.sh" : '"$work/reaper.sh"'}`);
+    chain.push(state.inside ? `${shellInBag(state)} ./reaper.sh` : 'sh "$work/reaper.sh"');
     if (last.session) chain.push(local("setsid"));
   }
   // The shell of the reaper ignores these for a command in the background.

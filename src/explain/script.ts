@@ -11,14 +11,16 @@ import type { Plan, Step } from "../plan/step.ts";
 import { manOf } from "./knowledge.ts";
 import { fieldOf, runsOf } from "./runs.ts";
 import { CALLS, FUNCTIONS, type FunctionName, REAPER } from "./script-functions.ts";
-import { finish, type ScriptState, writeStep } from "./script-steps.ts";
+import { finish, type ScriptState, shellInBag, writeStep } from "./script-steps.ts";
 import { comment, hereDocument, oneLine, word } from "./shell.ts";
 
 /** The script; it ends with the command's exit code, and with 125 when the set-up fails. Throws when a value has a NUL. */
 export function scriptOf(plan: Plan): string {
   const state = newState(plan);
   for (const [first, run] of runsOf(plan.steps, isLike)) {
-    const lines = [...new Set(run.flatMap((step) => writeStep(step, state)))];
+    const written = run.map((step) => writeStep(step, state));
+    const same = new Set(written.map((lines) => lines.join("\n"))).size === 1;
+    const lines = same ? (written[0] ?? []) : written.flat();
     const into = run[0].by === "parent" ? state.parent : (state.stages.at(-1) ?? []);
     into.push("", ...runComment(first + 1, run), ...lines);
     if (state.pendingStage !== undefined) nextStage(state);
@@ -69,17 +71,16 @@ function nextStage(state: ScriptState): void {
   const stage = state.stages.at(-1);
   const name = `init-${state.stages.length + 1}.sh`;
   if (state.inside) {
-    state.tools.add("sh");
-    stage?.push(`exec ${via.join(" ")} $ld ./sh ./${name}`);
+    stage?.push(`exec ${via.join(" ")} ${shellInBag(state)} ./${name}`);
   } else {
     stage?.push(`exec ${via.join(" ")} sh "$work/${name}"`);
   }
   state.stages.push([]);
 }
 
-/** Steps that one comment is enough for. Multi-line commands stay alone, so that their lines are not mixed up. */
+/** Steps that one comment is enough for. */
 function isLike(step: Step, before: Step): boolean {
-  return step.op === before.op && step.because === before.because && step.by === before.by && step.op !== "takeTree";
+  return step.op === before.op && step.because === before.because && step.by === before.by;
 }
 
 function runComment(number: number, run: readonly [Step, ...Step[]]): string[] {

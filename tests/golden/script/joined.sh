@@ -191,7 +191,7 @@ cat >"$work/init-1.sh" <<'END_OF_INIT'
 # (`unshare --kill-child` at the end of this script)
 
 # 16. setUmask: directories and devices get exactly the modes that the plan says. See umask(2).
-umask 0
+# (here the commands say the modes themselves, and keep the umask 022 for all others)
 
 # 17-23. joinCgroup: the container is counted and limited there; a single-threaded process that
 # moves itself spares the wait for all others. See cgroups(7).
@@ -215,6 +215,7 @@ echo 0 >/sys/fs/cgroup/systemd/tupper-joined/tasks
 # See time_namespaces(7).
 # (an option of `unshare` at the end of this script)
 warn 'unshare(1) sets clocks to whole seconds: 5 ns of the monotonic clock are left out'
+# (an option of `unshare` at the end of this script)
 
 # 28. propagation: mounts made here must not spread to the machine, and pivot_root refuses a shared
 # parent. See mount_namespaces(7).

@@ -208,7 +208,7 @@ cat >"$work/init-1.sh" <<'END_OF_INIT'
 # (`unshare --kill-child` at the end of this script)
 
 # 15. setUmask: directories and devices get exactly the modes that the plan says. See umask(2).
-umask 0
+# (here the commands say the modes themselves, and keep the umask 022 for all others)
 
 # 16. write: the kernel kills the process with the highest score first when memory runs out
 # [process.oomScoreAdj]. See proc(5).
@@ -425,7 +425,7 @@ umask 077
 exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
 exec $ld ./prlimit --nofile=1024:4096 --core=0:unlimited \
   $ld ./setpriv $filter --bounding-set -all,+chown --reuid 1000 --regid 1000 --groups 10,20 --inh-caps -all,+chown --ambient-caps -all,+chown --pdeathsig KILL --no-new-privs -- \
-  $ld ./sh ./reaper.sh \
+  $ld ./env PWD=/proc/self/cwd $ld ./sh ./reaper.sh \
   $ld ./env -i --default-signal=INT --default-signal=QUIT -C '/home/a b' -- \
   'PATH=/usr/bin:/bin' 'TERM=xterm' \
   sh -c 'echo "it'\''s $HOME"

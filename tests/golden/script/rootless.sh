@@ -128,7 +128,7 @@ cat >"$work/init-1.sh" <<'END_OF_INIT'
 # (`unshare --kill-child` at the end of this script)
 
 # 5. setUmask: directories and devices get exactly the modes that the plan says. See umask(2).
-umask 0
+# (here the commands say the modes themselves, and keep the umask 022 for all others)
 
 # 6. becomeMappedRoot: the first process of a user namespace has all capabilities in it, but no id
 # until the maps are there. See user_namespaces(7).
@@ -191,28 +191,13 @@ cd "$state"
 # See mount(8), mount(2).
 mount -n -i -t overlay -o 'lowerdir=lower,upperdir=upper,workdir=work,userxattr' overlay root
 
-# 16. takeTree: every container has this device (config-linux.md, Default Devices); a user namespace
-# cannot make device nodes. See open_tree(2).
+# 16-21. takeTree: every container has this device (config-linux.md, Default Devices); a user
+# namespace cannot make device nodes. See open_tree(2).
 take_tree /dev/null device__dev_null --bind
-
-# 17. takeTree: every container has this device (config-linux.md, Default Devices); a user namespace
-# cannot make device nodes. See open_tree(2).
 take_tree /dev/zero device__dev_zero --bind
-
-# 18. takeTree: every container has this device (config-linux.md, Default Devices); a user namespace
-# cannot make device nodes. See open_tree(2).
 take_tree /dev/full device__dev_full --bind
-
-# 19. takeTree: every container has this device (config-linux.md, Default Devices); a user namespace
-# cannot make device nodes. See open_tree(2).
 take_tree /dev/random device__dev_random --bind
-
-# 20. takeTree: every container has this device (config-linux.md, Default Devices); a user namespace
-# cannot make device nodes. See open_tree(2).
 take_tree /dev/urandom device__dev_urandom --bind
-
-# 21. takeTree: every container has this device (config-linux.md, Default Devices); a user namespace
-# cannot make device nodes. See open_tree(2).
 take_tree /dev/tty device__dev_tty --bind
 
 # 22. changeDirectory: pivot_root is called from inside the new root. See chdir(2).

@@ -188,7 +188,7 @@ cat >"$work/init-1.sh" <<'END_OF_INIT'
 # (`unshare --kill-child` at the end of this script)
 
 # 15. setUmask: directories and devices get exactly the modes that the plan says. See umask(2).
-umask 0
+# (here the commands say the modes themselves, and keep the umask 022 for all others)
 
 # 16-22. joinCgroup: the container is counted and limited there; a single-threaded process that
 # moves itself spares the wait for all others. See cgroups(7).
