@@ -180,6 +180,9 @@ export async function background(
     { timeoutMs: 60_000, ...options },
   );
   await running.until(/ready\n/);
+  // The command may be faster than the note of its number.
+  const isOnRecord = async () => (await prints(["ps", "--format", "json"], options)).match(`"${name}"[^}]*"running"`);
+  await eventually(`${name} is on record`, isOnRecord);
   return { ...running, name };
 }
 

@@ -174,6 +174,13 @@ test("run: the command begins with no signal blocked or ignored, whatever the ca
   assert.equal(await prints(command, { prefix }), none);
 });
 
+test("run: the exit code is found even when the caller ignores SIGCHLD or blocks it", needs, async () => {
+  for (const how of ["--ignore-signal=CHLD", "--block-signal=CHLD"]) {
+    const { code } = await tupper(["run", root, "sh", "-c", "exit 9"], { prefix: ["env", how], timeoutMs: 5000 });
+    assert.equal(code, 9, how);
+  }
+});
+
 test("run: SIGKILL to tupper kills the container too", needs, async () => {
   const running = await background(root);
   running.child.kill("SIGKILL");
