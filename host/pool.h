@@ -8,9 +8,11 @@
 #define POOL_H
 
 #define POOL_BYTES (POOL_KIB << 10)
-#define POOL_FINE 2048u               /* up to here multiples of 16 bytes are classes, above four per doubling */
+#define POOL_GRAIN 8u                 /* what QuickJS keeps in a block wants no more alignment */
+#define POOL_FINE 2048u               /* up to here multiples of the grain are classes, above four per doubling */
 #define POOL_LARGE (256u << 10)       /* beyond here a block is a mapping of its own */
-#define POOL_CLASSES (129 + 4 * 7)
+#define POOL_FINE_CLASSES (POOL_FINE / POOL_GRAIN)
+#define POOL_CLASSES (POOL_FINE_CLASSES + 1 + 4 * 7)
 #define POOL_CHUNK (1u << 20)
 
 struct snapshot {
@@ -27,7 +29,8 @@ __attribute__((section(".snap"), aligned(4096))) static struct snapshot snap = {
   .ready = 0, .next = snap.pool, .end = snap.pool + POOL_BYTES,
 };
 
-/* A block is a 16-byte header, whose last 8 bytes are the usable size, and the bytes given out. */
+/* A block is its usable size in 8 bytes, and the bytes given out. (A mapping of its own begins 16 bytes before.) */
+#define POOL_HEADER sizeof(size_t)
 static inline size_t *pool_size(void *p) { return (size_t *)p - 1; }
 
 static inline int pool_in_array(const void *p) { return (uintptr_t)p - (uintptr_t)snap.pool < POOL_BYTES; }
@@ -35,23 +38,23 @@ static inline int pool_in_array(const void *p) { return (uintptr_t)p - (uintptr_
 /* Whether a block is a mapping of its own. Until the snapshot is taken none is: it would not be in it. */
 static inline int pool_is_mapping(void *p) { return *pool_size(p) > POOL_LARGE && !pool_in_array(p); }
 
-/* The distance of two classes above n bytes: 16 up to 2 KiB, then a quarter of the power of two below. */
+/* The distance of two classes above n bytes: the grain up to 2 KiB, then a quarter of the power of two below. */
 static inline size_t pool_step(size_t n) {
-  return n <= POOL_FINE ? 16 : (size_t)1 << (61 - __builtin_clzl(n - 1));
+  return n <= POOL_FINE ? POOL_GRAIN : (size_t)1 << (61 - __builtin_clzl(n - 1));
 }
 
 static inline size_t pool_round(size_t n) {
-  if (n > POOL_LARGE) return (n + 15) & ~(size_t)15;
+  if (n > POOL_LARGE) return (n + POOL_GRAIN - 1) & ~(size_t)(POOL_GRAIN - 1);
   size_t step = pool_step(n);
   return (n + step - 1) & ~(step - 1);
 }
 
 /* The free list of a rounded size; POOL_CLASSES or more for blocks that have none. */
 static inline size_t pool_class(size_t usable) {
-  if (usable <= POOL_FINE) return usable >> 4;
+  if (usable <= POOL_FINE) return usable / POOL_GRAIN;
   if (usable > POOL_LARGE) return POOL_CLASSES;
   size_t power = 63 - __builtin_clzl(usable - 1); /* 2^power < usable <= 2^(power + 1), power from 11 */
-  return 128 + (power - 11) * 4 + ((usable - ((size_t)1 << power)) >> (power - 2));
+  return POOL_FINE_CLASSES + (power - 11) * 4 + ((usable - ((size_t)1 << power)) >> (power - 2));
 }
 
 static inline size_t pool_pages(size_t usable) { return (usable + 16 + 4095) & ~(size_t)4095; }
@@ -62,7 +65,7 @@ static void *pool_map(size_t bytes) {
 }
 
 static void *pool_take(size_t usable) {
-  size_t whole = usable + 16;
+  size_t whole = usable + POOL_HEADER;
   if (snap.ready && usable > POOL_LARGE) {
     char *fresh = pool_map(pool_pages(usable));
     if (!fresh) return NULL;
@@ -79,7 +82,7 @@ static void *pool_take(size_t usable) {
     snap.next = fresh;
     snap.end = fresh + POOL_CHUNK;
   }
-  char *p = snap.next + 16;
+  char *p = snap.next + POOL_HEADER;
   snap.next += whole;
   *pool_size(p) = usable;
   return p;
@@ -94,7 +97,7 @@ static void pool_give(char *p, size_t usable) {
 
 /* The largest size of a class that is not above n. */
 static inline size_t pool_floor(size_t n) {
-  if (n <= POOL_FINE) return n & ~(size_t)15;
+  if (n <= POOL_FINE) return n & ~(size_t)(POOL_GRAIN - 1);
   size_t rounded = pool_round(n);
   return rounded == n ? n : rounded - pool_step(n);
 }
@@ -106,15 +109,15 @@ static inline size_t pool_floor(size_t n) {
 static void *pool_split(size_t usable) {
   for (size_t class = pool_class(usable) + 1; class < POOL_CLASSES; class++) {
     char *p = snap.free_lists[class];
-    if (!p || *pool_size(p) < usable + 32) continue;
+    if (!p || *pool_size(p) < usable + 2 * POOL_HEADER) continue;
     size_t rest = *pool_size(p) - usable;
     snap.free_lists[class] = *(void **)p;
     *pool_size(p) = usable;
-    for (char *q = p + usable; rest >= 32;) {
-      size_t part = pool_floor(rest - 16);
-      pool_give(q + 16, part);
-      q += part + 16;
-      rest -= part + 16;
+    for (char *q = p + usable; rest >= 2 * POOL_HEADER;) {
+      size_t part = pool_floor(rest - POOL_HEADER);
+      pool_give(q + POOL_HEADER, part);
+      q += part + POOL_HEADER;
+      rest -= part + POOL_HEADER;
     }
     return p;
   }
@@ -139,7 +142,7 @@ static void pool_free(JSMallocState *state, void *p) {
   if (!p) return;
   size_t usable = *pool_size(p), class = pool_class(usable);
   if (pool_is_mapping(p)) munmap((char *)p - 16, usable + 16);
-  else if ((char *)p + usable == snap.next) snap.next = (char *)p - 16;
+  else if ((char *)p + usable == snap.next) snap.next = (char *)p - POOL_HEADER;
   else if (class > 0 && class < POOL_CLASSES) {
     *(void **)p = snap.free_lists[class];
     snap.free_lists[class] = p;

@@ -105,6 +105,8 @@ async function bundle(): Promise<void> {
     sourcesContent: false,
     legalComments: "none",
     minifySyntax: true,
+    // Every name of a variable would be an atom in the snapshot. Lines stay, for stack traces.
+    minifyIdentifiers: true,
     keepNames: false,
     logLevel: "warning",
     plugins: [
