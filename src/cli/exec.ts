@@ -19,7 +19,8 @@ interface ExecOptions {
   privileged?: boolean;
   capAdd?: string[];
   capDrop?: string[];
-  noNewPrivileges?: boolean;
+  /** commander reads --no-new-privileges as the negative of a flag that there is not. */
+  newPrivileges?: boolean;
 }
 
 export const execCommand = new Command("exec")
@@ -58,7 +59,7 @@ execCommand.action(
       ...(options.capAdd === undefined && options.capDrop === undefined
         ? {}
         : { capabilities: capabilityChange(options) }),
-      ...(options.noNewPrivileges === undefined ? {} : { noNewPrivileges: options.noNewPrivileges }),
+      ...(options.newPrivileges === false ? { noNewPrivileges: true } : {}),
     });
   }),
 );

@@ -10,8 +10,22 @@ export function repeatable(flags: string, description: string): Option {
 export function addSwitch(command: Command, flags: string, description: string): void {
   const option = new Option(flags, description);
   command.addOption(option);
-  for (const value of [true, false]) {
-    command.addOption(new Option(`${option.long}=${value}`).hideHelp().implies({ [option.attributeName()]: value }));
+  if (option.negate) return;
+  for (const value of [true, false]) command.addOption(new FixedValue(`${option.long}=${value}`, option, value));
+}
+
+/** A hidden flag that sets another flag's value. */
+export class FixedValue extends Option {
+  readonly #attribute: string;
+
+  constructor(flags: string, other: Option, value: unknown) {
+    super(flags);
+    this.#attribute = other.attributeName();
+    this.hideHelp().argParser(() => value);
+  }
+
+  override attributeName(): string {
+    return this.#attribute;
   }
 }
 

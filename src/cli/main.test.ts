@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { afterEach, test } from "node:test";
+import { Command } from "commander";
 import type { RunOptions } from "../engine/containers/run-options.ts";
 import { recordingSys } from "../sys/recording.ts";
 import { replaceSys } from "../sys/sys.ts";
 import { main } from "./main.ts";
-import { program } from "./program.ts";
+import { NEEDLESS_WALKS, program } from "./program.ts";
 import { runOptionsOf, traceOf } from "./run-flags.ts";
 
 const ENOENT = -2;
@@ -175,6 +176,27 @@ test("an error that nobody expected: INTERNAL with its stack, and the exit code 
   assert.match(
     text,
     /^error: boom \(INTERNAL\)\n {2}hint: {3}this is a fault of tupper; the lines below say where\n {4}at /,
+  );
+});
+
+test("program: what commander is kept from doing is still there, and nothing needs it", () => {
+  assert.deepEqual(
+    NEEDLESS_WALKS.filter((name) => typeof Reflect.get(Command.prototype, name) !== "function"),
+    [],
+  );
+  const commands = (command: Command): Command[] => [command, ...command.commands.flatMap(commands)];
+  const needing = commands(program)
+    .flatMap(({ options }) => options)
+    .filter(
+      (option) =>
+        option.envVar !== undefined ||
+        option.mandatory ||
+        Reflect.get(option, "implied") ||
+        Reflect.get(option, "conflictsWith").length > 0,
+    );
+  assert.deepEqual(
+    needing.map(({ flags }) => flags),
+    [],
   );
 });
 

@@ -2,7 +2,7 @@
 import { type Command, Option } from "commander";
 import { containerId } from "../engine/containers/container-id.ts";
 import type { RunOptions } from "../engine/containers/run-options.ts";
-import { addSwitch, repeatable } from "./flags.ts";
+import { addSwitch, FixedValue, repeatable } from "./flags.ts";
 
 export type TraceFlag = "off" | "steps" | "syscalls";
 
@@ -134,16 +134,18 @@ export function addRunOptions(command: Command): Command {
 
 /** `--trace`, `--trace=steps`, `--trace=syscalls`. An optional value of commander's would swallow ROOT, so each is a flag. */
 export function addTraceOption(command: Command): Command {
-  command.option("--trace", "show each step, its result and microseconds; --trace=syscalls: each system call too");
-  for (const level of ["steps", "syscalls"])
-    command.addOption(new Option(`--trace=${level}`).hideHelp().implies({ trace: level }));
+  const trace = new Option(
+    "--trace",
+    "show each step, its result and microseconds; --trace=syscalls: each system call too",
+  );
+  command.addOption(trace);
+  for (const level of ["steps", "syscalls"]) command.addOption(new FixedValue(`--trace=${level}`, trace, level));
   return command;
 }
 
 /** What commander collected, as the engine takes it. */
 export function runOptionsOf(command: Command, args: readonly string[]): RunOptions {
-  const given = Object.entries(command.opts()).filter(([key]) => !key.includes("=")); // --rm=true and its like have done their work
-  const { name, ...options } = Object.fromEntries(given) as Partial<RunOptions> & { name?: string };
+  const { name, ...options } = command.opts<Partial<RunOptions> & { name?: string }>();
   return { ...options, id: containerId(name), command: args };
 }
 
