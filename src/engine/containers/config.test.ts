@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { isDeepStrictEqual } from "node:util";
+import { assertGolden } from "../../../tests/golden.ts";
 import { ContainerError } from "../../error.ts";
-import { assertGolden } from "../../explain/golden.ts";
 import { DEFAULT_PROFILE } from "../../plan/seccomp/profile-program.ts";
 import { facts, LONELY_HOST, ROOT_HOST, USER_HOST } from "./config/test-facts.ts";
 import { configFromOptions } from "./config.ts";

@@ -29,7 +29,8 @@ export function namedVariables(
   { env, envFile }: Pick<RunOptions, "env" | "envFile">,
   root: Pick<RootFacts, "env" | "readFile">,
 ): [string, string][] {
-  const caller = new Map(root.env.map((variable) => splitVariable(variable)));
+  const callers = (name: string) =>
+    root.env.find((variable) => variable.startsWith(`${name}=`))?.slice(name.length + 1);
   const lines: [flag: string, text: string][] = [];
   for (const path of envFile ?? []) {
     for (const line of root.readFile(path, "--env-file").split("\n")) {
@@ -50,7 +51,7 @@ export function namedVariables(
         "NAME=VALUE, or NAME to pass the caller's value on",
       );
     }
-    const given = value ?? caller.get(name);
+    const given = value ?? callers(name);
     if (given !== undefined) variables.push([name, given]);
   }
   return variables;

@@ -36,17 +36,12 @@ export function containerUser(
   root: Pick<RootFacts, "passwd" | "group">,
   mapped: IdMaps | undefined,
 ): ContainerUser {
-  const passwd = parsePasswd(root.passwd);
-  const groups = parseGroup(root.group);
   const [userPart = "", groupPart] = splitUser(options.user ?? "0");
-  const entry = findUser(userPart, passwd);
-  const gid = groupPart === undefined ? entry.gid : findGroup("--user", groupPart, groups);
+  const entry = findUser(userPart, root.passwd);
+  const gid = groupPart === undefined ? entry.gid : findGroup("--user", groupPart, root.group);
   // Groups of the passwd user count only where the group was not named: as docker has it.
-  const listed =
-    groupPart === undefined
-      ? groups.filter(({ members }) => members.includes(entry.name)).map((group) => group.gid)
-      : [];
-  const added = (options.groupAdd ?? []).map((group) => findGroup("--group-add", group, groups));
+  const listed = groupPart === undefined && entry.name !== "" ? groupsOf(entry.name, root.group) : [];
+  const added = (options.groupAdd ?? []).map((group) => findGroup("--group-add", group, root.group));
   checkMapped(entry.uid, gid, options.user, mapped);
 
   // The primary group belongs to the supplementary ones, or a group that is denied by a mode of 0705 would not be (CVE-2022-36109).
@@ -79,36 +74,45 @@ function splitUser(value: string): [user: string, group?: string] {
   return group === undefined ? [user] : [user, group];
 }
 
-function findUser(value: string, passwd: readonly PasswdEntry[]): PasswdEntry {
-  const named = passwd.find(({ name }) => name === value);
+function findUser(value: string, passwd: string | undefined): PasswdEntry {
+  const named = parsePasswd(passwd, `${value}:`).find(({ name }) => name === value);
   if (named !== undefined) return named;
   if (/^\d+$/.test(value)) {
     const uid = parseInteger("--user", value, 0, MAX_ID);
-    return passwd.find((entry) => entry.uid === uid) ?? { name: "", uid, gid: 0, home: uid === 0 ? "/root" : "/" };
+    const known = parsePasswd(passwd, `:${uid}:`).find((entry) => entry.uid === uid);
+    return known ?? { name: "", uid, gid: 0, home: uid === 0 ? "/root" : "/" };
   }
-  throw flagError(
-    "UNKNOWN_USER",
-    "--user",
-    `there is no user "${value}" in the container's /etc/passwd`,
-    didYouMean(
-      value,
-      passwd.map(({ name }) => name),
-    ) ?? (passwd.length === 0 ? "it has no /etc/passwd: give a number" : "give a number, or a name that is there"),
-  );
+  throw unknownName("UNKNOWN_USER", "--user", "user", value, parsePasswd(passwd));
 }
 
-function findGroup(flag: string, value: string, groups: readonly GroupEntry[]): number {
-  const named = groups.find(({ name }) => name === value);
+function findGroup(flag: string, value: string, group: string | undefined): number {
+  const named = parseGroup(group, `${value}:`).find(({ name }) => name === value);
   if (named !== undefined) return named.gid;
   if (/^\d+$/.test(value)) return parseInteger(flag, value, 0, MAX_ID);
-  throw flagError(
-    "UNKNOWN_GROUP",
+  throw unknownName("UNKNOWN_GROUP", flag, "group", value, parseGroup(group));
+}
+
+/** The groups that list a user as a member. */
+const groupsOf = (user: string, group: string | undefined): number[] =>
+  parseGroup(group, user)
+    .filter(({ members }) => members.includes(user))
+    .map(({ gid }) => gid);
+
+function unknownName(
+  code: string,
+  flag: string,
+  kind: "user" | "group",
+  value: string,
+  known: readonly { name: string }[],
+) {
+  const file = kind === "user" ? "/etc/passwd" : "/etc/group";
+  const names = known.map(({ name }) => name);
+  const otherwise = known.length === 0 ? `it has no ${file}: give a number` : "give a number, or a name that is there";
+  return flagError(
+    code,
     flag,
-    `there is no group "${value}" in the container's /etc/group`,
-    didYouMean(
-      value,
-      groups.map(({ name }) => name),
-    ) ?? (groups.length === 0 ? "it has no /etc/group: give a number" : "give a number, or a name that is there"),
+    `there is no ${kind} "${value}" in the container's ${file}`,
+    didYouMean(value, names) ?? otherwise,
   );
 }
 
@@ -132,24 +136,25 @@ function parseUmask(value: string): number {
   throw flagError("BAD_UMASK", "--umask", `--umask "${value}" is not a mask`, "up to three octal digits, such as 022");
 }
 
-function parsePasswd(text = ""): PasswdEntry[] {
-  return records(text).flatMap(([name = "", , uid = "", gid = "", , home = ""]) =>
+function parsePasswd(text: string | undefined, part?: string): PasswdEntry[] {
+  return records(text, part).flatMap(([name = "", , uid = "", gid = "", , home = ""]) =>
     name !== "" && isId(uid) && isId(gid) ? [{ name, uid: Number(uid), gid: Number(gid), home: home || "/" }] : [],
   );
 }
 
-function parseGroup(text = ""): GroupEntry[] {
-  return records(text).flatMap(([name = "", , gid = "", members = ""]) =>
+function parseGroup(text: string | undefined, part?: string): GroupEntry[] {
+  return records(text, part).flatMap(([name = "", , gid = "", members = ""]) =>
     name !== "" && isId(gid)
       ? [{ name, gid: Number(gid), members: members.split(",").filter((member) => member !== "") }]
       : [],
   );
 }
 
-const records = (text: string): string[][] =>
+/** The fields of the lines that contain `part`: every run looks up one user, and files may have thousands. */
+const records = (text = "", part = ":"): string[][] =>
   text
     .split("\n")
-    .filter((line) => !line.startsWith("#"))
+    .filter((line) => line.includes(part) && !line.startsWith("#"))
     .map((line) => line.trim().split(":"));
 
 const isId = (text: string): boolean => /^\d+$/.test(text) && Number(text) <= MAX_ID;
