@@ -98,7 +98,11 @@ function sysMount(modes: Namespaces["modes"], access: string[]): Mount {
   };
 }
 
-/** Message queues and shared memory go with the IPC namespace: the machine's or another container's are shown as they are. */
+/**
+ * Message queues and shared memory go with the IPC namespace. The machine's are shown as they are. Of another container
+ * the queues come with its namespace, but not its /dev/shm: no mount can be taken from a mount namespace that one is not
+ * in (open_tree(2) through /proc/PID/root is EINVAL).
+ */
 function ipcMounts({ shmSize }: RunOptions, host: Host, { modes }: Namespaces): Mount[] {
   const flags = ["nosuid", "noexec", "nodev"];
   const queues = { destination: "/dev/mqueue", type: "mqueue", source: "mqueue", options: flags };
@@ -122,9 +126,6 @@ function ipcMounts({ shmSize }: RunOptions, host: Host, { modes }: Namespaces): 
       ...(there("/dev/mqueue") ? [bind("/dev/mqueue", "/dev/mqueue")] : modes.user.kind === "host" ? [queues] : []),
       there("/dev/shm") ? bind("/dev/shm", "/dev/shm") : shm,
     ];
-  }
-  if (modes.ipc.kind === "join" && modes.ipc.container !== undefined) {
-    return [queues, bind("/dev/shm", modes.ipc.path.replace(/ns\/ipc$/, "root/dev/shm"))];
   }
   return [queues, shm];
 }
