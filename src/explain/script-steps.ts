@@ -4,55 +4,12 @@
  * what they want in {@link ScriptState} and say so in a comment.
  */
 
-import type { Op, Plan, Step } from "../plan/step.ts";
+import type { Op, Step } from "../plan/step.ts";
 import type { IdMapping, NamespaceType } from "../spec/config.ts";
-import type { FunctionName } from "./script-functions.ts";
-import { base64, command, comment, hereDocument, variable, word } from "./shell.ts";
-
-export type StepOf<O extends Op> = Extract<Step, { op: O }>;
-
-export interface ScriptState {
-  plan: Plan;
-  parent: string[];
-  stages: string[][];
-  /** The step just written ends this stage: the shell goes on through this command. */
-  pendingStage: string[] | undefined;
-  /** After pivot_root: the host's programs are reached through `tool` only. */
-  inside: boolean;
-  needsBag: boolean;
-  bagPacked: boolean;
-  /** Programs that go into the bag. */
-  tools: Set<string>;
-  functions: Set<FunctionName>;
-  /** The plan's working directory; after pivot_root the shell's own is the bag. */
-  directory: string;
-  launch: {
-    namespaces: NamespaceType[];
-    /** `file` is a word of the shell. */
-    joins: { type: NamespaceType; file: string }[];
-    signal: string | undefined;
-    clocks: string[];
-    /** Lines of the helper that writes the id maps. */
-    mapIds: string[] | undefined;
-    terminal: boolean;
-  };
-  hoisted: string[];
-  /** Variables that somebody else has to fill: arguments of the script. */
-  slots: Set<string>;
-  command: {
-    limits: string[];
-    /** Options of setpriv by subject, so that a later step takes an earlier one's place. */
-    setpriv: Map<string, readonly string[]>;
-    /** The filter is loaded before the identity changes. */
-    filterFirst: boolean;
-    session: boolean;
-    init: boolean;
-    umaskIsSet: boolean;
-    cwd: string;
-    closeFrom: number | undefined;
-  };
-  filter: Uint8Array | undefined;
-}
+import { packBag } from "./script-bag.ts";
+import { commandLine } from "./script-command.ts";
+import { at, mount, note, operands, resolve, type ScriptState, type StepOf, tool, warn } from "./script-state.ts";
+import { command, variable, word } from "./shell.ts";
 
 type Writers = { [O in Op]: (step: StepOf<O>, state: ScriptState) => string[] };
 
@@ -62,7 +19,6 @@ export function writeStep(step: Step, state: ScriptState): string[] {
   return write(step, state);
 }
 
-const note = (text: string): string[] => comment(`   (${text})`);
 const EARLIER = note("an option of `unshare` at the end of this script");
 const LATER = note("done by the last command of the init process");
 
@@ -202,7 +158,7 @@ const writers: Writers = {
       lines.push(`[ ! -L ${where} ] || die ${where} ${word("is a symbolic link")}`);
     if (where !== "." && state.inside) lines.push(`[ -e ${where} ] || ${tool(state, "mkdir")} -p ${where}`);
     lines.push(
-      mount(state, ["-t", word(fstype), ...(options === "" ? [] : ["-o", word(options)]), word(source), where]),
+      mount(state, ["-t", word(fstype), ...(options === "" ? [] : ["-o", word(options)]), ...operands(source), where]),
     );
     return lines;
   },
@@ -241,7 +197,8 @@ const writers: Writers = {
     const model = at(like, state);
     return [
       ...lines,
-      `${tool(state, "chown")} --reference=${model} ${where}`,
+      // Somebody whom the user namespace does not map cannot be made the owner (EINVAL); chmod follows in any case.
+      `${tool(state, "chown")} --reference=${model} ${where}${isMapped(state) ? " 2>/dev/null || :" : ""}`,
       `${tool(state, "chmod")} --reference=${model} ${where}`,
     ];
   },
@@ -257,7 +214,7 @@ const writers: Writers = {
 
   makeLink({ target, path }, state) {
     const where = at(path, state);
-    return [`[ -e ${where} ] || [ -L ${where} ] || ${tool(state, "ln")} -s ${word(target)} ${where}`];
+    return [`[ -e ${where} ] || [ -L ${where} ] || ${tool(state, "ln")} -s ${[...operands(target), where].join(" ")}`];
   },
 
   changeDirectory(step, state) {
@@ -303,9 +260,9 @@ const writers: Writers = {
       `if command -v ip >/dev/null; then ip link set dev ${word(name)} up; else ifconfig ${word(name)} up; fi`,
     ]),
 
-  setHostname: ({ name }, state) => hoist(state, [command("hostname", name)]),
+  setHostname: ({ name }, state) => hoist(state, [`hostname ${operands(name).join(" ")}`]),
 
-  setDomainname: ({ name }, state) => hoist(state, [command("domainname", name)]),
+  setDomainname: ({ name }, state) => hoist(state, [`domainname ${operands(name).join(" ")}`]),
 
   openPty({ console }, state) {
     state.launch.terminal = true;
@@ -430,24 +387,7 @@ function join(state: ScriptState, joins: ScriptState["launch"]["joins"]): string
     : [...note("all but the mount namespace: `nsenter` at the end of this script"), ...lines];
 }
 
-/** What the script adds when all steps are written: the bag knows only now what goes into it. */
-export function finish(state: ScriptState): void {
-  for (const stage of state.stages) {
-    const at = stage.indexOf(BAG_MARK);
-    if (at >= 0) stage.splice(at, 1, ...bagLines(state));
-  }
-}
-
-/** A shell that starts in the bag asks for its directory's name, which it has no more, and complains: PWD answers. */
-export function shellInBag(state: ScriptState): string {
-  state.tools.add("env").add("sh");
-  return "$ld ./env PWD=/proc/self/cwd $ld ./sh";
-}
-
-function warn(state: ScriptState, text: string): string {
-  state.functions.add("warn");
-  return command("warn", text);
-}
+const isMapped = ({ plan }: ScriptState): boolean => plan.steps.some(({ op }) => op === "becomeMappedRoot");
 
 const octal = (mode: number): string => `0${mode.toString(8)}`.replace(/^00/, "0");
 
@@ -455,32 +395,6 @@ function writeLine(path: string, value: string): string {
   // echo of some shells reads backslashes and a leading -.
   const plain = /^[A-Za-z0-9:*.,=+/_][A-Za-z0-9:*.,=+/_ -]*$/.test(value);
   return `${plain ? "echo" : "printf '%s'"} ${word(value)} >${word(path)}`;
-}
-
-function resolve(directory: string, path: string): string {
-  if (path.startsWith("/")) return path;
-  if (path === "." || path === "") return directory;
-  return directory === "/" ? `/${path}` : `${directory}/${path}`;
-}
-
-/** A path as a word. The container's state directory is one of the script's own. */
-function at(path: string, { plan, inside }: ScriptState): string {
-  const { state } = plan.cleanup;
-  if (inside || state === undefined || (path !== state && !path.startsWith(`${state}/`))) return word(path);
-  return `"$state"${path === state ? "" : word(path.slice(state.length))}`;
-}
-
-/** The command word for a program, here or in the bag. */
-function tool(state: ScriptState, name: string): string {
-  if (!state.inside) return name;
-  state.tools.add(name);
-  state.functions.add("tool");
-  return `tool ${name}`;
-}
-
-/** -n: no mtab. -i: no mount.FSTYPE helper, which inside would be the container's. */
-function mount(state: ScriptState, args: readonly string[]): string {
-  return `${tool(state, "mount")} -n -i ${args.join(" ")}`;
 }
 
 function setFlags(state: ScriptState, which: "this" | "recursive", flags: readonly string[], target: string): string {
@@ -498,83 +412,6 @@ function hoist(state: ScriptState, lines: string[]): string[] {
   if (!state.inside) return lines;
   state.hoisted.push(...lines);
   return note("done above, before pivot_root: it does not depend on the root, and the host's program was in sight");
-}
-
-const BAG_MARK = "# (the bag)";
-
-function packBag(state: ScriptState): string[] {
-  state.bagPacked = true;
-  return [BAG_MARK];
-}
-
-function bagLines(state: ScriptState): string[] {
-  state.functions.add("pack").add("tool");
-  const tools = [...state.tools].sort();
-  const insideStages = state.stages.length > 1;
-  return [
-    "",
-    ...comment(
-      "The tools for the time after pivot_root, when the host's files are out of sight and the container may have none: a tmpfs that only this process sees, and that nothing refers to once the command runs.",
-    ),
-    'mount -n -i -t tmpfs -o mode=755 tmpfs "$bag"',
-    `pack ${tools.join(" ")}`,
-    'ld=; [ ! -e "$bag/ld.so" ] || ld="./ld.so --library-path ."',
-    "export ld",
-    ...(insideStages || state.command.init ? ['cp "$work"/*.sh "$bag"'] : []),
-    ...(state.filter === undefined ? [] : filterLines(state.filter, "$bag", state)),
-    ...(state.launch.terminal
-      ? ["if terminal=$(tty); then", '  : >"$bag/console"', '  mount -n -i --bind "$terminal" "$bag/console"', "fi"]
-      : []),
-    ...(state.hoisted.length === 0 ? [] : ["", ...comment("What does not depend on the root."), ...state.hoisted]),
-  ];
-}
-
-/** setpriv loads seccomp filters since util-linux 2.41. */
-function filterLines(program: Uint8Array, directory: string, state: ScriptState): string[] {
-  return [
-    "filter=",
-    "if setpriv --help | grep -q -e --seccomp-filter; then",
-    `  filter="--seccomp-filter ${directory === "$bag" ? "./filter.bpf" : `${directory}/filter.bpf`}"`,
-    ...hereDocument(`  base64 -d >"${directory}/filter.bpf"`, "END_OF_FILTER", base64(program)),
-    "else",
-    `  ${warn(state, "this setpriv has no --seccomp-filter (util-linux 2.41): the container runs without the seccomp filter")}`,
-    "fi",
-    "export filter",
-  ];
-}
-
-/** The last command: session, limits, privileges, environment, working directory, one program executing the next. */
-function commandLine({ args, env }: StepOf<"exec">, state: ScriptState): string[] {
-  const { command: last } = state;
-  const lines: string[] = [];
-  const local = (name: string): string => {
-    if (!state.inside) return name;
-    state.tools.add(name);
-    return `$ld ./${name}`;
-  };
-  if (args[0]?.includes("=")) lines.push(command("die", "env(1) takes a command with = in its name for a variable"));
-  if (state.filter !== undefined && !state.bagPacked) lines.push(...filterLines(state.filter, "$work", state));
-  const filter = state.filter === undefined ? "" : " $filter";
-  const chain: string[] = [];
-  if (last.limits.length > 0) chain.push(`${local("prlimit")} ${last.limits.join(" ")}`);
-  if (last.session && !last.init) chain.push(local("setsid"));
-  if (last.filterFirst) chain.push(`${local("setpriv")}${filter} --`);
-  const options = [...last.setpriv.values()].flat();
-  if (options.length > 0 || filter !== "") {
-    chain.push(`${local("setpriv")}${last.filterFirst ? "" : filter} ${options.map(word).join(" ")} --`);
-  }
-  if (last.init) {
-    chain.push(state.inside ? `${shellInBag(state)} ./reaper.sh` : 'sh "$work/reaper.sh"');
-    if (last.session) chain.push(local("setsid"));
-  }
-  // The shell of the reaper ignores these for a command in the background.
-  const signals = last.init ? " --default-signal=INT --default-signal=QUIT" : "";
-  chain.push(`${local("env")} -i${signals} -C ${word(last.cwd)} --`);
-  const variables = env.filter((entry) => entry.indexOf("=") > 0);
-  if (variables.length > 0) chain.push(variables.map(word).join(" "));
-  chain.push(args.map(word).join(" "));
-  lines.push(`exec ${chain.join(" \\\n  ")}`);
-  return lines;
 }
 
 const mapText = (mappings: readonly IdMapping[]): string =>

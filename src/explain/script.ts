@@ -10,8 +10,10 @@
 import type { Plan, Step } from "../plan/step.ts";
 import { manOf } from "./knowledge.ts";
 import { fieldOf, runsOf } from "./runs.ts";
+import { fillBag, shellInBag } from "./script-bag.ts";
 import { CALLS, FUNCTIONS, type FunctionName, REAPER } from "./script-functions.ts";
-import { finish, type ScriptState, shellInBag, writeStep } from "./script-steps.ts";
+import type { ScriptState } from "./script-state.ts";
+import { writeStep } from "./script-steps.ts";
 import { comment, hereDocument, oneLine, word } from "./shell.ts";
 
 /** The script; it ends with the command's exit code, and with 125 when the set-up fails. Throws when a value has a NUL. */
@@ -25,7 +27,7 @@ export function scriptOf(plan: Plan): string {
     into.push("", ...runComment(first + 1, run), ...lines);
     if (state.pendingStage !== undefined) nextStage(state);
   }
-  finish(state);
+  fillBag(state);
   return `${[...header(plan), ...parentPart(plan, state), ...stageFiles(state), ...launch(state)].join("\n")}\n`;
 }
 
@@ -43,6 +45,7 @@ function newState(plan: Plan): ScriptState {
     pendingStage: undefined,
     inside: false,
     bagPacked: false,
+    startsInside: false,
     needsBag: joinsMount || steps.some((step) => step.op === "pivotRoot"),
     tools: new Set(),
     functions: new Set(),
@@ -129,8 +132,9 @@ function parentPart(plan: Plan, state: ScriptState): string[] {
     ...comment(
       "Whatever happens, nothing is left: the control groups and the directory go when the script ends. Mounts need no care, they vanish with the mount namespace.",
     ),
+    ...(state.launch.mapIds === undefined ? [] : ["mapper="]),
     "cleanup() {",
-    ...(state.launch.mapIds === undefined ? [] : ['  [ -z "${mapper-}" ] || kill "$mapper" 2>/dev/null || :']),
+    ...(state.launch.mapIds === undefined ? [] : ['  [ -z "$mapper" ] || kill "$mapper" 2>/dev/null || :']),
     ...groups.map((path) => `  remove_cgroup ${word(path)}`),
     '  rm -rf "$work"',
     "}",
@@ -186,6 +190,7 @@ function stageFiles(state: ScriptState): string[] {
     "export LC_ALL=C",
     "unset LD_LIBRARY_PATH LD_PRELOAD",
     'tool= # "tool" after pivot_root',
+    ...(state.functions.has("mask") ? ["masked= # the first masked directory"] : []),
     "",
   ];
   lines.push(

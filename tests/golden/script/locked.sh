@@ -99,6 +99,7 @@ trap 'exit 125' EXIT
 export LC_ALL=C
 unset LD_LIBRARY_PATH LD_PRELOAD
 tool= # "tool" after pivot_root
+masked= # the first masked directory
 
 die() {
   printf 'error: %s\n' "$*" >&2
@@ -117,7 +118,8 @@ pack() {
         /*) pack_file "$first" ld.so ;;
         libc.so.*) pack_file "$second" "$first"
           # glibc before 2.34 loads this when it looks up a user.
-          [ ! -e "${second%/*}/libnss_files.so.2" ] || pack_file "${second%/*}/libnss_files.so.2" libnss_files.so.2 ;;
+          directory=$(dirname "$second")
+          [ ! -e "$directory/libnss_files.so.2" ] || pack_file "$directory/libnss_files.so.2" libnss_files.so.2 ;;
         *'=>') pack_file "$second" "$first" ;;
       esac
     done
@@ -142,7 +144,7 @@ tool() {
 # mask PATH: /dev/null over a file, an empty read-only tmpfs over a directory (one for all).
 mask() {
   if [ -d "$1" ]; then
-    if [ -n "${masked-}" ]; then
+    if [ -n "$masked" ]; then
       tool mount -n -i --bind "$masked" "$1"
     else
       tool mount -n -i -t tmpfs -o ro,size=0k tmpfs "$1"

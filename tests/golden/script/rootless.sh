@@ -30,8 +30,9 @@ export umask_before work state bag
 
 # Whatever happens, nothing is left: the control groups and the directory go when the script ends.
 # Mounts need no care, they vanish with the mount namespace.
+mapper=
 cleanup() {
-  [ -z "${mapper-}" ] || kill "$mapper" 2>/dev/null || :
+  [ -z "$mapper" ] || kill "$mapper" 2>/dev/null || :
   rm -rf "$work"
 }
 trap cleanup EXIT
@@ -77,7 +78,8 @@ pack() {
         /*) pack_file "$first" ld.so ;;
         libc.so.*) pack_file "$second" "$first"
           # glibc before 2.34 loads this when it looks up a user.
-          [ ! -e "${second%/*}/libnss_files.so.2" ] || pack_file "${second%/*}/libnss_files.so.2" libnss_files.so.2 ;;
+          directory=$(dirname "$second")
+          [ ! -e "$directory/libnss_files.so.2" ] || pack_file "$directory/libnss_files.so.2" libnss_files.so.2 ;;
         *'=>') pack_file "$second" "$first" ;;
       esac
     done
@@ -153,7 +155,6 @@ mount -n -i -t tmpfs -o mode=755 tmpfs "$bag"
 pack env ln mkdir mount setpriv setsid umount
 ld=; [ ! -e "$bag/ld.so" ] || ld="./ld.so --library-path ."
 export ld
-cp "$work"/*.sh "$bag"
 
 # What does not depend on the root.
 hostname tupperware
@@ -171,7 +172,7 @@ mkdir -p -m 0755 "$state"/lower
 # 10. makeDirectory: what the container writes; its mode and owner are those that / will show. See
 # mkdir(2).
 mkdir -p -m 0755 "$state"/upper
-chown --reference=/srv/root "$state"/upper
+chown --reference=/srv/root "$state"/upper 2>/dev/null || :
 chmod --reference=/srv/root "$state"/upper
 
 # 11. makeDirectory: the overlay prepares files here before they appear. See mkdir(2).
