@@ -215,9 +215,12 @@ cat >"$work/init-2.sh" <<'END_OF_INIT'
 # parent. See mount_namespaces(7).
 mount -n -i --make-rprivate /
 
-# The tools for the time after pivot_root, when the host's files are out of sight and the container
-# may have none: a tmpfs that only this process sees, and that nothing refers to once the command
-# runs.
+# The bag: tools for the time after pivot_root, when the host's files are out of sight and the
+# container may have none. It is a tmpfs that only this process sees. The shell stands in it when
+# the old root is detached, and the bag with it: from then on it is in no mount table and has no
+# path, but it is still the working directory, and ./setpriv can be executed. The last of the tools,
+# env -C, goes to the container's directory and executes the command; then nothing refers to the
+# bag, and the kernel drops it.
 mount -n -i -t tmpfs -o mode=755 tmpfs "$bag"
 pack env ln mkdir mknod mount setpriv setsid umount
 ld=; [ ! -e "$bag/ld.so" ] || ld="./ld.so --library-path ."
