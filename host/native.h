@@ -231,9 +231,13 @@ FN(decode_text) {
 
 struct child { JSContext *ctx; JSValueConst function; };
 
+void *host_stack_frame(JSRuntime *rt); /* quickjs_frames.c */
+void host_set_stack_frame(JSRuntime *rt, void *frame);
+
 static int child_main(void *data) {
   struct child *child = data;
   JS_UpdateStackTop(JS_GetRuntime(child->ctx));
+  host_set_stack_frame(JS_GetRuntime(child->ctx), NULL); /* the caller's frames are not this stack's */
   JSValue result = JS_Call(child->ctx, child->function, JS_UNDEFINED, 0, NULL);
   if (JS_IsException(result)) {
     JSValue error = JS_GetException(child->ctx);
@@ -344,6 +348,7 @@ FN(spawn) {
   if (__atomic_load_n(&heap_turn, __ATOMIC_SEQ_CST) != HEAP_ALONE) flags &= ~(int64_t)CLONE_VM;
   struct clone_args args = { .flags = flags, .exit_signal = SIGCHLD, .cgroup = cgroup };
   struct child child = { ctx, argv[4] };
+  void *frame = host_stack_frame(JS_GetRuntime(ctx));
   long pid;
   if (flags & CLONE_VM) {
     if (!shared_stack) {
@@ -377,6 +382,7 @@ FN(spawn) {
   heap_release(); /* a child that shares the heap and forks in turn */
   while (poll(&wait, 1, -1) < 0 && errno == EINTR) {}
   heap_acquire();
+  host_set_stack_frame(JS_GetRuntime(ctx), frame);
   JS_UpdateStackTop(JS_GetRuntime(ctx));
   return JS_NewInt64(ctx, pid);
 }
@@ -431,10 +437,12 @@ FN(receive_message) {
   struct iovec iov = { buffer, size };
   struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control };
   ssize_t n;
+  void *frame = host_stack_frame(JS_GetRuntime(ctx));
   heap_release();
   do n = recvmsg(fd, &message, MSG_CMSG_CLOEXEC); while (n < 0 && errno == EINTR);
   int e = errno;
   heap_acquire();
+  host_set_stack_frame(JS_GetRuntime(ctx), frame);
   JS_UpdateStackTop(JS_GetRuntime(ctx));
   if (n < 0) { js_free(ctx, buffer); return JS_NewInt32(ctx, -e); }
   JSValue result = JS_NewObject(ctx), fds = JS_NewArray(ctx);

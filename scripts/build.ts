@@ -19,6 +19,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from "node:fs";
+import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import {
   type DecodedSourceMap,
@@ -33,7 +34,9 @@ import { generate } from "./generate.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url)).replace(/\/$/, "");
 const quickjs = `${root}/build/quickjs/src`;
-const QUICKJS_FILES = ["quickjs", "libregexp", "libunicode", "cutils", "dtoa"];
+/** quickjs_frames.c is ours: it includes quickjs.c. */
+const FRAMES = `${root}/host/quickjs_frames.c`;
+const QUICKJS_FILES = [FRAMES, ...["libregexp", "libunicode", "cutils", "dtoa"].map((name) => `${quickjs}/${name}.c`)];
 /** No unwind tables, and only the functions that are called. */
 const LEAN = ["-fno-asynchronous-unwind-tables", "-fno-unwind-tables", "-ffunction-sections", "-fdata-sections"];
 const QUICKJS_FLAGS = ["-O2", "-D_GNU_SOURCE", '-DCONFIG_VERSION="2025-04-26"', "-w", "-fwrapv", "-fno-ident", ...LEAN];
@@ -67,16 +70,16 @@ function kernelHeaders(): string {
 /** QuickJS as objects, compiled once per compiler and flags. */
 async function compileQuickjs(compiler: string, flags: string[]): Promise<string[]> {
   const key = createHash("sha256")
-    .update([compiler, ...flags].join("\0"))
+    .update([compiler, ...flags, readFileSync(FRAMES, "utf8")].join("\0"))
     .digest("hex")
     .slice(0, 12);
   const dir = `${root}/build/quickjs/${key}`;
   mkdirSync(dir, { recursive: true });
-  const objects = QUICKJS_FILES.map((name) => `${dir}/${name}.o`);
-  const compile = async (name: string, i: number) => {
+  const objects = QUICKJS_FILES.map((file) => `${dir}/${basename(file, ".c")}.o`);
+  const compile = async (file: string, i: number) => {
     const object = objects[i] ?? "";
     if (existsSync(object)) return;
-    await runAsync(compiler, [...flags, "-c", `${quickjs}/${name}.c`, "-o", `${object}.new`]);
+    await runAsync(compiler, [...flags, `-I${quickjs}`, "-c", file, "-o", `${object}.new`]);
     renameSync(`${object}.new`, object);
   };
   await Promise.all(QUICKJS_FILES.map(compile));

@@ -44,6 +44,9 @@ export interface StateLock {
   path: string;
 }
 
+/** Others may pass but not look: root of a user namespace is another user, and mounts its root on the directory. */
+const STATE_MODE = 0o711;
+
 const EEXIST = -17;
 const EWOULDBLOCK = -11;
 const ENOENT = -2;
@@ -53,12 +56,12 @@ export function claimState(id: string): StateLock {
   const root = stateRoot(raw.geteuid());
   const path = `${root}/${id}`;
   for (let attempt = 0; attempt < 50; attempt++) {
-    const made = raw.mkdirat(AT_FDCWD, path, 0o700);
+    const made = raw.mkdirat(AT_FDCWD, path, STATE_MODE);
     if (made === ENOENT) {
       makeStateRoot(root);
       continue;
     }
-    if (made < 0 && made !== EEXIST) throw new SysError("mkdirat", -made, [path, 0o700]);
+    if (made < 0 && made !== EEXIST) throw new SysError("mkdirat", -made, [path, STATE_MODE]);
     const lock = tryLock(path);
     if (lock === undefined) {
       if (made === EEXIST)
@@ -99,10 +102,10 @@ function linksOf(fd: number): number {
 
 /** A directory that belongs to the caller alone. In /tmp somebody else could have made it first. */
 function makeStateRoot(root: string): void {
-  const made = raw.mkdirat(AT_FDCWD, root, 0o700);
+  const made = raw.mkdirat(AT_FDCWD, root, STATE_MODE);
   if (made < 0 && made !== EEXIST) {
     throw new ContainerError("STATE_ROOT", `cannot make the state directory ${root}`, {
-      cause: new SysError("mkdirat", -made, [root, 0o700]),
+      cause: new SysError("mkdirat", -made, [root, STATE_MODE]),
     });
   }
   const fd = sys.openat(AT_FDCWD, root, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
