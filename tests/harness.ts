@@ -9,7 +9,7 @@ import { type ChildProcessWithoutNullStreams, execFileSync, spawn, spawnSync } f
 import { chmodSync, chownSync, copyFileSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import { after, afterEach, beforeEach } from "node:test";
+import { afterEach, beforeEach } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { snapshot } from "./leftovers.ts";
@@ -221,7 +221,7 @@ export function compiled(name: string): string {
   if (known !== undefined) return known;
   const directory = mkdtempSync(join(tmpdir(), "tupper-test-programs-"));
   chmodSync(directory, 0o755);
-  after(() => rmSync(directory, { recursive: true, force: true }));
+  process.on("exit", () => rmSync(directory, { recursive: true, force: true }));
   const path = join(directory, name);
   const headers = join(repository, "build/kernel-headers");
   output("musl-gcc", "-static", "-O1", "-idirafter", headers, "-o", path, join(repository, `tests/programs/${name}.c`));
