@@ -37,12 +37,8 @@ export const explainCommand = new Command("explain")
   .action((id: string, { format }: ExplainOptions) => show(plan(loadState(id).config, probeHost(), { id }), format));
 
 function show(made: Plan, format: ExplainOptions["format"]): void {
-  if (format === "json") writeOut(`${JSON.stringify(made, programsAsSize, 2)}\n`);
-  else writeOut(withLineFeed(explainPlan(made, { color: wantsColor(1) })));
+  const color = format === "table" && wantsColor(1);
+  writeOut(withLineFeed(explainPlan(made, { color, format: format === "json" ? "json" : "text" })));
 }
-
-/** A BPF program says nothing to a reader of JSON; its size does. */
-const programsAsSize = (_key: string, value: unknown): unknown =>
-  value instanceof Uint8Array ? { bytes: value.length } : value;
 
 const withLineFeed = (text: string): string => (text.endsWith("\n") ? text : `${text}\n`);

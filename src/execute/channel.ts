@@ -11,7 +11,10 @@ import { raw, SysError, sys } from "../sys/sys.ts";
 
 export type Message =
   | /** The parent is to write the id maps. */ { kind: "map" }
-  | { kind: "mapped" }
+  | /** They are written; the descriptors with the message are trees for these slots. */ {
+      kind: "mapped";
+      trees: string[];
+    }
   | /** The master of the container's terminal, as a descriptor with the message. */ { kind: "pty" }
   | { kind: "warning"; text: string }
   | /** Set-up is complete; execve is next. */ { kind: "exec" }

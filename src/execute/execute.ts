@@ -126,7 +126,8 @@ function serveInit(
     switch (message.kind) {
       case "map":
         for (const step of afterClone) performParentStep(step, { ...context, pid });
-        send(channel, { kind: "mapped" });
+        send(channel, { kind: "mapped", trees: [...context.trees.keys()] }, [...context.trees.values()]);
+        for (const fd of context.trees.values()) raw.close(fd);
         break;
       case "pty":
         terminal = fds[0];

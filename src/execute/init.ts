@@ -97,6 +97,7 @@ function performStep(step: PlainStep, context: InitContext): void {
 }
 
 const ENOENT = -2;
+const EINVAL = -22;
 const ENOTDIR = -20;
 const EEXIST = -17;
 const ENOSYS = -38;
@@ -125,11 +126,13 @@ const performers: Performers = {
     sys.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   },
 
-  becomeMappedRoot(_step, { channel }) {
+  becomeMappedRoot(_step, { channel, slots }) {
     send(channel, { kind: "map" });
     const answer = receive(channel);
-    if (answer?.message.kind !== "mapped")
+    if (answer?.message.kind !== "mapped") {
       throw new ContainerError("PARENT_GONE", "the parent went away during set-up");
+    }
+    for (const [i, slot] of answer.message.trees.entries()) slots.set(slot, answer.fds[i] ?? -1);
     sys.setresgid(0, 0, 0);
     sys.setresuid(0, 0, 0);
     // Changing ids cleared it. prctl(2)
@@ -178,7 +181,13 @@ const performers: Performers = {
     slots.delete(tree.slot);
   },
 
-  bind({ source, target, recursive }) {
+  bind({ source, target, recursive, mapped }, { slots }) {
+    if (mapped !== undefined) {
+      const fd = slotValue(slots, mapped);
+      sys.moveMount(fd, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH);
+      raw.close(fd);
+      return;
+    }
     sys.mount(source, target, null, MS_BIND | (recursive ? MS_REC : 0), null);
   },
 
@@ -193,8 +202,10 @@ const performers: Performers = {
   makeDirectory({ path, mode, like }) {
     makeDirectories(path, mode);
     if (like === undefined) return;
-    const { mode: likeMode, uid, gid } = statOf(AT_FDCWD, like, 0);
-    sys.fchownat(AT_FDCWD, path, uid, gid, 0);
+    const { mode: likeMode, uid, gid } = statOf(AT_FDCWD, like.path, 0);
+    const [UNMAPPED, UNCHANGED] = [65534, -1];
+    const known = (owner: number) => (like.userns && owner === UNMAPPED ? UNCHANGED : owner);
+    sys.fchownat(AT_FDCWD, path, known(uid), known(gid), 0);
     sys.fchmodat(AT_FDCWD, path, likeMode & 0o7777);
   },
 
@@ -306,7 +317,7 @@ const performers: Performers = {
       const name = CAPABILITIES[number];
       if (name !== undefined && keep.includes(name)) continue;
       const result = raw.prctl(PR_CAPBSET_DROP, number, 0, 0, 0);
-      if (result === -22) return; // EINVAL: the kernel knows no more
+      if (result === EINVAL) return; // the kernel knows no more
       if (result < 0) throw new SysError("prctl", -result, ["PR_CAPBSET_DROP", name ?? number]);
     }
   },

@@ -2,8 +2,18 @@
 import { ContainerError } from "../error.ts";
 import type { ParentStep, Step } from "../plan/step.ts";
 import type { IdMapping } from "../spec/config.ts";
-import { AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_RDONLY, O_WRONLY } from "../sys/constants.ts";
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  MOUNT_ATTR_IDMAP,
+  O_CLOEXEC,
+  O_DIRECTORY,
+  O_RDONLY,
+  O_WRONLY,
+  OPEN_TREE_CLONE,
+} from "../sys/constants.ts";
 import { readFile, writeFile } from "../sys/files.ts";
+import { packMountAttr } from "../sys/structs.ts";
 import { check, raw, SysError, sys } from "../sys/sys.ts";
 import { runHelper } from "./helper-program.ts";
 import { slotValue } from "./init.ts";
@@ -25,6 +35,8 @@ export interface ParentContext {
   options: ExecuteOptions;
   /** The init process; -1 before the clone. */
   pid: number;
+  /** Trees taken for the init process, by slot name: they go to it with the answer to `map`. */
+  trees: Map<string, number>;
   /** Groups made so far, to be removed when a later step fails. */
   madeCgroups: string[];
   /** The file that the last `write` went to: device rules are many writes to one file. */
@@ -34,6 +46,7 @@ export interface ParentContext {
 export const makeParentContext = (options: ExecuteOptions): ParentContext => ({
   options,
   pid: -1,
+  trees: new Map(),
   madeCgroups: [],
   written: undefined,
 });
@@ -109,6 +122,15 @@ const performers: Performers = {
 
   joinProcess({ process, namespaces }, { options }) {
     sys.setns(slotValue(options.slots ?? new Map(), process), namespaceFlags(namespaces));
+  },
+
+  takeMappedTree({ source, tree }, { pid, trees }) {
+    const fd = sys.openTree(AT_FDCWD, source, OPEN_TREE_CLONE | O_CLOEXEC);
+    const namespace = sys.openat(AT_FDCWD, `/proc/${pid}/ns/user`, O_RDONLY | O_CLOEXEC, 0);
+    const attr = packMountAttr({ set: MOUNT_ATTR_IDMAP, usernsFd: namespace });
+    const result = raw.mountSetattr(fd, "", AT_EMPTY_PATH, attr);
+    raw.close(namespace);
+    trees.set(tree.slot, check(result, "mount_setattr", source, "MOUNT_ATTR_IDMAP") + fd);
   },
 
   mapIds({ uidMappings, gidMappings, helper, denySetgroups }, { pid }) {

@@ -1,7 +1,7 @@
 /** What this machine offers, for `plan`: gathered in as few calls as possible, because every `run` pays for it. */
 import type { Host } from "../plan/host.ts";
 import { AT_FDCWD } from "../sys/constants.ts";
-import { readFileIfThere } from "../sys/files.ts";
+import { readDirectory, readFileIfThere } from "../sys/files.ts";
 import { parseUtsname, UTSNAME_SIZE } from "../sys/structs.ts";
 import { raw, sys } from "../sys/sys.ts";
 import { findProgram } from "./helper-program.ts";
@@ -24,6 +24,7 @@ export function probeHost(): Host {
     stateRoot: stateRoot(uid),
     cgroups: probeCgroups(uid, mountinfo),
     mountinfo,
+    rootEntries: ordinary ? rootEntries() : [],
     idMapHelpers: ordinary && findProgram("newuidmap") !== undefined && findProgram("newgidmap") !== undefined,
     subuids: ordinary ? parseSubordinateIds(readFileIfThere("/etc/subuid") ?? "", uid, userName(uid)) : [],
     subgids: ordinary ? parseSubordinateIds(readFileIfThere("/etc/subgid") ?? "", uid, userName(uid)) : [],
@@ -67,4 +68,13 @@ function userName(uid: number): string | undefined {
     if (id === String(uid)) return name;
   }
   return undefined;
+}
+
+/** Directories and links of `/`. */
+function rootEntries(): { name: string; link?: string }[] {
+  const [DT_DIR, DT_LNK] = [4, 10];
+  return readDirectory("/")
+    .filter(({ type }) => type === DT_DIR || type === DT_LNK)
+    .map(({ name, type }) => (type === DT_DIR ? { name } : { name, link: sys.readlinkText(AT_FDCWD, `/${name}`) }))
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
 }

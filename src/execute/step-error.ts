@@ -3,6 +3,7 @@ import { ContainerError } from "../error.ts";
 import { describeStep } from "../explain/describe.ts";
 import { explainCgroupRefusal } from "../plan/cgroup/refusal.ts";
 import type { Step } from "../plan/step.ts";
+import { mapStack } from "../sys/stack.ts";
 import { SysError } from "../sys/sys.ts";
 
 /** Wraps the kernel's answer once, with the step's purpose and config field. An error that is explained already passes. */
@@ -11,7 +12,7 @@ export function explainStep(step: Step, error: unknown): ContainerError {
   if (!(error instanceof SysError)) {
     return new ContainerError(
       "INTERNAL",
-      `cannot ${describeStep(step)}: ${error instanceof Error ? `${error.message}\n${error.stack ?? ""}` : String(error)}`,
+      `cannot ${describeStep(step)}: ${error instanceof Error ? `${error.message}\n${mapStack(error.stack ?? "")}` : String(error)}`,
       { cause: error },
     );
   }

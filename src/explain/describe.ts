@@ -18,6 +18,8 @@ export function describeStep(step: Step): string {
       return `clone a process with new namespaces: ${step.namespaces.join(", ") || "none"}`;
     case "mapIds":
       return "write the id maps of the user namespace";
+    case "takeMappedTree":
+      return `take ${step.source} with owners mapped`;
     case "parentDeathSignal":
       return `ask for ${step.signal} when the parent dies`;
     case "joinCgroup":

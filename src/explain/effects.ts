@@ -32,6 +32,7 @@ const EFFECTS: Effects = {
     `Start a child process in ${namespaces.length === 0 ? "no new namespaces" : `new namespaces: ${flagNames(namespaces)}`}${cgroup === undefined ? "" : `, born in the control group ${cgroup}`}`,
   mapIds: ({ uidMappings, gidMappings, helper }) =>
     `Map uids (${mapText(uidMappings)}) and gids (${mapText(gidMappings)})${helper ? ", by newuidmap and newgidmap" : ""}`,
+  takeMappedTree: ({ source }) => `Take ${source} as a tree whose owners are seen through the id map`,
   parentDeathSignal: ({ signal }) => `Ask for ${signal} when the parent dies`,
   joinCgroup: ({ controller, path }) => `Join the control group ${controller}: ${path}`,
   joinNamespace: ({ type, path }) => `Join the ${type} namespace behind ${path}`,
@@ -53,7 +54,7 @@ const EFFECTS: Effects = {
     `Make the mount ${target} ${flags.join(", ")}${recursive ? ", and all below it" : ""}`,
   copyTree: ({ source, target }) => `Copy ${source} to ${target}, without crossing into other filesystems`,
   makeDirectory: ({ path, mode, like }) =>
-    `Make the directory ${path}${like === undefined ? ` (mode ${mode.toString(8)})` : `, mode and owner as ${like}`}`,
+    `Make the directory ${path}${like === undefined ? ` (mode ${mode.toString(8)})` : `, mode and owner as ${like.path}`}`,
   makeNode: ({ path, type, major, minor, mode }) =>
     `Make the device ${path} (${type}${type === "p" ? "" : ` ${major}:${minor}`}, mode ${mode.toString(8)})`,
   makeLink: ({ target, path }) => `Make the link ${path} -> ${target}`,

@@ -23,6 +23,7 @@ const root: Host = {
   },
   mountinfo: "",
   idMapHelpers: true,
+  rootEntries: [],
   subuids: [],
   subgids: [],
   privileged: true,

@@ -80,6 +80,7 @@ function groupOf(step: Step, plan: Plan): Group {
   switch (step.op) {
     case "clone":
     case "mapIds":
+    case "takeMappedTree":
     case "joinNamespace":
     case "joinProcess":
     case "becomeMappedRoot":

@@ -245,6 +245,11 @@ export const OPERATIONS: Readonly<Record<Op, Knowledge>> = {
     without: "every id inside would be nobody (65534), and files could not be owned or opened",
     man: ["user_namespaces(7)"],
   },
+  takeMappedTree: {
+    gives: "files that belong to root on disk belong to the container's root, without a chown",
+    without: "they would belong to nobody (65534), and the container's root could not change them",
+    man: ["mount_setattr(2)", "user_namespaces(7)"],
+  },
   parentDeathSignal: {
     gives: "an end for the container when the command that runs it is killed",
     without: "kill -9 of tupper would leave a container behind that nobody watches",

@@ -66,6 +66,11 @@ const writers: Writers = {
     return note("`unshare --fork` at the end of this script");
   },
 
+  takeMappedTree({ source }) {
+    return note(
+      `mount(8) before util-linux 2.39 cannot map owners: ${source} is bound as it is, its files belong to nobody`,
+    );
+  },
   mapIds(step, state) {
     state.launch.mapIds = mapperOf(step);
     return note("a helper waits for the process just before `unshare`, at the end of this script");
@@ -194,13 +199,10 @@ const writers: Writers = {
     const where = at(path, state);
     const lines = [`${tool(state, "mkdir")} -p -m ${octal(mode)} ${where}`];
     if (like === undefined) return lines;
-    const model = at(like, state);
-    return [
-      ...lines,
-      // Somebody whom the user namespace does not map cannot be made the owner (EINVAL); chmod follows in any case.
-      `${tool(state, "chown")} --reference=${model} ${where}${isMapped(state) ? " 2>/dev/null || :" : ""}`,
-      `${tool(state, "chmod")} --reference=${model} ${where}`,
-    ];
+    const model = at(like.path, state);
+    // In a user namespace the owner may be one that it does not map: root of the namespace stays the owner.
+    const owner = like.userns ? [] : [`${tool(state, "chown")} --reference=${model} ${where}`];
+    return [...lines, ...owner, `${tool(state, "chmod")} --reference=${model} ${where}`];
   },
 
   makeNode({ path, type, major, minor, mode, uid, gid }, state) {

@@ -14,6 +14,8 @@ export interface Host {
   cgroups: HostCgroups;
   /** /proc/self/mountinfo: parsed only for roots that have mounts below them. */
   mountinfo: string;
+  /** Directories and links in the machine's `/`, for an ordinary user only: see overlay.ts. */
+  rootEntries: readonly { name: string; link?: string }[];
   /** Path of newuidmap and of newgidmap, when both are there. */
   idMapHelpers: boolean;
   /** Ranges of /etc/subuid and /etc/subgid for the caller. */

@@ -69,6 +69,7 @@ export function plan(config: Config, host: Host, { id }: { id: string }): Plan {
     const rootfs = planRootfs(config, host, state);
     const mounts = planMounts(config, host);
     const devices = planDevices(config);
+    before.push(...rootfs.afterClone);
     init.push(
       ...rootfs.prepare,
       ...mounts.take,

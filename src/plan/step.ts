@@ -51,6 +51,11 @@ export interface ParentOperations {
    * into setgroups first. user_namespaces(7).
    */
   mapIds: { pid: Slot; uidMappings: IdMapping[]; gidMappings: IdMapping[]; helper: boolean; denySetgroups: boolean };
+  /**
+   * A clone of a mounted tree in which owners are seen through the user namespace of the init process: what belongs to
+   * root on disk belongs to the container's root in it. mount_setattr(2), MOUNT_ATTR_IDMAP (Linux 5.12).
+   */
+  takeMappedTree: { source: string; pid: Slot; tree: Slot };
 }
 
 /** What the init process does, by the name of the operation. */
@@ -82,14 +87,17 @@ export interface InitOperations {
   takeTree: { source: string; recursive: boolean; flags: MountFlag[]; recursiveFlags: MountFlag[]; tree: Slot };
   /** Puts a taken tree in place. A missing target is made, a file for a file. move_mount(2). */
   placeTree: { tree: Slot; target: string };
-  /** bind mount within one view: source and target are both visible. */
-  bind: { source: string; target: string; recursive: boolean };
+  /** bind mount within one view: source and target are both visible. `mapped`: the tree that takeMappedTree made of the source. */
+  bind: { source: string; target: string; recursive: boolean; mapped?: Slot };
   /** Flags of an existing mount, and with `recursive` of those below. mount_setattr(2). */
   setMountFlags: { target: string; flags: MountFlag[]; recursive: boolean };
   /** Copies a tree without crossing filesystems: modes, owners, times, links, devices, xattrs. */
   copyTree: { source: string; target: string };
-  /** mkdir(2), parents too. `like`: with the mode and owner of that directory. */
-  makeDirectory: { path: string; mode: number; like?: string };
+  /**
+   * mkdir(2), parents too. `like`: with the mode and owner of that directory; with `userns` an owner that shows as 65534
+   * is one that the user namespace does not map, and is left out.
+   */
+  makeDirectory: { path: string; mode: number; like?: { path: string; userns: boolean } };
   /** mknod(2). A node that is there stays. */
   makeNode: {
     path: string;

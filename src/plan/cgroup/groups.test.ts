@@ -56,6 +56,7 @@ function makeHost(cgroups: HostCgroups, more: Partial<Host> = {}): Host {
     stateRoot: "/run/tupper",
     cgroups,
     mountinfo: "",
+    rootEntries: [],
     idMapHelpers: false,
     subuids: [],
     subgids: [],

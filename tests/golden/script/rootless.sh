@@ -169,24 +169,23 @@ fi
 # [annotations["tupper.root.size"]]. See tmpfs(5), mount(2).
 mount -n -i -t tmpfs -o 'mode=755,size=524288000' tmpfs "$state"
 
-# 9. makeDirectory: an overlay shows this directory and keeps it untouched. See mkdir(2).
-mkdir -p -m 0755 "$state"/lower
-
-# 10. makeDirectory: what the container writes; its mode and owner are those that / will show. See
-# mkdir(2).
-mkdir -p -m 0755 "$state"/upper
-chown --reference=/srv/root "$state"/upper 2>/dev/null || :
-chmod --reference=/srv/root "$state"/upper
-
-# 11. makeDirectory: the overlay prepares files here before they appear. See mkdir(2).
-mkdir -p -m 0755 "$state"/work
-
-# 12. makeDirectory: where the overlay is mounted. See mkdir(2).
+# 9. makeDirectory: where the overlay is mounted. See mkdir(2).
 mkdir -p -m 0755 "$state"/root
 
-# 13. bind: gives the lower layer a short name, so that `mount` inside shows no path of the machine
+# 10. makeDirectory: an overlay shows this directory and keeps it untouched. See mkdir(2).
+mkdir -p -m 0755 "$state"/lower
+
+# 11. bind: gives the lower layer a short name, so that `mount` inside shows no path of the machine
 # [root.path]. See mount(2).
-mount -n -i --rbind /srv/root "$state"/lower
+mount -n -i --bind /srv/root "$state"/lower
+
+# 12. makeDirectory: what the container writes; its mode and owner are those that the mount will
+# show. See mkdir(2).
+mkdir -p -m 0755 "$state"/upper
+chmod --reference="$state"/lower "$state"/upper
+
+# 13. makeDirectory: the overlay prepares files here before they appear. See mkdir(2).
+mkdir -p -m 0755 "$state"/work
 
 # 14. changeDirectory: the layers are named relative to here. See chdir(2).
 cd "$state"

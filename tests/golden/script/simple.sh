@@ -237,24 +237,24 @@ fi
 # [annotations["tupper.root.size"]]. See tmpfs(5), mount(2).
 mount -n -i -t tmpfs -o 'mode=755,size=524288000' tmpfs "$state"
 
-# 26. makeDirectory: an overlay shows this directory and keeps it untouched. See mkdir(2).
-mkdir -p -m 0755 "$state"/lower
-
-# 27. makeDirectory: what the container writes; its mode and owner are those that / will show. See
-# mkdir(2).
-mkdir -p -m 0755 "$state"/upper
-chown --reference=/srv/root "$state"/upper
-chmod --reference=/srv/root "$state"/upper
-
-# 28. makeDirectory: the overlay prepares files here before they appear. See mkdir(2).
-mkdir -p -m 0755 "$state"/work
-
-# 29. makeDirectory: where the overlay is mounted. See mkdir(2).
+# 26. makeDirectory: where the overlay is mounted. See mkdir(2).
 mkdir -p -m 0755 "$state"/root
 
-# 30. bind: gives the lower layer a short name, so that `mount` inside shows no path of the machine
+# 27. makeDirectory: an overlay shows this directory and keeps it untouched. See mkdir(2).
+mkdir -p -m 0755 "$state"/lower
+
+# 28. bind: gives the lower layer a short name, so that `mount` inside shows no path of the machine
 # [root.path]. See mount(2).
 mount -n -i --bind /srv/root "$state"/lower
+
+# 29. makeDirectory: what the container writes; its mode and owner are those that the mount will
+# show. See mkdir(2).
+mkdir -p -m 0755 "$state"/upper
+chown --reference="$state"/lower "$state"/upper
+chmod --reference="$state"/lower "$state"/upper
+
+# 30. makeDirectory: the overlay prepares files here before they appear. See mkdir(2).
+mkdir -p -m 0755 "$state"/work
 
 # 31. changeDirectory: the layers are named relative to here. See chdir(2).
 cd "$state"

@@ -23,6 +23,7 @@ export const ROOT_HOST: Host = {
     )
     .join(""),
   idMapHelpers: false,
+  rootEntries: [],
   subuids: [],
   subgids: [],
   privileged: true,
