@@ -389,8 +389,6 @@ function join(state: ScriptState, joins: ScriptState["launch"]["joins"]): string
     : [...note("all but the mount namespace: `nsenter` at the end of this script"), ...lines];
 }
 
-const isMapped = ({ plan }: ScriptState): boolean => plan.steps.some(({ op }) => op === "becomeMappedRoot");
-
 const octal = (mode: number): string => `0${mode.toString(8)}`.replace(/^00/, "0");
 
 function writeLine(path: string, value: string): string {
