@@ -101,7 +101,8 @@ async function timeCandidates(
 function collect([file = "", ...args]: readonly string[]): Promise<string> {
   return new Promise((resolve, reject) => {
     if (interrupted) throw new Error("interrupted");
-    const child = spawn(file, args, { stdio: ["ignore", "pipe", "inherit"] });
+    // detached: Ctrl-C is for this program, which lets the command under way end.
+    const child = spawn(file, args, { stdio: ["ignore", "pipe", "inherit"], detached: true });
     running = child;
     let text = "";
     child.stdout.on("data", (data: Buffer) => {
@@ -175,7 +176,7 @@ const work = mkdtempSync(`${tmpdir()}/tupper-bench-`);
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const)
   process.on(signal, () => {
     interrupted = true;
-    running?.kill(signal);
+    running?.kill("SIGTERM");
   });
 const giveBack = isRoot && peers.includes("crun") ? lendHugetlb() : async () => {};
 try {

@@ -14,6 +14,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,10 @@ static void die(const char *what) {
 }
 
 static FILE *results;
+
+/* A runtime that is cut off leaves a container behind: the command under way ends first. */
+static volatile sig_atomic_t stop;
+static void on_signal(int signal) { stop = signal; }
 
 static double now_us(void) {
   struct timespec t;
@@ -98,7 +103,8 @@ int main(int argc, char **argv) {
   dup2(null, 0);
   dup2(null, 1);
   results = fdopen(copy, "w");
-  for (long run = -warm_up; run < runs; run++)
-    for (int i = 0; i < count; i++) measure(i, &commands[i], gap_ms, run >= 0);
-  return fflush(results) ? 70 : 0;
+  signal(SIGTERM, on_signal);
+  for (long run = -warm_up; run < runs && !stop; run++)
+    for (int i = 0; i < count && !stop; i++) measure(i, &commands[i], gap_ms, run >= 0);
+  return fflush(results) ? 70 : stop ? 128 + stop : 0;
 }
