@@ -86,8 +86,9 @@ function processes(): string[] {
     const namespaces = ["mnt", "pid", "net", "uts"].map((type) => link(`/proc/${pid}/ns/${type}`));
     const isElsewhere = namespaces.some((inode, i) => inode !== "" && inode !== own[i]);
     const isTupper = /\/tupper[^/]*( \(deleted\))?$/.test(link(`/proc/${pid}/exe`));
-    const isOurZombie = state === "Z" && Number(parent) === process.pid;
-    if (!isElsewhere && !isTupper && !isOurZombie) return [];
+    // A zombie is what its parent makes of it: those that process 1 has inherited it will reap in its own time.
+    const isWanted = state === "Z" ? Number(parent) === process.pid : isElsewhere || isTupper;
+    if (!isWanted) return [];
     return [`process ${pid} started at ${fields[17]}: ${text(`/proc/${pid}/cmdline`).replaceAll("\0", " ")}`];
   });
 }

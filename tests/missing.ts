@@ -21,6 +21,7 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   iproute2: "ip",
   procps: "ps",
   passwd: "useradd",
+  "util-linux": "script",
 };
 
 function isThere(need: string): boolean {
