@@ -5,7 +5,7 @@
  *
  * --n RUNS    measured runs of each command (default 40), after 5 for warming up
  * --only TEXT scenarios with this text in their title
- * --write     also puts the tables into docs/performance.md and README.md
+ * --write     also puts the tables into docs/performance.md and README.md; not with --only
  *
  * The commands of a scenario run in turn, A B C A B C: what disturbs the machine disturbs all of them. Once back to back,
  * once with a pause of 100 ms before each, as commands are run by people. Prints tables, and writes bench/results/.
@@ -49,6 +49,7 @@ const { values: options } = parseArgs({
 });
 const runs = Number(options.n);
 if (!Number.isInteger(runs) || runs < 1) throw new Error(`--n ${options.n}: a number of runs is wanted`);
+if (options.write && options.only !== "") throw new Error("--write is for all scenarios: leave --only away");
 
 /** The measuring program: host/'s compiler makes it small and static. */
 function buildMeasure(work: string): string {
