@@ -43,6 +43,7 @@ import {
   TIOCSCTTY,
 } from "../sys/constants.ts";
 import { writeFile } from "../sys/files.ts";
+import { parseStatx, STATX_BASIC_STATS, STATX_SIZE, type Statx } from "../sys/structs.ts";
 import { check, raw, SysError, sys } from "../sys/sys.ts";
 import { packError, receive, send } from "./channel.ts";
 import { copyTree } from "./copy-tree.ts";
@@ -114,8 +115,14 @@ const performers: Performers = {
 
   joinNamespace({ type, path }) {
     const fd = sys.openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
-    sys.setns(fd, namespaceFlag(type));
+    const result = raw.setns(fd, namespaceFlag(type));
+    // The kernel refuses to join the user namespace that one is in already. setns(2)
+    const joined =
+      result === EINVAL &&
+      type === "user" &&
+      statOf(fd, "", AT_EMPTY_PATH).ino === statOf(AT_FDCWD, "/proc/self/ns/user", 0).ino;
     raw.close(fd);
+    if (!joined) check(result, "setns", path, type);
   },
 
   joinProcess({ process, namespaces }, { slots }) {
@@ -443,12 +450,10 @@ function makeMountPoint(target: string, tree: number): void {
   raw.close(sys.openat(AT_FDCWD, target, O_CREAT | O_WRONLY | O_CLOEXEC, 0o644));
 }
 
-function statOf(dirfd: number, path: string, flags: number): { mode: number; uid: number; gid: number } {
-  const buffer = new ArrayBuffer(256);
-  const STATX_BASIC_STATS = 0x7ff;
+function statOf(dirfd: number, path: string, flags: number): Statx {
+  const buffer = new ArrayBuffer(STATX_SIZE);
   sys.statx(dirfd, path, flags, STATX_BASIC_STATS, buffer);
-  const view = new DataView(buffer);
-  return { mode: view.getUint16(28, true), uid: view.getUint32(20, true), gid: view.getUint32(24, true) };
+  return parseStatx(buffer);
 }
 
 /**
