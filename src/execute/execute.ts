@@ -20,7 +20,7 @@ import {
 import { exitCodeOf, parseWaitStatus, type WaitStatus } from "../sys/structs.ts";
 import { check, raw, sys } from "../sys/sys.ts";
 import { openChannel, receive, send, unpackError } from "./channel.ts";
-import { runInit } from "./init.ts";
+import { closeInherited, runInit } from "./init.ts";
 import { namespaceFlags } from "./namespace-flags.ts";
 import {
   closeWrittenFile,
@@ -99,7 +99,7 @@ function spawnInit(
   const flags =
     namespaceFlags(clone.namespaces) + (clone.sharedMemory ? CLONE_VM : 0) + (cgroup < 0 ? 0 : CLONE_INTO_CGROUP);
   const run = () => {
-    raw.close(parentEnd);
+    closeInherited([childEnd, ...(slots?.values() ?? [])]);
     runInit(init, { channel: childEnd, sharedMemory: clone.sharedMemory, tracer, slots: new Map(slots) });
   };
   const pid = raw.spawn(flags, Math.max(cgroup, 0), childEnd, parentEnd, run);

@@ -11,6 +11,7 @@ import {
   AT_FDCWD,
   AT_RECURSIVE,
   CLOSE_RANGE_CLOEXEC,
+  F_SETFD,
   IFF_UP,
   KEYCTL_JOIN_SESSION_KEYRING,
   MNT_DETACH,
@@ -70,6 +71,30 @@ export interface InitContext {
 
 type PlainStep = Exclude<InitStep, { op: "forkInit" }>;
 type Performers = { [Op in PlainStep["op"]]: (step: Extract<PlainStep, { op: Op }>, context: InitContext) => void };
+
+/**
+ * Closes what the parent had open, all but standard input, output and error and those in `keep`: from here on a container's
+ * path can lead to no descriptor of the machine (CVE-2024-21626).
+ */
+export function closeInherited(keep: readonly number[]): void {
+  let from = 3;
+  for (const fd of [...keep].sort((a, b) => a - b)) {
+    if (fd > from) closeRange(from, fd - 1);
+    from = fd + 1;
+  }
+  closeRange(from, 0xffffffff);
+}
+
+function closeRange(first: number, last: number): void {
+  const result = raw.closeRange(first, last, 0);
+  // Linux before 5.9, or a seccomp filter around us that does not know it.
+  if (result === ENOSYS || result === -1)
+    for (let fd = first; fd <= Math.min(last, OLD_KERNEL_DESCRIPTORS); fd++) raw.close(fd);
+  else check(result, "close_range", first, last);
+}
+
+/** How far descriptors are looked for one by one. */
+const OLD_KERNEL_DESCRIPTORS = 65536;
 
 /** Performs the steps in order and becomes the command. What goes wrong is told to the parent; then the process ends. */
 export function runInit(steps: readonly InitStep[], context: InitContext): never {
@@ -235,13 +260,14 @@ const performers: Performers = {
     if (result !== EEXIST) check(result, "symlinkat", target, path);
   },
 
-  changeDirectory({ path, create }) {
+  changeDirectory({ path, inside }) {
     let result = raw.chdir(path);
-    if (result === ENOENT && create) {
+    if (result === ENOENT && inside) {
       makeDirectories(path, 0o755);
       result = raw.chdir(path);
     }
     check(result, "chdir", path);
+    if (inside) refuseUnreachable(path);
   },
 
   pivotRoot({ newRoot, putOld }) {
@@ -432,6 +458,20 @@ function refuseSymlink(path: string): void {
   });
 }
 
+/**
+ * A path such as /proc/self/fd/7, or a link to it, may lead to a directory of the machine that somebody left open; from
+ * there `..` climbs to the machine's root (CVE-2024-21626). The kernel calls such a place unreachable. getcwd(2)
+ */
+function refuseUnreachable(path: string): void {
+  const buffer = new ArrayBuffer(4096);
+  const length = sys.getcwd(buffer);
+  const where = sys.decodeText(buffer, 0, length - 1) as string;
+  if (where.startsWith("/")) return;
+  throw new ContainerError("CWD_OUTSIDE", `the working directory ${path} leads out of the container's root`, {
+    hint: "it goes through a link or descriptor to a directory of the machine: name a directory of the root filesystem",
+  });
+}
+
 const parentOf = (path: string): string => path.slice(0, path.lastIndexOf("/")) || "/";
 
 /** mkdir -p. */
@@ -492,5 +532,5 @@ function capabilityData(effective: bigint, permitted: bigint, inheritable: bigin
 /** For kernels below 5.11, which have no CLOSE_RANGE_CLOEXEC. */
 function closeOneByOne(from: number): void {
   const F_SETFD_CLOEXEC = 1;
-  for (let fd = from; fd < 4096; fd++) raw.fcntl(fd, 2, F_SETFD_CLOEXEC);
+  for (let fd = from; fd < OLD_KERNEL_DESCRIPTORS; fd++) raw.fcntl(fd, F_SETFD, F_SETFD_CLOEXEC);
 }

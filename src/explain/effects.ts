@@ -58,7 +58,7 @@ const EFFECTS: Effects = {
   makeNode: ({ path, type, major, minor, mode }) =>
     `Make the device ${path} (${type}${type === "p" ? "" : ` ${major}:${minor}`}, mode ${mode.toString(8)})`,
   makeLink: ({ target, path }) => `Make the link ${path} -> ${target}`,
-  changeDirectory: ({ path, create }) => `Go to ${path}${create ? ", making it if it is missing" : ""}`,
+  changeDirectory: ({ path, inside }) => `Go to ${path}${inside ? ", making it if it is missing" : ""}`,
   pivotRoot: () => "Swap the roots: this directory becomes /, the old root lies on top of it for a moment",
   detach: () => "Detach the old root, with everything that is mounted in it",
   mask: ({ path }) => `Hide ${path}`,

@@ -224,7 +224,7 @@ const writers: Writers = {
     state.command.cwd = state.directory;
     if (!state.inside) return [`cd ${at(step.path, state)}`];
     const lines =
-      step.create && step.path !== "/"
+      step.inside && step.path !== "/"
         ? [`[ -d ${word(step.path)} ] || ${tool(state, "mkdir")} -p ${word(step.path)}`]
         : [];
     return [...lines, ...note("`env -C` of the last command: until then the shell must stay with its tools")];

@@ -24,7 +24,7 @@ export function plan(config: Config, host: Host, { id }: { id: string }): Plan {
   const cgroups = planCgroups(config, host, id);
   const namespaces = planNamespaces(config, host, cgroups.join.length > 0);
   const ownView = namespaceOf(config, "mount")?.path === undefined;
-  const warnings = [...cgroups.warnings];
+  const warnings = [...cgroups.warnings, ...unappliedLabels(config)];
 
   const before: ParentStep[] = [
     {
@@ -84,6 +84,18 @@ export function plan(config: Config, host: Host, { id }: { id: string }): Plan {
   init.push(...planIdentity(config, ownView), ...planPrivileges(config, host));
 
   return { id, steps: [...before, ...init], cleanup: { cgroups: cgroups.cleanup, state }, warnings };
+}
+
+/** Fields that no step applies yet: whoever asks for them must not believe that they are in force. */
+function unappliedLabels({ process }: Config): string[] {
+  return [
+    ...(process.apparmorProfile === undefined
+      ? []
+      : [`the AppArmor profile ${process.apparmorProfile} is not applied: tupper does not do that yet`]),
+    ...(process.selinuxLabel === undefined
+      ? []
+      : [`the SELinux label ${process.selinuxLabel} is not applied: tupper does not do that yet`]),
+  ];
 }
 
 function oomScore({ process }: Config): InitStep[] {

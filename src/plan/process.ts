@@ -106,7 +106,7 @@ export function planPrivileges(config: Config, { architecture }: Host): InitStep
     op: "changeDirectory",
     by: "init",
     path: process.cwd,
-    create: true,
+    inside: true,
     field: "process.cwd",
     because: "the command starts here",
   });

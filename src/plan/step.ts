@@ -110,8 +110,8 @@ export interface InitOperations {
   };
   /** symlink(2). What is there stays. */
   makeLink: { target: string; path: string };
-  /** chdir(2). `create`: a missing directory is made. */
-  changeDirectory: { path: string; create?: boolean };
+  /** chdir(2). `inside`: the container's working directory, which is made if it is missing and must lie inside its root. */
+  changeDirectory: { path: string; inside?: boolean };
   /** pivot_root(".", "."): the old root is stacked on the new one, in place. pivot_root(2), "pivot_root(., .)". */
   pivotRoot: { newRoot: string; putOld: string };
   /** umount2(MNT_DETACH), and on to `/`. */

@@ -37,6 +37,7 @@ export interface RawSys {
   memfdCreate(name: string, flags: number | bigint): number;
   umask(mask: number | bigint): number;
   chdir(path: string): number;
+  getcwd(buffer: ArrayBuffer): number;
   fchdir(fd: number | bigint): number;
   chroot(path: string): number;
   getxattr(path: string, name: string, value: ArrayBuffer): number;
@@ -150,6 +151,7 @@ export const CALL_NAMES = {
   memfdCreate: "memfd_create",
   umask: "umask",
   chdir: "chdir",
+  getcwd: "getcwd",
   fchdir: "fchdir",
   chroot: "chroot",
   getxattr: "getxattr",

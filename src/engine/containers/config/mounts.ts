@@ -26,8 +26,18 @@ export function containerMounts(options: RunOptions, root: RootFacts, namespaces
   const replaced = new Set(asked.map(({ destination }) => destination));
   // Whoever brings a /dev brings what is in it.
   const covered = (path: string) => replaced.has(path) || (replaced.has("/dev") && path.startsWith("/dev/"));
-  const defaults = defaultMounts(options, root.host, namespaces).filter(({ destination }) => !covered(destination));
+  const defaults = [...defaultMounts(options, root.host, namespaces), ...machineRootMounts(root)].filter(
+    ({ destination }) => !covered(destination),
+  );
   return [...defaults, ...asked.toSorted((a, b) => depth(a) - depth(b))];
+}
+
+/** The machine's own root has the machine's /run in it: sockets, pids and our records of running containers. */
+function machineRootMounts({ path }: RootFacts): Mount[] {
+  if (path !== "/") return [];
+  return [
+    { destination: "/run", type: "tmpfs", source: "run", options: ["nosuid", "nodev", "mode=755", "size=65536k"] },
+  ];
 }
 
 const depth = ({ destination }: Mount): number => destination.split("/").length;
