@@ -17,11 +17,11 @@ test("run: tupper inside tupper run --privileged host: hostname, PID 1, ps", nee
     "host",
     "sh",
     "-c",
-    "hostname outer-$(hostname); /tupper run /inner-root/ sh -c 'hostname; echo $$; ps -o pid; :'; hostname",
+    "hostname outer-$(hostname); /tupper run /inner-root/ sh -c 'ps -o pid,comm; echo $$; hostname'; hostname",
   );
   assert.deepEqual(
     { stdout, stderr, code },
-    { stdout: "tupperware\n1\nPID\n    1\n    2\nouter-tupperware\n", stderr: "", code: 0 },
+    { stdout: "PID   COMMAND\n    1 sh\n    2 ps\n1\ntupperware\nouter-tupperware\n", stderr: "", code: 0 },
   );
 });
 

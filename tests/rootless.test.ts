@@ -45,6 +45,13 @@ const needsMap = { skip: needs.skip || missing("package:uidmap", "file:/etc/subu
 const seesAs = async (user: User, flags: string[], script: string, of = root) =>
   prints(["run", ...flags, of, "sh", "-c", script], { user });
 
+/** What root inside may change is what the user owns outside: files of others belong to nobody there. */
+function ownRootfs(user: User): string {
+  const directory = makeRootfs();
+  output("chown", "-R", `${user.uid}:${user.gid}`, directory);
+  return directory;
+}
+
 for (const [kind, user] of [
   ["single-id map", users.bare],
   ["newuidmap map", users.user],
@@ -87,15 +94,17 @@ for (const [kind, user] of [
       `run --root-kind ${rootKind} as an ordinary user, ${kind}: writes are possible and vanish`,
       needs_,
       async () => {
+        const directory = ownRootfs(user);
         const script = "echo x >/etc/passwd && rm -r /home && mkdir /made && cat /etc/passwd && ls -d /made";
-        assert.equal(await seesAs(user, ["--root-kind", rootKind], script), "x\n/made\n");
+        assert.equal(await seesAs(user, ["--root-kind", rootKind], script, directory), "x\n/made\n");
+        assert.notEqual(readFileSync(join(directory, "etc/passwd"), "utf8"), "x\n");
+        assert.equal(existsSync(join(directory, "made")), false);
       },
     );
   }
 
   test(`run --root-kind bind as an ordinary user, ${kind}: writes reach the directory`, needs_, async () => {
-    const directory = makeRootfs();
-    output("chown", "-R", `${user.uid}:${user.gid}`, directory);
+    const directory = ownRootfs(user);
     await seesAs(user, ["--root-kind", "bind"], "echo x >/made; chown 0 /made", directory);
     assert.equal(output("stat", "-c", "%u", join(directory, "made")), `${user.uid}\n`);
   });
@@ -165,12 +174,18 @@ test(
   async () => {
     const user = users.bare;
     const running = await background(root, [], { user });
-    const state = join(user.home, "tupper", running.name);
-    assert.equal(output("stat", "-c", "%a %u", state), `700 ${user.uid}\n`);
     const env = { XDG_RUNTIME_DIR: undefined };
-    const other = await background(root, [], { user, env });
-    assert.equal(output("stat", "-c", "%a %u", `/tmp/tupper-${user.uid}/${other.name}`), `700 ${user.uid}\n`);
-    assert.equal(output("stat", "-c", "%a %u", `/tmp/tupper-${user.uid}`), `700 ${user.uid}\n`);
+    const other = await background(root, ["-e", "SECRET=x"], { user, env });
+    for (const state of [join(user.home, "tupper"), `/tmp/tupper-${user.uid}`]) {
+      // Others may pass, for a container's mapped root is one of them; they may neither list nor write.
+      for (const path of [state, ...readdirSync(state).map((name) => join(state, name))]) {
+        const { uid, mode } = statSync(path);
+        assert.deepEqual([uid, mode & 0o066], [user.uid, 0], path);
+      }
+    }
+    assert.ok(existsSync(join(user.home, "tupper", running.name)));
+    const secret = join(`/tmp/tupper-${user.uid}`, other.name, "state.json");
+    assert.equal(spawnSync("cat", [secret], { uid: users.user.uid, gid: users.user.gid }).status, 1);
   },
 );
 
@@ -196,7 +211,8 @@ test("run --user as an ordinary user: an id without a map is refused, one with a
   const { exitCode, message } = await fails(["run", "--user", "alice", root, "true"], { user: users.bare });
   assert.equal(exitCode, 125);
   assert.match(message, /1000/);
-  assert.equal(await seesAs(users.user, ["--user", "alice"], "id -u; touch /tmp/x; stat -c %u /tmp/x"), "1000\n1000\n");
+  const script = "id -u; touch /tmp/x; stat -c %u /tmp/x";
+  assert.equal(await seesAs(users.user, ["--user", "alice"], script, ownRootfs(users.user)), "1000\n1000\n");
 });
 
 test("run --uidmap as an ordinary user: other ids than the own ranges are refused", needsMap, async () => {
