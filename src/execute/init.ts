@@ -50,7 +50,7 @@ import { packError, receive, send } from "./channel.ts";
 import { copyTree } from "./copy-tree.ts";
 import { executeCommand } from "./exec-command.ts";
 import { becomeInit, forkCommand, openInitProgram } from "./fork-init.ts";
-import { mountAttributes, mountFlags, propagationFlags } from "./mount-flags.ts";
+import { mountAttributeBits, mountAttributes, mountFlags, propagationFlags } from "./mount-flags.ts";
 import { namespaceFlag, namespaceFlags } from "./namespace-flags.ts";
 import { openPty } from "./pty.ts";
 import { explainStep } from "./step-error.ts";
@@ -199,7 +199,12 @@ const performers: Performers = {
     slots.set(tree.slot, takeTree(source, recursive, flags, recursiveFlags));
   },
 
-  placeTree({ tree, target }, { slots }) {
+  takeFilesystem({ source, fstype, flags, data, tree }, { slots }) {
+    slots.set(tree.slot, takeFilesystem(source, fstype, flags, data));
+  },
+
+  placeTree({ tree, target, exact }, { slots }) {
+    if (exact) refuseSymlink(target);
     const fd = slotValue(slots, tree);
     const FOLLOW_TARGET = 0x10; // MOVE_MOUNT_T_SYMLINKS: within the container's own root by now
     const flags = MOVE_MOUNT_F_EMPTY_PATH | FOLLOW_TARGET;
@@ -440,6 +445,23 @@ function takeTree(
   return tree;
 }
 
+/** A new filesystem as a descriptor. fsopen(2), Linux 5.2. */
+function takeFilesystem(source: string, fstype: string, flags: readonly string[], data: string): number {
+  const [FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC] = [1, 1];
+  const [SET_FLAG, SET_STRING, CREATE] = [0, 1, 6]; // FSCONFIG_*
+  const fs = sys.fsopen(fstype, FSOPEN_CLOEXEC);
+  sys.fsconfig(fs, SET_STRING, "source", source, 0);
+  for (const option of data.split(",").filter((text) => text !== "")) {
+    const at = option.indexOf("=");
+    if (at < 0) sys.fsconfig(fs, SET_FLAG, option, null, 0);
+    else sys.fsconfig(fs, SET_STRING, option.slice(0, at), option.slice(at + 1), 0);
+  }
+  sys.fsconfig(fs, CREATE, null, null, 0);
+  const tree = sys.fsmount(fs, FSMOUNT_CLOEXEC, mountAttributeBits(flags));
+  raw.close(fs);
+  return tree;
+}
+
 function setMountFlags(dirfd: number, path: string, flags: readonly string[], recursive: boolean): void {
   sys.mountSetattr(
     dirfd,
@@ -474,12 +496,20 @@ function refuseUnreachable(path: string): void {
 
 const parentOf = (path: string): string => path.slice(0, path.lastIndexOf("/")) || "/";
 
-/** mkdir -p. */
+/** mkdir -p. Where a link on the way leads nowhere yet, what it leads to is made: within the root, like all paths by now. */
 function makeDirectories(path: string, mode: number): void {
   const result = raw.mkdirat(AT_FDCWD, path, mode);
   if (result >= 0 || result === EEXIST) return;
   if (result !== ENOENT || path === "" || path === "/") throw new SysError("mkdirat", -result, [path, mode]);
-  makeDirectories(parentOf(path), 0o755);
+  const parent = parentOf(path);
+  makeDirectories(parent, 0o755);
+  const again = raw.mkdirat(AT_FDCWD, path, mode);
+  const link = again === ENOENT ? raw.readlinkText(AT_FDCWD, parent) : undefined;
+  if (typeof link !== "string") {
+    if (again !== EEXIST) check(again, "mkdirat", path, mode);
+    return;
+  }
+  makeDirectories(link.startsWith("/") ? link : `${parentOf(parent)}/${link}`, 0o755);
   check(raw.mkdirat(AT_FDCWD, path, mode), "mkdirat", path, mode);
 }
 

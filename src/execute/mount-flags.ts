@@ -30,6 +30,7 @@ import {
   MS_SYNCHRONOUS,
   MS_UNBINDABLE,
 } from "../sys/constants.ts";
+import { packMountAttr } from "../sys/structs.ts";
 
 const MOUNT_FLAGS: Readonly<Record<string, number>> = {
   ro: MS_RDONLY,
@@ -80,15 +81,12 @@ export function propagationFlags(mode: string): number {
   return flag ?? (PROPAGATION[mode.slice(1)] ?? 0) | MS_REC;
 }
 
+/** For fsmount(2). */
+export const mountAttributeBits = (flags: readonly string[]): number =>
+  flags.reduce((bits, flag) => bits | (ATTRIBUTES[flag] ?? 0), 0);
+
 /** struct mount_attr with these flags set. The access time modes exclude each other: one is set by clearing all first. */
 export function mountAttributes(flags: readonly string[]): ArrayBuffer {
-  const buffer = new ArrayBuffer(32);
-  const view = new DataView(buffer);
-  view.setUint32(
-    0,
-    flags.reduce((bits, flag) => bits | (ATTRIBUTES[flag] ?? 0), 0),
-    true,
-  );
-  if (flags.some((flag) => ATIME_MODES.includes(flag))) view.setUint32(8, MOUNT_ATTR__ATIME, true);
-  return buffer;
+  const atime = flags.some((flag) => ATIME_MODES.includes(flag));
+  return packMountAttr({ set: mountAttributeBits(flags), ...(atime ? { clear: MOUNT_ATTR__ATIME } : {}) });
 }

@@ -42,6 +42,8 @@ export function describeStep(step: Step): string {
       return `mount ${step.fstype} at ${step.target}`;
     case "takeTree":
       return `take ${step.source}`;
+    case "takeFilesystem":
+      return `make a filesystem ${step.fstype}`;
     case "placeTree":
       return `mount the taken ${step.tree.slot} at ${step.target}`;
     case "bind":

@@ -47,6 +47,7 @@ const EFFECTS: Effects = {
     `Mount ${fstype}${source === fstype || source === "" ? "" : ` "${source}"`} on ${target}${inBrackets([...flags, data])}`,
   takeTree: ({ source, recursive, flags, recursiveFlags }) =>
     `Take hold of ${source}${recursive ? " and all that is mounted below" : ""}${inBrackets([...flags, ...recursiveFlags.map((flag) => `${flag} with all below`)])}`,
+  takeFilesystem: ({ fstype, tree }) => `Make a new ${fstype}, without a place yet (${tree.slot})`,
   placeTree: ({ tree, target }) => `Place it at ${target} (${tree.slot})`,
   bind: ({ source, target, recursive }) =>
     `Bind ${source} to ${target}${recursive ? ", with all that is mounted below" : ""}`,

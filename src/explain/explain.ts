@@ -109,6 +109,7 @@ function groupOf(step: Step, plan: Plan): Group {
     case "setMountFlags":
       return at < pivot ? "Root filesystem" : "Mounts";
     case "takeTree":
+    case "takeFilesystem":
     case "placeTree":
       return step.tree.slot.startsWith("device.") ? "Devices" : "Mounts";
     case "makeNode":

@@ -307,6 +307,11 @@ export const OPERATIONS: Readonly<Record<Op, Knowledge>> = {
     without: "after pivot_root no path leads to them any more",
     man: ["open_tree(2)"],
   },
+  takeFilesystem: {
+    gives: "a filesystem of the container's own namespaces, made while the kernel still allows it",
+    without: "the kernel refuses a new proc or sysfs to a user namespace that sees no whole one",
+    man: ["fsopen(2)", "fsmount(2)", "mount_namespaces(7)"],
+  },
   placeTree: {
     gives: "files of the machine inside the container, at this one place",
     without: "the container would have only its own files",

@@ -178,7 +178,11 @@ const writers: Writers = {
     return lines;
   },
 
+  takeFilesystem: ({ fstype }) => note(`mount(8) makes and places in one: ${fstype} is mounted where it belongs below`),
+
   placeTree({ tree, target }, state) {
+    const made = state.plan.steps.find((step) => step.op === "takeFilesystem" && step.tree.slot === tree.slot);
+    if (made?.op === "takeFilesystem") return writers.mount({ ...made, op: "mount", target }, state);
     state.functions.add("place_tree");
     state.tools.add("mkdir").add("mount");
     return [`place_tree ${variable(tree.slot)} ${at(target, state)}`];

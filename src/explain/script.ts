@@ -19,17 +19,41 @@ import { comment, hereDocument, oneLine, word } from "./shell.ts";
 /** The script; it ends with the command's exit code, and with 125 when the set-up fails. Throws when a value has a NUL. */
 export function scriptOf(plan: Plan): string {
   const state = newState(plan);
-  for (const [first, run] of runsOf(plan.steps, isLike)) {
+  for (const [, run] of runsOf(detachLate(plan.steps), isLike)) {
     const written = run.map((step) => writeStep(step, state));
     const same = new Set(written.map((lines) => lines.join("\n"))).size === 1;
     const lines = same ? (written[0] ?? []) : written.flat();
     const into = run[0].by === "parent" ? state.parent : (state.stages.at(-1) ?? []);
-    into.push("", ...runComment(first + 1, run), ...lines);
+    into.push("", ...runComment(plan.steps.indexOf(run[0]) + 1, run), ...lines);
     if (state.pendingStage !== undefined) nextStage(state);
   }
   fillBag(state);
   return `${[...header(plan), ...parentPart(plan, state), ...stageFiles(state), ...launch(state)].join("\n")}\n`;
 }
+
+/**
+ * mount(8) moves mounts between places that both are in the namespace: what was taken from the machine must be placed
+ * before the old root goes. (tupper itself holds descriptors, and detaches first: `..` at the root leads into the old one.)
+ */
+function detachLate(steps: readonly Step[]): Step[] {
+  const detach = steps.find(({ op }) => op === "detach");
+  const last = steps.findLastIndex(({ op }) => ON_MOUNTS.has(op));
+  if (detach === undefined || last < steps.indexOf(detach)) return [...steps];
+  const rest = steps.filter((step) => step !== detach);
+  return [...rest.slice(0, last), detach, ...rest.slice(last)];
+}
+
+const ON_MOUNTS: ReadonlySet<Step["op"]> = new Set([
+  "mount",
+  "placeTree",
+  "propagation",
+  "setMountFlags",
+  "makeNode",
+  "makeLink",
+  "mask",
+  "makeReadonly",
+  "openPty",
+]);
 
 function newState(plan: Plan): ScriptState {
   const { steps } = plan;

@@ -6,12 +6,13 @@ import { ContainerError } from "../error.ts";
 import type { Config, Mount } from "../spec/config.ts";
 import type { Host } from "./host.ts";
 import { parseMountOptions } from "./mount-options.ts";
-import { isNew } from "./namespaces.ts";
+import { isNew, isolates } from "./namespaces.ts";
 import type { InitStep, MountFlag } from "./step.ts";
 
 export function planMounts(config: Config, host: Host): { take: InitStep[]; place: InitStep[] } {
   const take: InitStep[] = [];
   const place: InitStep[] = [];
+  const userns = isolates(config, "user");
   for (const [i, mount] of (config.mounts ?? []).entries()) {
     const options = parseMountOptions(mount.options ?? []);
     const field = `mounts[${i}]`;
@@ -45,17 +46,21 @@ export function planMounts(config: Config, host: Host): { take: InitStep[]; plac
       place.push(...planCgroupMount(config, host, target, options.flags, field));
     } else {
       const fstype = mount.type ?? "none";
-      place.push({
-        op: "mount",
-        by: "init",
-        source: mount.source ?? fstype,
-        target,
-        fstype,
-        flags: options.flags,
-        data: options.data,
-        field,
-        because: mountPurpose(mount),
-      });
+      const filesystem = { source: mount.source ?? fstype, fstype, flags: options.flags, data: options.data };
+      const because = mountPurpose(mount);
+      if (userns && (fstype === "proc" || fstype === "sysfs")) {
+        const tree = { slot: `filesystem.${i}` };
+        take.push({ op: "takeFilesystem", by: "init", ...filesystem, tree, field, because });
+        place.push({
+          op: "placeTree",
+          by: "init",
+          tree,
+          target,
+          exact: true,
+          field,
+          because: `${fstype} was made while the machine's was in sight, as the kernel demands`,
+        });
+      } else place.push({ op: "mount", by: "init", ...filesystem, target, field, because });
     }
     if (options.propagation !== undefined) {
       place.push({

@@ -4,9 +4,9 @@
  * The order of the init steps is the kernel's, not taste:
  *   control groups are joined while the process still has the caller's credentials; a user namespace needs its maps
  *   before anything else works in it; bind sources are taken before pivot_root, while they can be seen; filesystems
- *   are mounted after it, so that no path of the rootfs can lead outside (CVE-2021-30465), but before the old root is
- *   detached, because a user namespace may mount proc only where a whole one is in sight; masks come after sysctls,
- *   which write where masks forbid; credentials go last, and seccomp where no_new_privs lets it.
+ *   are mounted after it and after the old root is gone, so that no path of the rootfs can lead outside (CVE-2021-30465);
+ *   in a user namespace proc and sysfs are made before, while whole ones are in sight, and placed after; masks come after
+ *   sysctls, which write where masks forbid; credentials go last, and seccomp where no_new_privs lets it.
  */
 import type { Config } from "../spec/config.ts";
 import { planCgroups } from "./cgroup/groups.ts";
@@ -112,7 +112,7 @@ function oomScore({ process }: Config): InitStep[] {
   ];
 }
 
-/** What is hidden or made read-only in the finished view, and the end of the old root. */
+/** What is hidden or made read-only in the finished view. */
 function planProtection({ linux, root }: Config): InitStep[] {
   const steps: InitStep[] = [];
   for (const [i, path] of (linux.maskedPaths ?? []).entries()) {
@@ -144,13 +144,6 @@ function planProtection({ linux, root }: Config): InitStep[] {
       because: "the config wants a root that cannot be written",
     });
   }
-  steps.push({
-    op: "detach",
-    by: "init",
-    target: ".",
-    because:
-      "the old root is still stacked under the new one: without this the container could reach the whole machine",
-  });
   return steps;
 }
 

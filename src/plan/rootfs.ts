@@ -61,6 +61,13 @@ export function planRootfs(config: Config, host: Host, stage: string): RootfsPla
         because:
           "the new root becomes /, and the old one is stacked on it: no directory for it is needed, and unlike chroot it can be left for good",
       },
+      {
+        // At once: while the old root lies on the new one, `..` at the root leads up into it.
+        op: "detach",
+        by: "init",
+        target: ".",
+        because: "the old root is stacked on the new one: before any path of the rootfs is followed, it must be gone",
+      },
     ],
   };
 }

@@ -85,8 +85,16 @@ export interface InitOperations {
    * `recursiveFlags`: flags for those too. open_tree(2), OPEN_TREE_CLONE.
    */
   takeTree: { source: string; recursive: boolean; flags: MountFlag[]; recursiveFlags: MountFlag[]; tree: Slot };
-  /** Puts a taken tree in place. A missing target is made, a file for a file. move_mount(2). */
-  placeTree: { tree: Slot; target: string };
+  /**
+   * A new filesystem, not mounted anywhere yet. In a user namespace proc and sysfs may be made only while a whole one of
+   * the machine's is in sight. fsopen(2), fsmount(2).
+   */
+  takeFilesystem: { source: string; fstype: string; flags: MountFlag[]; data: string; tree: Slot };
+  /**
+   * Puts a taken tree or filesystem in place. A missing target is made, a file for a file. `exact`: the target may not be
+   * a link. move_mount(2).
+   */
+  placeTree: { tree: Slot; target: string; exact?: boolean };
   /** bind mount within one view: source and target are both visible. `mapped`: the tree that takeMappedTree made of the source. */
   bind: { source: string; target: string; recursive: boolean; mapped?: Slot };
   /** Flags of an existing mount, and with `recursive` of those below. mount_setattr(2). */

@@ -194,7 +194,15 @@ cd "$state"
 # See mount(8), mount(2).
 mount -n -i -t overlay -o 'lowerdir=lower,upperdir=upper,workdir=work,userxattr' overlay root
 
-# 16-21. takeTree: every container has this device (config-linux.md, Default Devices); a user
+# 16. takeFilesystem: ps, /proc/self and much of the C library need it; it shows the processes of
+# the container's PID namespace [mounts[0]]. See fsopen(2), fsmount(2), mount_namespaces(7).
+# (mount(8) makes and places in one: proc is mounted where it belongs below)
+
+# 17. takeFilesystem: devices and drivers as files; its network part is the container's own
+# [mounts[3]]. See fsopen(2), fsmount(2), mount_namespaces(7).
+# (mount(8) makes and places in one: sysfs is mounted where it belongs below)
+
+# 18-23. takeTree: every container has this device (config-linux.md, Default Devices); a user
 # namespace cannot make device nodes. See open_tree(2).
 take_tree /dev/null device__dev_null --bind
 take_tree /dev/zero device__dev_zero --bind
@@ -203,39 +211,39 @@ take_tree /dev/random device__dev_random --bind
 take_tree /dev/urandom device__dev_urandom --bind
 take_tree /dev/tty device__dev_tty --bind
 
-# 22. changeDirectory: pivot_root is called from inside the new root. See chdir(2).
+# 24. changeDirectory: pivot_root is called from inside the new root. See chdir(2).
 cd "$state"/root
 
-# 23. pivotRoot: the new root becomes /, and the old one is stacked on it: no directory for it is
+# 25. pivotRoot: the new root becomes /, and the old one is stacked on it: no directory for it is
 # needed, and unlike chroot it can be left for good. See pivot_root(2).
 # The shell waits in the bag: pivot_root would take it along if it stood in the old root itself.
 cd "$bag"
 pivot_root "$state"/root "$state"/root
 tool=tool
 
-# 24. mount: ps, /proc/self and much of the C library need it; it shows the processes of the
-# container's PID namespace [mounts[0]]. See proc(5), mount(2).
+# 27. placeTree: proc was made while the machine's was in sight, as the kernel demands [mounts[0]].
+# See move_mount(2).
 [ ! -L /proc ] || die /proc 'is a symbolic link'
 [ -e /proc ] || tool mkdir -p /proc
 tool mount -n -i -t proc -o nosuid,noexec,nodev proc /proc
 
-# 25. mount: a /dev of the container's own: nothing of the machine's devices is in it [mounts[1]].
+# 28. mount: a /dev of the container's own: nothing of the machine's devices is in it [mounts[1]].
 # See tmpfs(5), mount(2).
 [ -e /dev ] || tool mkdir -p /dev
 tool mount -n -i -t tmpfs -o 'nosuid,strictatime,mode=755,size=65536k' tmpfs /dev
 
-# 26. mount: pseudo-terminals of the container alone (newinstance) [mounts[2]]. See pts(4),
+# 29. mount: pseudo-terminals of the container alone (newinstance) [mounts[2]]. See pts(4),
 # mount(2).
 [ -e /dev/pts ] || tool mkdir -p /dev/pts
 tool mount -n -i -t devpts -o 'nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5' devpts /dev/pts
 
-# 27. mount: devices and drivers as files; its network part is the container's own [mounts[3]]. See
-# sysfs(5), mount(2).
+# 30. placeTree: sysfs was made while the machine's was in sight, as the kernel demands [mounts[3]].
+# See move_mount(2).
 [ ! -L /sys ] || die /sys 'is a symbolic link'
 [ -e /sys ] || tool mkdir -p /sys
 tool mount -n -i -t sysfs -o nosuid,noexec,nodev,ro sysfs /sys
 
-# 28-33. placeTree: every container has this device (config-linux.md, Default Devices). See
+# 31-36. placeTree: every container has this device (config-linux.md, Default Devices). See
 # move_mount(2).
 place_tree device__dev_null /dev/null
 place_tree device__dev_zero /dev/zero
@@ -244,54 +252,54 @@ place_tree device__dev_random /dev/random
 place_tree device__dev_urandom /dev/urandom
 place_tree device__dev_tty /dev/tty
 
-# 34-38. makeLink: programs expect it (config-linux.md, Default Devices). See symlink(2).
+# 37-41. makeLink: programs expect it (config-linux.md, Default Devices). See symlink(2).
 [ -e /dev/fd ] || [ -L /dev/fd ] || tool ln -s /proc/self/fd /dev/fd
 [ -e /dev/stdin ] || [ -L /dev/stdin ] || tool ln -s /proc/self/fd/0 /dev/stdin
 [ -e /dev/stdout ] || [ -L /dev/stdout ] || tool ln -s /proc/self/fd/1 /dev/stdout
 [ -e /dev/stderr ] || [ -L /dev/stderr ] || tool ln -s /proc/self/fd/2 /dev/stderr
 [ -e /dev/ptmx ] || [ -L /dev/ptmx ] || tool ln -s pts/ptmx /dev/ptmx
 
-# 39. detach: the old root is still stacked under the new one: without this the container could
-# reach the whole machine. See umount(2).
+# 26. detach: the old root is stacked on the new one: before any path of the rootfs is followed, it
+# must be gone. See umount(2).
 tool umount -n -i -c -l /
 
-# 40. setHostname: the UTS namespace has a name of its own [hostname]. See sethostname(2).
+# 42. setHostname: the UTS namespace has a name of its own [hostname]. See sethostname(2).
 # (done above, before pivot_root: it does not depend on the root, and the host's program was in
 # sight)
 
-# 41. newKeyring: keys of the caller's session must not be reachable from inside. See
+# 43. newKeyring: keys of the caller's session must not be reachable from inside. See
 # session-keyring(7).
 # (done above, before pivot_root: it does not depend on the root, and the host's program was in
 # sight)
 
-# 42. newSession: the caller's terminal must not be the container's to control. See setsid(2),
+# 44. newSession: the caller's terminal must not be the container's to control. See setsid(2),
 # credentials(7).
 # (done by the last command of the init process)
 
-# 43. changeDirectory: the command starts here [process.cwd]. See chdir(2).
+# 45. changeDirectory: the command starts here [process.cwd]. See chdir(2).
 # (`env -C` of the last command: until then the shell must stay with its tools)
 
-# 44. limitBoundingSet: no program, not even a set-user-id one, can gain more than this
+# 46. limitBoundingSet: no program, not even a set-user-id one, can gain more than this
 # [process.capabilities.bounding]. See capabilities(7).
 # (done by the last command of the init process)
 
-# 45. setUser: who the command runs as [process.user]. See credentials(7), setresuid(2).
+# 47. setUser: who the command runs as [process.user]. See credentials(7), setresuid(2).
 # (done by the last command of the init process)
 
-# 46. setUmask: the permissions that new files do not get [process.user.umask]. See umask(2).
+# 48. setUmask: the permissions that new files do not get [process.user.umask]. See umask(2).
 umask 022
 
-# 47. setCapabilities: root without these is much less than root; inheritable stays empty
+# 49. setCapabilities: root without these is much less than root; inheritable stays empty
 # (CVE-2022-24769) [process.capabilities]. See capabilities(7).
 # (done by the last command of the init process)
 # (effective and permitted follow at execve: for root the bounding set, for others the ambient set;
 # capabilities(7))
 
-# 48. closeDescriptors: a descriptor of the set-up would be a way out (CVE-2024-21626). See
+# 50. closeDescriptors: a descriptor of the set-up would be a way out (CVE-2024-21626). See
 # close_range(2).
 # (done by the last command of the init process)
 
-# 49. exec: the set-up becomes the command [process.args]. See execve(2).
+# 51. exec: the set-up becomes the command [process.args]. See execve(2).
 exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
 exec $ld ./setsid \
   $ld ./setpriv --bounding-set -all,+chown,+kill,+setgid,+setuid --reuid 0 --regid 0 --clear-groups --inh-caps -all --ambient-caps -all -- \

@@ -273,29 +273,29 @@ cd "$bag"
 pivot_root "$state"/root "$state"/root
 tool=tool
 
-# 35. mount: ps, /proc/self and much of the C library need it; it shows the processes of the
+# 36. mount: ps, /proc/self and much of the C library need it; it shows the processes of the
 # container's PID namespace [mounts[0]]. See proc(5), mount(2).
 [ ! -L /proc ] || die /proc 'is a symbolic link'
 [ -e /proc ] || tool mkdir -p /proc
 tool mount -n -i -t proc -o nosuid,noexec,nodev proc /proc
 
-# 36. mount: a /dev of the container's own: nothing of the machine's devices is in it [mounts[1]].
+# 37. mount: a /dev of the container's own: nothing of the machine's devices is in it [mounts[1]].
 # See tmpfs(5), mount(2).
 [ -e /dev ] || tool mkdir -p /dev
 tool mount -n -i -t tmpfs -o 'nosuid,strictatime,mode=755,size=65536k' tmpfs /dev
 
-# 37. mount: pseudo-terminals of the container alone (newinstance) [mounts[2]]. See pts(4),
+# 38. mount: pseudo-terminals of the container alone (newinstance) [mounts[2]]. See pts(4),
 # mount(2).
 [ -e /dev/pts ] || tool mkdir -p /dev/pts
 tool mount -n -i -t devpts -o 'nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5' devpts /dev/pts
 
-# 38. mount: devices and drivers as files; its network part is the container's own [mounts[3]]. See
+# 39. mount: devices and drivers as files; its network part is the container's own [mounts[3]]. See
 # sysfs(5), mount(2).
 [ ! -L /sys ] || die /sys 'is a symbolic link'
 [ -e /sys ] || tool mkdir -p /sys
 tool mount -n -i -t sysfs -o nosuid,noexec,nodev,ro sysfs /sys
 
-# 39-44. makeNode: every container has this device (config-linux.md, Default Devices). See mknod(2),
+# 40-45. makeNode: every container has this device (config-linux.md, Default Devices). See mknod(2),
 # null(4).
 [ -e /dev/null ] || tool mknod -m 0666 /dev/null c 1 3
 [ -e /dev/zero ] || tool mknod -m 0666 /dev/zero c 1 5
@@ -304,27 +304,27 @@ tool mount -n -i -t sysfs -o nosuid,noexec,nodev,ro sysfs /sys
 [ -e /dev/urandom ] || tool mknod -m 0666 /dev/urandom c 1 9
 [ -e /dev/tty ] || tool mknod -m 0666 /dev/tty c 5 0
 
-# 45-49. makeLink: programs expect it (config-linux.md, Default Devices). See symlink(2).
+# 46-50. makeLink: programs expect it (config-linux.md, Default Devices). See symlink(2).
 [ -e /dev/fd ] || [ -L /dev/fd ] || tool ln -s /proc/self/fd /dev/fd
 [ -e /dev/stdin ] || [ -L /dev/stdin ] || tool ln -s /proc/self/fd/0 /dev/stdin
 [ -e /dev/stdout ] || [ -L /dev/stdout ] || tool ln -s /proc/self/fd/1 /dev/stdout
 [ -e /dev/stderr ] || [ -L /dev/stderr ] || tool ln -s /proc/self/fd/2 /dev/stderr
 [ -e /dev/ptmx ] || [ -L /dev/ptmx ] || tool ln -s pts/ptmx /dev/ptmx
 
-# 50-53. mask: it shows or changes the machine, not the container, and no namespace hides it
+# 51-54. mask: it shows or changes the machine, not the container, and no namespace hides it
 # [linux.maskedPaths]. See mount(2), proc(5).
 mask /proc/acpi
 mask /proc/kcore
 mask /proc/keys
 mask /sys/firmware
 
-# 54-55. makeReadonly: writing there configures the machine's kernel [linux.readonlyPaths]. See
+# 55-56. makeReadonly: writing there configures the machine's kernel [linux.readonlyPaths]. See
 # mount_setattr(2), proc(5).
 make_readonly /proc/bus
 make_readonly /proc/sys
 
-# 56. detach: the old root is still stacked under the new one: without this the container could
-# reach the whole machine. See umount(2).
+# 35. detach: the old root is stacked on the new one: before any path of the rootfs is followed, it
+# must be gone. See umount(2).
 tool umount -n -i -c -l /
 
 # 57. setHostname: the UTS namespace has a name of its own [hostname]. See sethostname(2).
