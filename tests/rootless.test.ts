@@ -8,11 +8,13 @@ import {
   readdirSync,
   readFileSync,
   readlinkSync,
+  statSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import {
+  atEnd,
   background,
   eventually,
   fails,
@@ -175,6 +177,7 @@ test(
     const user = users.bare;
     const running = await background(root, [], { user });
     const env = { XDG_RUNTIME_DIR: undefined };
+    atEnd(() => spawnSync("rm", ["-rf", `/tmp/tupper-${user.uid}`]));
     const other = await background(root, ["-e", "SECRET=x"], { user, env });
     for (const state of [join(user.home, "tupper"), `/tmp/tupper-${user.uid}`]) {
       // Others may pass, for a container's mapped root is one of them; they may neither list nor write.
@@ -192,11 +195,10 @@ test(
 test("run as an ordinary user: somebody else's directory at the place of the state is refused", needs, async () => {
   const user = users.bare;
   const place = `/tmp/tupper-${user.uid}`;
-  spawnSync("rm", ["-rf", place]);
+  atEnd(() => spawnSync("rm", ["-rf", place]));
   mkdirSync(place);
   chmodSync(place, 0o777);
   const { exitCode, message } = await fails(["run", root, "true"], { user, env: { XDG_RUNTIME_DIR: undefined } });
-  spawnSync("rm", ["-rf", place]);
   assert.equal(exitCode, 125);
   assert.ok(message.includes(place), message);
 });
