@@ -346,7 +346,7 @@ FN(spawn) {
   flags &= ~(int64_t)CLONE_VM; /* AddressSanitizer does not follow a second stack in one memory */
 #endif
   if (__atomic_load_n(&heap_turn, __ATOMIC_SEQ_CST) != HEAP_ALONE) flags &= ~(int64_t)CLONE_VM;
-  struct clone_args args = { .flags = flags, .exit_signal = SIGCHLD, .cgroup = cgroup };
+  struct clone_args args = { .flags = flags, .exit_signal = flags & CLONE_PARENT ? 0 : SIGCHLD, .cgroup = cgroup };
   struct child child = { ctx, argv[4] };
   void *frame = host_stack_frame(JS_GetRuntime(ctx));
   long pid;

@@ -3,16 +3,7 @@ import assert from "node:assert/strict";
 import { readdirSync, rmdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import {
-  background,
-  binary,
-  fails,
-  isSanitizer,
-  sees,
-  temporaryDirectory,
-  tupper,
-  watchForLeftovers,
-} from "./harness.ts";
+import { background, isSanitizer, sees, temporaryDirectory, tupper, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { makeRootfs } from "./rootfs.ts";
 

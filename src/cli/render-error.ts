@@ -14,6 +14,14 @@ import type { Colors } from "./terminal.ts";
 /** The lines for any error, with a line feed at the end. `map` turns a stack of the bundle into one of the sources. */
 export function renderError(error: unknown, colors: Colors, map: (stack: string) => string = mapStack): string {
   if (error instanceof ContainerError) return renderContainerError(error, colors);
+  const machine = error instanceof SysError ? MACHINE[error.code] : undefined;
+  if (error instanceof SysError && machine !== undefined) {
+    const [because, hint] = machine;
+    return renderContainerError(
+      new ContainerError(error.code, `${error.syscall} failed: ${because}`, { cause: error, hint }),
+      colors,
+    );
+  }
   const { message, stack } = error instanceof Error ? error : { message: String(error), stack: undefined };
   const code = error instanceof SysError ? error.code : "INTERNAL";
   const trace = stack === undefined ? "" : map(stack).replace(`${String(error)}\n`, "");
@@ -23,6 +31,20 @@ export function renderError(error: unknown, colors: Colors, map: (stack: string)
     colors.dim(trace === "" || trace.endsWith("\n") ? trace : `${trace}\n`)
   );
 }
+
+/** What a system call that serves no single step says of the machine, not of tupper: [because, hint]. */
+const MACHINE: Readonly<Record<string, readonly [string, string]>> = {
+  EMFILE: ["too many files are open", "raise the limit: ulimit -n"],
+  ENFILE: ["too many files are open on the machine", "raise /proc/sys/fs/file-max"],
+  ENOMEM: ["there is no memory left", "free some, or raise the limit of the control group that tupper runs in"],
+  ENOSPC: ["there is no space left on the device", "free some space there"],
+  EDQUOT: ["the disk quota is used up", "free some space there"],
+  EROFS: ["the filesystem is read-only", "tupper writes its records below /run/tupper or $XDG_RUNTIME_DIR"],
+  EIO: ["the device failed", "see dmesg"],
+  EPIPE: ["nobody reads the output any more", "the reader of the pipe ended first"],
+  ENOENT: ["there is no such file or directory", "is /proc mounted?"],
+  EACCES: ["access is denied", "run as root, or look at the modes of the directories on the way"],
+};
 
 function renderContainerError(error: ContainerError, colors: Colors): string {
   const { field, kernel, hint } = error;

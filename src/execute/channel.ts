@@ -17,6 +17,7 @@ export type Message =
     }
   | /** The master of the container's terminal, as a descriptor with the message. */ { kind: "pty" }
   | { kind: "warning"; text: string }
+  | /** From the process between parent and init: init's number. */ { kind: "spawned"; pid: number }
   | /** Set-up is complete; execve is next. */ { kind: "exec" }
   | { kind: "error"; error: SentError };
 

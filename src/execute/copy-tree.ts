@@ -20,7 +20,7 @@ import {
   S_IFREG,
 } from "../sys/constants.ts";
 import { readDirectoryFd } from "../sys/files.ts";
-import { raw, SysError, sys } from "../sys/sys.ts";
+import { check, raw, SysError, sys } from "../sys/sys.ts";
 
 interface Stat {
   mode: number;
@@ -106,12 +106,7 @@ function makeSpecial(to: number, name: string, stat: Stat): boolean {
 function copyFile(from: number, to: number, name: string, stat: Stat): void {
   const source = sys.openat(from, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC, 0);
   const target = sys.openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600);
-  let left = stat.size;
-  while (left > 0) {
-    const copied = sys.sendfile(target, source, null, Math.min(left, 1 << 30));
-    if (copied === 0) break;
-    left -= copied;
-  }
+  copyData(source, target, stat.size);
   copyOwnership(target, "", stat);
   copyAttributes(`/proc/self/fd/${source}`, `/proc/self/fd/${target}`);
   // After chown, which clears set-user-id.
@@ -119,6 +114,27 @@ function copyFile(from: number, to: number, name: string, stat: Stat): void {
   sys.utimensat(target, null, stat.times, 0);
   raw.close(source);
   raw.close(target);
+}
+
+/** Holes stay holes: a sparse file must not fill the target. lseek(2), SEEK_DATA. */
+function copyData(source: number, target: number, size: number): void {
+  const [SEEK_SET, SEEK_DATA, SEEK_HOLE] = [0, 3, 4];
+  const ENXIO = -6; // no data any more
+  sys.ftruncate(target, size);
+  for (let at = 0; at < size; ) {
+    const data = raw.lseek(source, at, SEEK_DATA);
+    if (data === ENXIO) return;
+    const start = check(data, "lseek", source, at, "SEEK_DATA");
+    const end = Math.min(sys.lseek(source, start, SEEK_HOLE), size);
+    sys.lseek(source, start, SEEK_SET);
+    sys.lseek(target, start, SEEK_SET);
+    for (let left = end - start; left > 0; ) {
+      const copied = sys.sendfile(target, source, null, Math.min(left, 1 << 30));
+      if (copied === 0) return; // it became shorter meanwhile
+      left -= copied;
+    }
+    at = end;
+  }
 }
 
 function copyOwnership(dirfd: number, name: string, { uid, gid }: Stat): void {
@@ -147,8 +163,14 @@ function listAttributes(path: string): string[] {
 
 function statAt(dirfd: number, name: string): Stat {
   const buffer = new ArrayBuffer(256);
-  const STATX_BASIC_STATS = 0x7ff;
-  sys.statx(dirfd, name, AT_SYMLINK_NOFOLLOW | (name === "" ? AT_EMPTY_PATH : 0), STATX_BASIC_STATS, buffer);
+  const [STATX_BASIC_STATS, STATX_MNT_ID] = [0x7ff, 0x1000];
+  sys.statx(
+    dirfd,
+    name,
+    AT_SYMLINK_NOFOLLOW | (name === "" ? AT_EMPTY_PATH : 0),
+    STATX_BASIC_STATS | STATX_MNT_ID,
+    buffer,
+  );
   const view = new DataView(buffer);
   const times = new ArrayBuffer(32);
   const time = new DataView(times);
@@ -166,7 +188,11 @@ function statAt(dirfd: number, name: string): Stat {
     inode: view.getBigUint64(32, true),
     size: Number(view.getBigUint64(40, true)),
     rdev: ((rdevMinor & 0xff) | ((rdevMajor & 0xfff) << 8)) + (rdevMinor >> 8) * 2 ** 20,
-    device: `${view.getUint32(136, true)}:${view.getUint32(140, true)}`,
+    // An overlay gives files and directories different device numbers, so the mount is what tells (Linux 5.8).
+    device:
+      (view.getUint32(0, true) & STATX_MNT_ID) !== 0
+        ? `mount ${view.getBigUint64(144, true)}`
+        : `${view.getUint32(136, true)}:${view.getUint32(140, true)}`,
     times,
   };
 }

@@ -8,6 +8,7 @@ import type { ParentStep, Plan } from "../plan/step.ts";
 import {
   AT_FDCWD,
   CLONE_INTO_CGROUP,
+  CLONE_PARENT,
   CLONE_VM,
   O_CLOEXEC,
   O_DIRECTORY,
@@ -17,9 +18,10 @@ import {
   SIGNALS,
   WNOHANG,
 } from "../sys/constants.ts";
+import { readFile } from "../sys/files.ts";
 import { exitCodeOf, parseWaitStatus, type WaitStatus } from "../sys/structs.ts";
 import { check, raw, sys } from "../sys/sys.ts";
-import { openChannel, receive, send, unpackError } from "./channel.ts";
+import { openChannel, packError, receive, send, unpackError } from "./channel.ts";
 import { closeInherited, runInit } from "./init.ts";
 import { namespaceFlags } from "./namespace-flags.ts";
 import {
@@ -49,7 +51,8 @@ export function execute(plan: Plan, options: ExecuteOptions): Started {
   if (clone?.op !== "clone") throw new Error("a plan without a clone step");
   const context = makeParentContext(options);
   try {
-    for (const step of steps.slice(0, cloneAt)) performParentStep(step, context);
+    const before = steps.slice(0, cloneAt);
+    for (const step of before) if (!isJoin(step)) performParentStep(step, context);
     closeWrittenFile(context);
     return start(plan, clone, steps.slice(cloneAt + 1), context);
   } catch (error) {
@@ -62,11 +65,15 @@ export function execute(plan: Plan, options: ExecuteOptions): Started {
 /** Clones the init process and serves it until the command runs. */
 function start(plan: Plan, clone: CloneStep, afterClone: readonly ParentStep[], context: ParentContext): Started {
   const { options } = context;
+  const joins = stepsOf(plan, "parent").filter(isJoin);
   const [parentEnd, childEnd] = openChannel();
   let pid = 0;
   try {
     options.tracer.step(clone, () => {
-      pid = spawnInit(plan, clone, parentEnd, childEnd, options);
+      pid =
+        joins.length === 0
+          ? spawnInit(plan, clone, parentEnd, childEnd, options)
+          : spawnThroughJoins(joins, plan, clone, parentEnd, childEnd, context);
     });
   } catch (error) {
     raw.close(parentEnd);
@@ -84,12 +91,53 @@ function start(plan: Plan, clone: CloneStep, afterClone: readonly ParentStep[], 
   }
 }
 
+const isJoin = ({ op }: ParentStep): boolean => op === "joinNamespace" || op === "joinProcess";
+
+/**
+ * A process in between joins the namespaces and clones the init process as our own child (CLONE_PARENT), so that we stay
+ * where we are and still see its end.
+ */
+function spawnThroughJoins(
+  joins: readonly ParentStep[],
+  plan: Plan,
+  clone: CloneStep,
+  parentEnd: number,
+  childEnd: number,
+  context: ParentContext,
+): number {
+  const [ourEnd, theirEnd] = openChannel();
+  const between = check(
+    raw.spawn(0, 0, theirEnd, ourEnd, () => {
+      try {
+        for (const step of joins) performParentStep(step, context);
+        send(theirEnd, {
+          kind: "spawned",
+          pid: spawnInit(plan, clone, parentEnd, childEnd, context.options, CLONE_PARENT),
+        });
+      } catch (error) {
+        raw.sendMessage(theirEnd, JSON.stringify(packError(explainStep(clone, error))), []);
+      }
+      raw.exitGroup(0);
+    }),
+    "clone3",
+  );
+  raw.close(childEnd);
+  const answer = receive(ourEnd)?.message;
+  raw.close(ourEnd);
+  waitFor(between);
+  if (answer?.kind === "spawned") return answer.pid;
+  throw answer?.kind === "error"
+    ? unpackError(answer.error)
+    : new ContainerError("INIT_DIED", "the process that joins the namespaces died");
+}
+
 function spawnInit(
   plan: Plan,
   clone: CloneStep,
   parentEnd: number,
   childEnd: number,
   { tracer, slots }: ExecuteOptions,
+  moreFlags = 0,
 ): number {
   const init = stepsOf(plan, "init");
   const cgroup =
@@ -97,7 +145,10 @@ function spawnInit(
       ? -1
       : sys.openat(AT_FDCWD, clone.cgroup, O_RDONLY | O_DIRECTORY | O_PATH | O_CLOEXEC, 0);
   const flags =
-    namespaceFlags(clone.namespaces) + (clone.sharedMemory ? CLONE_VM : 0) + (cgroup < 0 ? 0 : CLONE_INTO_CGROUP);
+    namespaceFlags(clone.namespaces) +
+    (clone.sharedMemory ? CLONE_VM : 0) +
+    (cgroup < 0 ? 0 : CLONE_INTO_CGROUP) +
+    moreFlags;
   const run = () => {
     closeInherited([childEnd, ...(slots?.values() ?? [])]);
     runInit(init, { channel: childEnd, sharedMemory: clone.sharedMemory, tracer, slots: new Map(slots) });
@@ -170,8 +221,22 @@ export function waitIfEnded(pid: number): WaitStatus | undefined {
   return parseWaitStatus(status);
 }
 
+/**
+ * What the caller ignores would stay ignored in the container, through execve; and with SIGCHLD ignored nobody tells us
+ * of its end. proc_pid_status(5), signal(7).
+ */
+function defaultIgnoredSignals(): void {
+  const ignored = /^SigIgn:\t([0-9a-f]+)$/m.exec(readFile("/proc/self/status"))?.[1] ?? "0";
+  const SIG_DFL = new ArrayBuffer(32); // struct kernel_sigaction, all zero
+  if (BigInt(`0x${ignored}`) === 0n) return;
+  for (let signal = 1; signal <= 64; signal++) {
+    if ((BigInt(`0x${ignored}`) >> BigInt(signal - 1)) & 1n) raw.rtSigaction(signal, SIG_DFL, null, 8);
+  }
+}
+
 /** Blocks every signal, for a signalfd; children start with none blocked. Returns the mask before. */
 export function blockSignals(): ArrayBuffer {
+  defaultIgnoredSignals();
   const before = new ArrayBuffer(8);
   sys.rtSigprocmask(SIG_SETMASK, new BigUint64Array([0xffffffffffffffffn]).buffer as ArrayBuffer, before, 8);
   return before;

@@ -10,6 +10,7 @@ import {
   AT_EMPTY_PATH,
   AT_FDCWD,
   AT_RECURSIVE,
+  CLONE_NEWNS,
   CLOSE_RANGE_CLOEXEC,
   F_SETFD,
   IFF_UP,
@@ -17,6 +18,7 @@ import {
   MNT_DETACH,
   MOVE_MOUNT_F_EMPTY_PATH,
   MS_BIND,
+  MS_PRIVATE,
   MS_RDONLY,
   MS_REC,
   O_CLOEXEC,
@@ -69,6 +71,7 @@ export interface InitContext {
   maskedDirectory?: string;
 }
 
+type StepArguments<Op extends InitStep["op"]> = Extract<InitStep, { op: Op }>;
 type PlainStep = Exclude<InitStep, { op: "forkInit" }>;
 type Performers = { [Op in PlainStep["op"]]: (step: Extract<PlainStep, { op: Op }>, context: InitContext) => void };
 
@@ -195,8 +198,8 @@ const performers: Performers = {
     check(result, "mount", source, target, fstype, bits, options);
   },
 
-  takeTree({ source, recursive, flags, recursiveFlags, tree }, { slots }) {
-    slots.set(tree.slot, takeTree(source, recursive, flags, recursiveFlags));
+  takeTree(step, { slots }) {
+    slots.set(step.tree.slot, takeTree(step));
   },
 
   takeFilesystem({ source, fstype, flags, data, tree }, { slots }) {
@@ -425,24 +428,35 @@ export function slotValue(slots: ReadonlyMap<string, number>, { slot }: Slot): n
   return value;
 }
 
-/** A clone of a mounted tree as a descriptor. open_tree_attr needs Linux 6.15, mount_setattr 5.12. */
-function takeTree(
-  source: string,
-  recursive: boolean,
-  flags: readonly string[],
-  recursiveFlags: readonly string[],
-): number {
+/**
+ * A clone of a mounted tree as a descriptor. Unless it is `tied`, what is mounted on either side later stays there
+ * (MS_PRIVATE). open_tree_attr needs Linux 6.15, mount_setattr 5.12.
+ */
+function takeTree({ source, recursive, flags, recursiveFlags, tied }: StepArguments<"takeTree">): number {
   const how = OPEN_TREE_CLONE | O_CLOEXEC | (recursive ? AT_RECURSIVE : 0);
-  if (flags.length === 0 && recursiveFlags.length === 0) return sys.openTree(AT_FDCWD, source, how);
-  if (!recursive || flags.length === 0) {
-    const attributes = mountAttributes([...flags, ...recursiveFlags]);
-    const tree = raw.openTreeAttr(AT_FDCWD, source, how, attributes);
-    if (tree !== ENOSYS) return check(tree, "open_tree_attr", AT_FDCWD, source, how, attributes);
+  const all = mountAttributes(recursive ? recursiveFlags : [...flags, ...recursiveFlags], tied ? 0 : MS_PRIVATE);
+  let tree = raw.openTreeAttr(AT_FDCWD, source, how, all);
+  if (tree === ENOSYS || tree === EINVAL) {
+    tree = openForeignTree(source, how);
+    check(raw.mountSetattr(tree, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), all), "mount_setattr", source);
   }
-  const tree = sys.openTree(AT_FDCWD, source, how);
-  if (recursiveFlags.length > 0) setMountFlags(tree, "", recursiveFlags, true);
-  if (flags.length > 0) setMountFlags(tree, "", flags, false);
+  check(tree, "open_tree_attr", AT_FDCWD, source, how, all);
+  if (recursive && flags.length > 0) setMountFlags(tree, "", flags, false);
   return tree;
+}
+
+/** open_tree clones only mounts of the caller's own mount namespace: for /proc/PID/root/… it goes there and comes back. */
+function openForeignTree(source: string, how: number): number {
+  const [, pid, path] = /^\/proc\/(\d+)\/root(\/.*)$/.exec(source) ?? [];
+  if (path === undefined) return sys.openTree(AT_FDCWD, source, how);
+  const own = sys.openat(AT_FDCWD, "/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC, 0);
+  const other = sys.openat(AT_FDCWD, `/proc/${pid}/ns/mnt`, O_RDONLY | O_CLOEXEC, 0);
+  sys.setns(other, CLONE_NEWNS);
+  const tree = raw.openTree(AT_FDCWD, path, how);
+  sys.setns(own, CLONE_NEWNS);
+  raw.close(own);
+  raw.close(other);
+  return check(tree, "open_tree", source, how);
 }
 
 /** A new filesystem as a descriptor. fsopen(2), Linux 5.2. */

@@ -85,8 +85,8 @@ export function propagationFlags(mode: string): number {
 export const mountAttributeBits = (flags: readonly string[]): number =>
   flags.reduce((bits, flag) => bits | (ATTRIBUTES[flag] ?? 0), 0);
 
-/** struct mount_attr with these flags set. The access time modes exclude each other: one is set by clearing all first. */
-export function mountAttributes(flags: readonly string[]): ArrayBuffer {
+/** struct mount_attr with these flags set, and where it is not 0 this propagation. The access time modes exclude each other: one is set by clearing all first. */
+export function mountAttributes(flags: readonly string[], propagation = 0): ArrayBuffer {
   const atime = flags.some((flag) => ATIME_MODES.includes(flag));
-  return packMountAttr({ set: mountAttributeBits(flags), ...(atime ? { clear: MOUNT_ATTR__ATIME } : {}) });
+  return packMountAttr({ set: mountAttributeBits(flags), propagation, ...(atime ? { clear: MOUNT_ATTR__ATIME } : {}) });
 }

@@ -1,8 +1,9 @@
 /** What this machine offers, for `plan`: gathered in as few calls as possible, because every `run` pays for it. */
 import type { Host } from "../plan/host.ts";
-import { AT_FDCWD } from "../sys/constants.ts";
+import { unescapePath } from "../plan/mountinfo.ts";
+import { AT_FDCWD, S_IFDIR, S_IFMT } from "../sys/constants.ts";
 import { readDirectory, readFileIfThere } from "../sys/files.ts";
-import { parseUtsname, UTSNAME_SIZE } from "../sys/structs.ts";
+import { parseStatx, parseUtsname, STATX_BASIC_STATS, STATX_SIZE, UTSNAME_SIZE } from "../sys/structs.ts";
 import { raw, sys } from "../sys/sys.ts";
 import { findProgram } from "./helper-program.ts";
 import { probeCgroups } from "./probe-cgroups.ts";
@@ -24,6 +25,7 @@ export function probeHost(): Host {
     stateRoot: stateRoot(uid),
     cgroups: probeCgroups(uid, mountinfo),
     mountinfo,
+    fileMounts: fileMounts(mountinfo),
     rootEntries: ordinary ? rootEntries() : [],
     idMapHelpers: ordinary && findProgram("newuidmap") !== undefined && findProgram("newgidmap") !== undefined,
     subuids: ordinary ? parseSubordinateIds(readFileIfThere("/etc/subuid") ?? "", uid, userName(uid)) : [],
@@ -77,4 +79,16 @@ function rootEntries(): { name: string; link?: string }[] {
     .filter(({ type }) => type === DT_DIR || type === DT_LNK)
     .map(({ name, type }) => (type === DT_DIR ? { name } : { name, link: sys.readlinkText(AT_FDCWD, `/${name}`) }))
     .sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+/** Files can only be mounted by binding them, so only mounts of less than a whole filesystem are looked at. */
+function fileMounts(mountinfo: string): string[] {
+  return mountinfo.split("\n").flatMap((line) => {
+    const [, , , root = "/", mountPoint = ""] = line.split(" ", 5);
+    if (root === "/" || mountPoint === "") return [];
+    const path = unescapePath(mountPoint);
+    const buffer = new ArrayBuffer(STATX_SIZE);
+    if (raw.statx(AT_FDCWD, path, 0, STATX_BASIC_STATS, buffer) < 0) return [];
+    return (parseStatx(buffer).mode & S_IFMT) === S_IFDIR ? [] : [path];
+  });
 }

@@ -21,13 +21,14 @@ import { send } from "./channel.ts";
 /** Opens a pty, sends its master to the parent, with `console` puts its slave at /dev/console, and returns the slave. */
 export function openPty(
   channel: number,
-  { console, rows, columns }: { console: boolean; rows?: number; columns?: number },
+  { owner, console, rows, columns }: { owner: number; console: boolean; rows?: number; columns?: number },
 ): number {
   const master = sys.openat(AT_FDCWD, "/dev/pts/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC, 0);
   sys.ioctl(master, TIOCSPTLCK, new ArrayBuffer(4));
   const number = new ArrayBuffer(4);
   sys.ioctl(master, TIOCGPTN, number);
   const slave = sys.ioctlInt(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
+  if (owner !== 0) sys.fchown(slave, owner, -1);
   if (rows !== undefined && columns !== undefined)
     sys.ioctl(master, TIOCSWINSZ, new Uint16Array([rows, columns, 0, 0]).buffer as ArrayBuffer);
   if (console) {

@@ -38,6 +38,8 @@ export function explainStep(step: Step, error: unknown): ContainerError {
 function codeFor(step: Step, error: SysError): string {
   if (step.op === "takeTree" && error.code === "ENOENT") return "MOUNT_SOURCE_MISSING";
   if (step.op === "mount" && step.fstype === "overlay") return "OVERLAY_REFUSED";
+  if (step.op === "placeTree" && (error.code === "EINVAL" || error.code === "ENOTDIR"))
+    return "a file can be mounted only over a file, and a directory only over a directory";
   if (step.op === "copyTree" && error.code === "ENOSPC") return "ROOT_TOO_LARGE";
   return `${step.op.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}_FAILED`;
 }
@@ -84,6 +86,8 @@ function hintFor(step: Step, error: SysError): string | undefined {
         ? "raising a hard limit needs CAP_SYS_RESOURCE, which tupper does not have here"
         : undefined;
     case "clone":
+      if (error.code === "ENOSYS")
+        return "a seccomp filter around tupper answers so, as container engines' do: run the outer container with --privileged";
       if (error.code === "ENOSPC")
         return "a limit in /proc/sys/user/max_*_namespaces, or 32 levels of nesting, is reached";
       if (error.code === "EPERM")

@@ -24,6 +24,7 @@ const root: Host = {
   mountinfo: "",
   idMapHelpers: true,
   rootEntries: [],
+  fileMounts: [],
   subuids: [],
   subgids: [],
   privileged: true,

@@ -56,6 +56,7 @@ export function planDevices(config: Config): { take: InitStep[]; place: InitStep
         recursive: false,
         flags: [],
         recursiveFlags: [],
+        tied: false,
         tree,
         ...why,
         because: `${why.because}; a user namespace cannot make device nodes`,

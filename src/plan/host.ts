@@ -14,6 +14,8 @@ export interface Host {
   cgroups: HostCgroups;
   /** /proc/self/mountinfo: parsed only for roots that have mounts below them. */
   mountinfo: string;
+  /** Mount points that are files, not directories: no overlay can lie over them. */
+  fileMounts: readonly string[];
   /** Directories and links in the machine's `/`, for an ordinary user only: see overlay.ts. */
   rootEntries: readonly { name: string; link?: string }[];
   /** Path of newuidmap and of newgidmap, when both are there. */

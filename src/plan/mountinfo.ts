@@ -22,7 +22,7 @@ export function mountsUnder(prefix: string, mountinfo: string): HostMount[] {
 const escapePath = (path: string): string =>
   path.replace(/[ \t\n\\]/g, (letter) => `\\${letter.charCodeAt(0).toString(8).padStart(3, "0")}`);
 
-const unescapePath = (path: string): string =>
+export const unescapePath = (path: string): string =>
   path.includes("\\")
     ? path.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)))
     : path;

@@ -30,6 +30,7 @@ export function planMounts(config: Config, host: Host): { take: InitStep[]; plac
         recursive: options.recursiveBind,
         flags: options.flags,
         recursiveFlags: options.recursiveFlags,
+        tied: /^r?(shared|slave)$/.test(options.propagation ?? ""),
         tree,
         field: `${field}.source`,
         because: "the source is a path of the machine: it is taken while the machine's files are in sight",

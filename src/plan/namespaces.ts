@@ -43,8 +43,8 @@ export function isNew(config: Config, type: NamespaceType): boolean {
 export const isolates = (config: Config, type: NamespaceType): boolean => namespaceOf(config, type) !== undefined;
 
 const CLONE_ORDER: readonly NamespaceType[] = ["user", "mount", "pid", "network", "ipc", "uts"];
-/** A user namespace first: it decides whether the others may be joined. A mount namespace last: it takes the paths away. */
-const JOIN_ORDER: readonly NamespaceType[] = ["user", "ipc", "uts", "network", "cgroup", "time", "mount"];
+/** By the init process itself. A mount namespace last: it takes the paths away. */
+const JOIN_ORDER: readonly NamespaceType[] = ["ipc", "uts", "network", "cgroup", "time", "mount"];
 
 /** `joinsCgroups`: the process moves itself into cgroup v1 groups, so a cgroup namespace must wait for that. */
 export function planNamespaces(config: Config, host: Host, joinsCgroups: boolean): NamespacePlan {
@@ -57,15 +57,19 @@ export function planNamespaces(config: Config, host: Host, joinsCgroups: boolean
   // A new cgroup namespace is rooted where its creator is: with v2 clone3 puts the child in its group first.
   if (isNew(config, "cgroup") && !joinsCgroups) cloned.push("cgroup");
 
-  const pid = namespaceOf(config, "pid");
-  if (pid?.path !== undefined) {
+  for (const type of ["user", "pid"] as const) {
+    const path = namespaceOf(config, type)?.path;
+    if (path === undefined) continue;
     before.push({
       op: "joinNamespace",
       by: "parent",
-      type: "pid",
-      path: pid.path,
-      field: field(config, "pid"),
-      because: "a process cannot change its own PID namespace, only that of its children",
+      type,
+      path,
+      field: field(config, type),
+      because:
+        type === "user"
+          ? "what is made in a user namespace belongs to it: the others are made once we are in it"
+          : "a process cannot change its own PID namespace, only that of its children",
     });
   }
   if (isNew(config, "user")) {
@@ -89,6 +93,13 @@ export function planNamespaces(config: Config, host: Host, joinsCgroups: boolean
       because: "the first process of a user namespace has all capabilities in it, but no id until the maps are there",
     });
   }
+  if (namespaceOf(config, "user")?.path !== undefined) {
+    inside.push({
+      op: "becomeMappedRoot",
+      by: "init",
+      because: "only an id that the namespace maps can own what is made in it",
+    });
+  }
   for (const type of JOIN_ORDER) {
     const path = namespaceOf(config, type)?.path;
     if (path === undefined) continue;
@@ -100,12 +111,6 @@ export function planNamespaces(config: Config, host: Host, joinsCgroups: boolean
       field: field(config, type),
       because: `shares ${ISOLATES[type].replace(/^its own /, "the ")} with whoever is there`,
     });
-    if (type === "user")
-      inside.push({
-        op: "becomeMappedRoot",
-        by: "init",
-        because: "only an id that the namespace maps can own what is made in it",
-      });
   }
   const unshared: NamespaceType[] = [];
   if (isNew(config, "cgroup") && joinsCgroups) unshared.push("cgroup");
@@ -136,7 +141,9 @@ export function planNamespaces(config: Config, host: Host, joinsCgroups: boolean
   }
   // A process that joins another container's PID or time namespace must not share our memory: whoever may
   // ptrace it there could write to ours, and setns to a time namespace wants a single-threaded memory.
-  const sharedMemory = pid?.path === undefined && namespaceOf(config, "time")?.path === undefined;
+  const sharedMemory = ["user", "pid", "time"].every(
+    (type) => namespaceOf(config, type as NamespaceType)?.path === undefined,
+  );
   return { cloned, before, afterClone, inside, sharedMemory };
 }
 

@@ -68,24 +68,39 @@ export function planOverlay(config: Config, host: Host, stage: string): MadeRoot
       root,
     };
   }
+  const below = mountsBelow(source, host.mountinfo);
+  const inside = (mountPoint: string) => (source === "/" ? mountPoint : mountPoint.slice(source.length));
   const layers = [
     { source, target: "root", why: "an overlay shows this directory and keeps it untouched" },
-    ...mountsBelow(source, host.mountinfo).map(({ mountPoint }) => {
-      const inside = source === "/" ? mountPoint : mountPoint.slice(source.length);
-      return {
+    ...below
+      .filter(({ mountPoint }) => !host.fileMounts.includes(mountPoint))
+      .map(({ mountPoint }) => ({
         source: mountPoint,
-        target: `root${inside}`,
-        why: `another filesystem is mounted at ${inside}, and an overlay does not look through mounts`,
-      };
-    }),
+        target: `root${inside(mountPoint)}`,
+        why: `another filesystem is mounted at ${inside(mountPoint)}, and an overlay does not look through mounts`,
+      })),
   ];
+  const files = below
+    .filter(({ mountPoint }) => host.fileMounts.includes(mountPoint))
+    .flatMap(({ mountPoint }) =>
+      shownReadonly(
+        mountPoint,
+        `${root}${inside(mountPoint)}`,
+        "a mounted file has no overlay: it is shown as it is, read-only",
+      ),
+    );
   const userns = isNew(config, "user");
   const overlays = layers.map((layer, i) =>
     overlayOf({ ...layer, stage, suffix: i === 0 ? "" : `.${i}`, userns, mapped: userns && mapsOwners(host) }),
   );
   return {
     afterClone: overlays.flatMap(({ afterClone }) => afterClone),
-    steps: [tmpfs, makeDirectory(root, "where the overlay is mounted"), ...overlays.flatMap(({ steps }) => steps)],
+    steps: [
+      tmpfs,
+      makeDirectory(root, "where the overlay is mounted"),
+      ...overlays.flatMap(({ steps }) => steps),
+      ...files,
+    ],
     root,
   };
 }
@@ -188,19 +203,7 @@ function assembledRoot({ rootEntries, mountinfo }: Host, stage: string): InitSte
       return [makeDirectory(target, `${path} is the running machine's: the container gets its own`)];
     if (below.length > 0) {
       const because = `${path} has other filesystems mounted below it, which an ordinary user cannot overlay: it is shown as it is, read-only`;
-      return [
-        makeDirectory(target, because),
-        { op: "bind", by: "init", source: path, target, recursive: true, field: "root.path", because },
-        {
-          op: "setMountFlags",
-          by: "init",
-          target,
-          flags: ["ro"],
-          recursive: true,
-          field: "root.path",
-          because: "what is not copy-on-write must not be written",
-        },
-      ];
+      return [makeDirectory(target, because), ...shownReadonly(path, target, because)];
     }
     const layer = {
       stage,
@@ -213,6 +216,22 @@ function assembledRoot({ rootEntries, mountinfo }: Host, stage: string): InitSte
     };
     return [makeDirectory(target, "where the overlay is mounted"), ...overlayOf(layer).steps];
   });
+}
+
+/** What is not copy-on-write must not be written. */
+function shownReadonly(source: string, target: string, because: string): InitStep[] {
+  return [
+    { op: "bind", by: "init", source, target, recursive: true, field: "root.path", because },
+    {
+      op: "setMountFlags",
+      by: "init",
+      target,
+      flags: ["ro"],
+      recursive: true,
+      field: "root.path",
+      because: "what is not copy-on-write must not be written",
+    },
+  ];
 }
 
 /** Filesystems with files, mounted below a root. The machine's own /run, /tmp … as tmpfs are not part of its root. */

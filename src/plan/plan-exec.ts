@@ -11,7 +11,7 @@ import type { InitStep, ParentStep, Plan } from "./step.ts";
 /** The slot that the caller fills: a pidfd of the container's init process. */
 export const CONTAINER = { slot: "container.pidfd" } as const;
 
-const INSIDE: readonly NamespaceType[] = ["user", "ipc", "uts", "network", "cgroup", "time", "mount"];
+const INSIDE: readonly NamespaceType[] = ["ipc", "uts", "network", "cgroup", "time", "mount"];
 
 /** `config` is the container's, with the process to execute in place of its own. */
 export function planExec(
@@ -22,19 +22,16 @@ export function planExec(
 ): Plan {
   const inside = INSIDE.filter((type) => isolates(config, type));
   const unified = cgroups.find(({ controller }) => controller === "unified");
+  const before: NamespaceType[] = (["user", "pid"] as const).filter((type) => isolates(config, type));
+  const join: ParentStep = {
+    op: "joinProcess",
+    by: "parent",
+    process: CONTAINER,
+    namespaces: before,
+    because: "a process cannot change its own PID namespace, only that of its children",
+  };
   const parent: ParentStep[] = [
-    ...(isolates(config, "pid")
-      ? [
-          {
-            op: "joinProcess",
-            by: "parent",
-            process: CONTAINER,
-            namespaces: ["pid"],
-            because: "a process cannot change its own PID namespace, only that of its children",
-          } as const,
-        ]
-      : []
-    ).map((step) => ({ ...step, namespaces: [...step.namespaces] })),
+    ...(before.length === 0 ? [] : [join]),
     {
       op: "clone",
       by: "parent",
@@ -88,7 +85,13 @@ export function planExec(
     );
   }
   if (process.terminal) {
-    init.push({ op: "openPty", by: "init", console: false, because: "a terminal of the container's own devpts" });
+    init.push({
+      op: "openPty",
+      by: "init",
+      owner: process.user.uid,
+      console: false,
+      because: "a terminal of the container's own devpts",
+    });
   }
   init.push({
     op: "newSession",

@@ -70,10 +70,11 @@ export function plan(config: Config, host: Host, { id }: { id: string }): Plan {
     const mounts = planMounts(config, host);
     const devices = planDevices(config);
     before.push(...rootfs.afterClone);
+    // What is taken keeps its ties to the machine's mounts, so it is taken before those ties are cut.
     init.push(
-      ...rootfs.prepare,
       ...mounts.take,
       ...devices.take,
+      ...rootfs.prepare,
       ...rootfs.enter,
       ...mounts.place,
       ...devices.place,

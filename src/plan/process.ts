@@ -84,6 +84,7 @@ export function planTerminal({ process }: Config): InitStep[] {
     {
       op: "openPty",
       by: "init",
+      owner: process.user.uid,
       console: true,
       ...(size === undefined ? {} : { rows: size.height, columns: size.width }),
       field: "process.terminal",

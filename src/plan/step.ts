@@ -37,9 +37,12 @@ export interface ParentOperations {
   attachDeviceProgram: { path: string; program: Uint8Array };
   /** One value into one file of cgroupfs, procfs or sysfs; `otherwise`: what to write where there is no such file (ENOENT). */
   write: { path: string; value: string; otherwise?: { path: string; value: string } };
-  /** setns(2) into a PID namespace: it takes effect for children only, so the parent does it before it clones. */
+  /**
+   * setns(2) into a user or PID namespace before the clone: what is cloned belongs to the one and is born in the other. Done
+   * by a process between the parent and init, so that the parent stays where it is.
+   */
   joinNamespace: { type: NamespaceType; path: string };
-  /** setns(2) with a pidfd, into several namespaces of one process at once (Linux 5.8); here for the PID namespace. */
+  /** The same with a pidfd: several namespaces of one process at once (Linux 5.8). */
   joinProcess: { process: Slot; namespaces: NamespaceType[] };
   /**
    * The process that becomes the container. clone3(2) with CLONE_NEW* for each namespace; `cgroup`: CLONE_INTO_CGROUP
@@ -82,9 +85,16 @@ export interface InitOperations {
   mount: { source: string; target: string; fstype: string; flags: MountFlag[]; data: string };
   /**
    * A clone of a mounted tree, taken while its source can be seen. `recursive`: with the mounts below it;
-   * `recursiveFlags`: flags for those too. open_tree(2), OPEN_TREE_CLONE.
+   * `recursiveFlags`: flags for those too; `tied`: mounts spread between it and its source, as the config asks. open_tree(2).
    */
-  takeTree: { source: string; recursive: boolean; flags: MountFlag[]; recursiveFlags: MountFlag[]; tree: Slot };
+  takeTree: {
+    source: string;
+    recursive: boolean;
+    flags: MountFlag[];
+    recursiveFlags: MountFlag[];
+    tree: Slot;
+    tied: boolean;
+  };
   /**
    * A new filesystem, not mounted anywhere yet. In a user namespace proc and sysfs may be made only while a whole one of
    * the machine's is in sight. fsopen(2), fsmount(2).
@@ -134,8 +144,8 @@ export interface InitOperations {
   setDomainname: { name: string };
   /** One value into one file of procfs, as `linux.sysctl` asks. */
   write: { path: string; value: string };
-  /** A pty of the container's own devpts; its master goes to the parent, its slave becomes stdio and with `console` /dev/console. */
-  openPty: { console: boolean; rows?: number; columns?: number };
+  /** A pty of the container's own devpts; its master goes to the parent, its slave, `owner`'s, becomes stdio and with `console` /dev/console. */
+  openPty: { owner: number; console: boolean; rows?: number; columns?: number };
   /** A session of its own, and with a pty its controlling terminal. setsid(2), TIOCSCTTY. */
   newSession: { controllingTerminal: boolean };
   /** A session keyring of its own, so that keys of the caller do not leak. keyctl(2). */

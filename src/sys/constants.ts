@@ -36,6 +36,7 @@ export const S_IFCHR = 0o020000;
 export const S_IFIFO = 0o010000;
 
 export const CLONE_VM = 0x100;
+export const CLONE_PARENT = 0x8000;
 export const CLONE_NEWTIME = 0x80;
 export const CLONE_NEWNS = 0x20000;
 export const CLONE_NEWCGROUP = 0x2000000;

@@ -73,6 +73,7 @@ export interface RawSys {
   pidfdSendSignal(pidfd: number | bigint, signal: number | bigint, info: ArrayBuffer | null, flags: number | bigint): number;
   pidfdGetfd(pidfd: number | bigint, targetfd: number | bigint, flags: number | bigint): number;
   wait4(pid: number | bigint, status: ArrayBuffer, options: number | bigint, rusage: ArrayBuffer | null): number;
+  rtSigaction(signal: number | bigint, action: ArrayBuffer | null, old: ArrayBuffer | null, size: number | bigint): number;
   rtSigprocmask(how: number | bigint, set: ArrayBuffer | null, old: ArrayBuffer | null, size: number | bigint): number;
   signalfd4(fd: number | bigint, mask: ArrayBuffer, size: number | bigint, flags: number | bigint): number;
   ppoll(fds: ArrayBuffer, count: number | bigint, timeout: ArrayBuffer | null, sigmask: ArrayBuffer | null, size: number | bigint): number;
@@ -187,6 +188,7 @@ export const CALL_NAMES = {
   pidfdSendSignal: "pidfd_send_signal",
   pidfdGetfd: "pidfd_getfd",
   wait4: "wait4",
+  rtSigaction: "rt_sigaction",
   rtSigprocmask: "rt_sigprocmask",
   signalfd4: "signalfd4",
   ppoll: "ppoll",

@@ -101,16 +101,8 @@ export function configFromOptions(options: RunOptions, root: RootFacts): { confi
       ...(seccomp === undefined ? {} : { seccomp }),
     },
   };
-  const warnings = [...userWarnings, ...capabilities.warnings, ...cgroup.warnings, ...sharedMemory(namespaces)];
+  const warnings = [...userWarnings, ...capabilities.warnings, ...cgroup.warnings];
   return { config, warnings };
-}
-
-/** What a joined IPC namespace does not bring. */
-function sharedMemory({ modes }: Namespaces): string[] {
-  if (modes.ipc.kind !== "join") return [];
-  return [
-    "--ipc shares System V IPC and message queues with the other container, but not /dev/shm: both can have a directory of the machine there (--volume DIR:/dev/shm)",
-  ];
 }
 
 /** A UTS namespace of the container's own has names; one that is shared keeps those that it has. */

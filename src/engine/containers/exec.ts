@@ -95,12 +95,9 @@ function execProcess(
   const { uid } = process.user;
   const asked = request.capabilities;
   if (privileged || asked !== undefined || request.user !== undefined) {
-    const start = privileged
-      ? { privileged }
-      : {
-          capAdd: [...(own.capabilities?.bounding ?? []), ...(asked?.add ?? [])],
-          capDrop: ["ALL", ...(asked?.drop ?? [])],
-        };
+    const available = privileged ? CAPABILITIES : (own.capabilities?.bounding ?? []);
+    const kept = asked?.drop.includes("ALL") ? [] : available.filter((name) => !asked?.drop.includes(name));
+    const start = { capAdd: [...kept, ...(asked?.add ?? [])], capDrop: ["ALL"] };
     const { sets, warnings: more } = containerCapabilities(
       start,
       uid,

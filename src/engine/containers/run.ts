@@ -9,6 +9,7 @@ import type { Plan } from "../../plan/step.ts";
 import type { Config } from "../../spec/config.ts";
 import { raw } from "../../sys/sys.ts";
 import { claimState, recordContainer, recordInit, releaseState, sweepStates } from "./state.ts";
+import { readStats } from "./stats.ts";
 import { supervise } from "./supervise.ts";
 import { openSignals } from "./terminal.ts";
 
@@ -36,7 +37,9 @@ export function runContainer({ config, id, trace, warnings, host = probeHost() }
     recordInit(lock, started.pid);
     try {
       sweepStates();
-      return supervise(started, signals);
+      const code = supervise(started, signals);
+      if (code === KILLED) sayWhyKilled(plan, warn);
+      return code;
     } finally {
       removeCgroups(plan.cleanup.cgroups);
     }
@@ -45,6 +48,17 @@ export function runContainer({ config, id, trace, warnings, host = probeHost() }
     raw.close(signals);
     raw.rtSigprocmask(2, before, null, 8);
   }
+}
+
+/** 128 + SIGKILL. */
+const KILLED = 137;
+
+/** The kernel kills without a word: what the control group counted says whether it was for want of memory. */
+function sayWhyKilled(plan: Plan, warn: (text: string) => void): void {
+  const groups = plan.steps.flatMap((step) => (step.op === "makeCgroup" ? [step] : []));
+  const { oomKills, limitBytes } = readStats(groups).memory;
+  if (oomKills === undefined || oomKills === 0) return;
+  warn(`the kernel killed the container because it ran out of memory: its limit is ${limitBytes} bytes (--memory)`);
 }
 
 /** For `explain` and `script`: what {@link runContainer} would do. */

@@ -23,6 +23,7 @@ import {
   O_NOFOLLOW,
   O_RDONLY,
 } from "../../sys/constants.ts";
+import { errnoText } from "../../sys/errno.ts";
 import { createFile, readDirectory, readFileIfThere } from "../../sys/files.ts";
 import { parseStatx, STATX_BASIC_STATS, STATX_SIZE } from "../../sys/structs.ts";
 import { raw, SysError, sys } from "../../sys/sys.ts";
@@ -44,8 +45,8 @@ export interface StateLock {
   path: string;
 }
 
-/** Others may pass but not look: root of a user namespace is another user, and mounts its root on the directory. */
-const STATE_MODE = 0o711;
+/** Others may pass root's but not look: root of a user namespace is another user, and mounts its root on the directory. */
+const stateMode = (): number => (raw.geteuid() === 0 ? 0o711 : 0o700);
 
 const EEXIST = -17;
 const EWOULDBLOCK = -11;
@@ -56,12 +57,12 @@ export function claimState(id: string): StateLock {
   const root = stateRoot(raw.geteuid());
   const path = `${root}/${id}`;
   for (let attempt = 0; attempt < 50; attempt++) {
-    const made = raw.mkdirat(AT_FDCWD, path, STATE_MODE);
+    const made = raw.mkdirat(AT_FDCWD, path, stateMode());
     if (made === ENOENT) {
       makeStateRoot(root);
       continue;
     }
-    if (made < 0 && made !== EEXIST) throw new SysError("mkdirat", -made, [path, STATE_MODE]);
+    if (made < 0 && made !== EEXIST) throw new SysError("mkdirat", -made, [path, stateMode()]);
     const lock = tryLock(path);
     if (lock === undefined) {
       if (made === EEXIST)
@@ -102,10 +103,10 @@ function linksOf(fd: number): number {
 
 /** A directory that belongs to the caller alone. In /tmp somebody else could have made it first. */
 function makeStateRoot(root: string): void {
-  const made = raw.mkdirat(AT_FDCWD, root, STATE_MODE);
+  const made = raw.mkdirat(AT_FDCWD, root, stateMode());
   if (made < 0 && made !== EEXIST) {
-    throw new ContainerError("STATE_ROOT", `cannot make the state directory ${root}`, {
-      cause: new SysError("mkdirat", -made, [root, STATE_MODE]),
+    throw new ContainerError("STATE_ROOT", `cannot make the state directory ${root}: ${errnoText(-made)}`, {
+      cause: new SysError("mkdirat", -made, [root, stateMode()]),
     });
   }
   const fd = sys.openat(AT_FDCWD, root, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);

@@ -57,6 +57,7 @@ function makeHost(cgroups: HostCgroups, more: Partial<Host> = {}): Host {
     cgroups,
     mountinfo: "",
     rootEntries: [],
+    fileMounts: [],
     idMapHelpers: false,
     subuids: [],
     subgids: [],

@@ -235,7 +235,14 @@ END_OF_INIT
 cat >"$work/init-2.sh" <<'END_OF_INIT'
 . "$work/functions.sh"
 
-# 25. propagation: mounts made here must not spread to the machine, and pivot_root refuses a shared
+# 25. takeTree: the source is a path of the machine: it is taken while the machine's files are in
+# sight [mounts[4].source]. See open_tree(2).
+take_tree '/srv/$(reboot)
+' tree_4 --rbind
+set_mount_flags this nosuid "$bag/tree_4"
+set_mount_flags recursive ro "$bag/tree_4"
+
+# 26. propagation: mounts made here must not spread to the machine, and pivot_root refuses a shared
 # parent. See mount_namespaces(7).
 mount -n -i --make-rprivate /
 
@@ -273,16 +280,9 @@ if command -v keyctl >/dev/null; then keyctl new_session tupper >/dev/null; else
   warn 'keyctl(1) is missing: the container keeps the caller'\''s session keyring'
 fi
 
-# 26. bind: pivot_root wants a mount point, and a bind mount makes one of any directory [root.path].
+# 27. bind: pivot_root wants a mount point, and a bind mount makes one of any directory [root.path].
 # See mount(2).
 mount -n -i --rbind '/srv/it'\''s a root' "$state"
-
-# 27. takeTree: the source is a path of the machine: it is taken while the machine's files are in
-# sight [mounts[4].source]. See open_tree(2).
-take_tree '/srv/$(reboot)
-' tree_4 --rbind
-set_mount_flags this nosuid "$bag/tree_4"
-set_mount_flags recursive ro "$bag/tree_4"
 
 # 28. changeDirectory: pivot_root is called from inside the new root. See chdir(2).
 cd "$state"

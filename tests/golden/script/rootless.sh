@@ -144,7 +144,24 @@ END_OF_INIT
 cat >"$work/init-2.sh" <<'END_OF_INIT'
 . "$work/functions.sh"
 
-# 7. propagation: mounts made here must not spread to the machine, and pivot_root refuses a shared
+# 7. takeFilesystem: ps, /proc/self and much of the C library need it; it shows the processes of the
+# container's PID namespace [mounts[0]]. See fsopen(2), fsmount(2), mount_namespaces(7).
+# (mount(8) makes and places in one: proc is mounted where it belongs below)
+
+# 8. takeFilesystem: devices and drivers as files; its network part is the container's own
+# [mounts[3]]. See fsopen(2), fsmount(2), mount_namespaces(7).
+# (mount(8) makes and places in one: sysfs is mounted where it belongs below)
+
+# 9-14. takeTree: every container has this device (config-linux.md, Default Devices); a user
+# namespace cannot make device nodes. See open_tree(2).
+take_tree /dev/null device__dev_null --bind
+take_tree /dev/zero device__dev_zero --bind
+take_tree /dev/full device__dev_full --bind
+take_tree /dev/random device__dev_random --bind
+take_tree /dev/urandom device__dev_urandom --bind
+take_tree /dev/tty device__dev_tty --bind
+
+# 15. propagation: mounts made here must not spread to the machine, and pivot_root refuses a shared
 # parent. See mount_namespaces(7).
 mount -n -i --make-rprivate /
 
@@ -165,51 +182,34 @@ if command -v keyctl >/dev/null; then keyctl new_session tupper >/dev/null; else
   warn 'keyctl(1) is missing: the container keeps the caller'\''s session keyring'
 fi
 
-# 8. mount: writes of the container go to memory of this size and vanish with it
+# 16. mount: writes of the container go to memory of this size and vanish with it
 # [annotations["tupper.root.size"]]. See tmpfs(5), mount(2).
 mount -n -i -t tmpfs -o 'mode=755,size=524288000' tmpfs "$state"
 
-# 9. makeDirectory: where the overlay is mounted. See mkdir(2).
+# 17. makeDirectory: where the overlay is mounted. See mkdir(2).
 mkdir -p -m 0755 "$state"/root
 
-# 10. makeDirectory: an overlay shows this directory and keeps it untouched. See mkdir(2).
+# 18. makeDirectory: an overlay shows this directory and keeps it untouched. See mkdir(2).
 mkdir -p -m 0755 "$state"/lower
 
-# 11. bind: gives the lower layer a short name, so that `mount` inside shows no path of the machine
+# 19. bind: gives the lower layer a short name, so that `mount` inside shows no path of the machine
 # [root.path]. See mount(2).
 mount -n -i --bind /srv/root "$state"/lower
 
-# 12. makeDirectory: what the container writes; its mode and owner are those that the mount will
+# 20. makeDirectory: what the container writes; its mode and owner are those that the mount will
 # show. See mkdir(2).
 mkdir -p -m 0755 "$state"/upper
 chmod --reference="$state"/lower "$state"/upper
 
-# 13. makeDirectory: the overlay prepares files here before they appear. See mkdir(2).
+# 21. makeDirectory: the overlay prepares files here before they appear. See mkdir(2).
 mkdir -p -m 0755 "$state"/work
 
-# 14. changeDirectory: the layers are named relative to here. See chdir(2).
+# 22. changeDirectory: the layers are named relative to here. See chdir(2).
 cd "$state"
 
-# 15. mount: copy-on-write: reads come from the lower layer, writes go to the upper one [root.path].
+# 23. mount: copy-on-write: reads come from the lower layer, writes go to the upper one [root.path].
 # See mount(8), mount(2).
 mount -n -i -t overlay -o 'lowerdir=lower,upperdir=upper,workdir=work,userxattr' overlay root
-
-# 16. takeFilesystem: ps, /proc/self and much of the C library need it; it shows the processes of
-# the container's PID namespace [mounts[0]]. See fsopen(2), fsmount(2), mount_namespaces(7).
-# (mount(8) makes and places in one: proc is mounted where it belongs below)
-
-# 17. takeFilesystem: devices and drivers as files; its network part is the container's own
-# [mounts[3]]. See fsopen(2), fsmount(2), mount_namespaces(7).
-# (mount(8) makes and places in one: sysfs is mounted where it belongs below)
-
-# 18-23. takeTree: every container has this device (config-linux.md, Default Devices); a user
-# namespace cannot make device nodes. See open_tree(2).
-take_tree /dev/null device__dev_null --bind
-take_tree /dev/zero device__dev_zero --bind
-take_tree /dev/full device__dev_full --bind
-take_tree /dev/random device__dev_random --bind
-take_tree /dev/urandom device__dev_urandom --bind
-take_tree /dev/tty device__dev_tty --bind
 
 # 24. changeDirectory: pivot_root is called from inside the new root. See chdir(2).
 cd "$state"/root

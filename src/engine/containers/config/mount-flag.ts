@@ -86,7 +86,7 @@ export function parseMountFlag(value: string, root: Pick<RootFacts, "cwd" | "hos
 
 function parseKeys(value: string): Map<string, string> {
   const keys = new Map<string, string>();
-  for (const part of value.split(",")) {
+  for (const part of splitFields(value)) {
     const at = part.indexOf("=");
     const word = (at < 0 ? part : part.slice(0, at)).toLowerCase();
     const key = SYNONYMS[word] ?? word;
@@ -101,6 +101,13 @@ function parseKeys(value: string): Map<string, string> {
     keys.set(key, at < 0 ? "" : part.slice(at + 1));
   }
   return keys;
+}
+
+/** Fields between commas, as docker reads them: one in double quotes may have commas, and `""` for a quote. RFC 4180. */
+function splitFields(value: string): string[] {
+  return (value.match(/(?:"(?:[^"]|"")*"|[^,"])+|(?<=^|,)(?=,|$)/g) ?? []).map((field) =>
+    field.replace(/"((?:[^"]|"")*)"/g, (_, quoted: string) => quoted.replaceAll('""', '"')),
+  );
 }
 
 /** `readonly`, `readonly=true`, `readonly=1`. */

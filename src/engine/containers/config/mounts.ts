@@ -129,6 +129,10 @@ function ipcMounts({ shmSize }: RunOptions, host: Host, { modes }: Namespaces): 
     source,
     options: ["rbind", ...flags],
   });
+  // POSIX shared memory belongs to the IPC namespace in all but name: it is a directory of the other container.
+  if (modes.ipc.kind === "join" && modes.ipc.container !== undefined) {
+    return [queues, bind("/dev/shm", modes.ipc.path.replace(/ns\/ipc$/, "root/dev/shm"))];
+  }
   if (modes.ipc.kind === "host") {
     const there = (path: string) => host.mountinfo.includes(` ${path} `);
     return [

@@ -24,6 +24,7 @@ export const ROOT_HOST: Host = {
     .join(""),
   idMapHelpers: false,
   rootEntries: [],
+  fileMounts: [],
   subuids: [],
   subgids: [],
   privileged: true,
