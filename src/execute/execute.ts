@@ -234,10 +234,8 @@ function defaultIgnoredSignals(): void {
   }
 }
 
-/** Blocks every signal, for a signalfd; children start with none blocked. Returns the mask before. */
-export function blockSignals(): ArrayBuffer {
+/** Blocks every signal, for a signalfd; children start with none blocked. */
+export function blockSignals(): void {
   defaultIgnoredSignals();
-  const before = new ArrayBuffer(8);
-  sys.rtSigprocmask(SIG_SETMASK, new BigUint64Array([0xffffffffffffffffn]).buffer as ArrayBuffer, before, 8);
-  return before;
+  sys.rtSigprocmask(SIG_SETMASK, new BigUint64Array([0xffffffffffffffffn]).buffer as ArrayBuffer, null, 8);
 }

@@ -38,13 +38,13 @@ export function explainStep(step: Step, error: unknown): ContainerError {
 function codeFor(step: Step, error: SysError): string {
   if (step.op === "takeTree" && error.code === "ENOENT") return "MOUNT_SOURCE_MISSING";
   if (step.op === "mount" && step.fstype === "overlay") return "OVERLAY_REFUSED";
-  if (step.op === "placeTree" && (error.code === "EINVAL" || error.code === "ENOTDIR"))
-    return "a file can be mounted only over a file, and a directory only over a directory";
   if (step.op === "copyTree" && error.code === "ENOSPC") return "ROOT_TOO_LARGE";
   return `${step.op.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}_FAILED`;
 }
 
 function reasonFor(step: Step, error: SysError): string {
+  if (step.op === "placeTree" && (error.code === "EINVAL" || error.code === "ENOTDIR"))
+    return "a file can be mounted only over a file, and a directory only over a directory";
   if (step.op === "takeTree" && error.code === "ENOENT") return "the source does not exist";
   if (step.op === "copyTree" && error.code === "ENOSPC") return "it does not fit into the size of the root";
   switch (error.code) {

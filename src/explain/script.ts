@@ -19,7 +19,7 @@ import { comment, hereDocument, oneLine, word } from "./shell.ts";
 /** The script; it ends with the command's exit code, and with 125 when the set-up fails. Throws when a value has a NUL. */
 export function scriptOf(plan: Plan): string {
   const state = newState(plan);
-  for (const [, run] of runsOf(detachLate(plan.steps), isLike)) {
+  for (const [, run] of runsOf(detachLate(cutTiesEarly(plan.steps)), isLike)) {
     const written = run.map((step) => writeStep(step, state));
     const same = new Set(written.map((lines) => lines.join("\n"))).size === 1;
     const lines = same ? (written[0] ?? []) : written.flat();
@@ -41,6 +41,14 @@ function detachLate(steps: readonly Step[]): Step[] {
   if (detach === undefined || last < steps.indexOf(detach)) return [...steps];
   const rest = steps.filter((step) => step !== detach);
   return [...rest.slice(0, last), detach, ...rest.slice(last)];
+}
+
+/** The script works in directories of its own from the first take on: they must not show on the machine. */
+function cutTiesEarly(steps: readonly Step[]): Step[] {
+  const ties = steps.find(({ op }) => op === "propagation");
+  const take = steps.findIndex(({ op }) => op === "takeTree" || op === "takeFilesystem");
+  if (ties === undefined || take < 0 || steps.indexOf(ties) < take) return [...steps];
+  return [...steps.slice(0, take), ties, ...steps.slice(take).filter((step) => step !== ties)];
 }
 
 const ON_MOUNTS: ReadonlySet<Step["op"]> = new Set([

@@ -11,7 +11,7 @@ import type { Config } from "../spec/config.ts";
 import type { Host } from "./host.ts";
 import { type HostMount, mountsUnder } from "./mountinfo.ts";
 import { isNew } from "./namespaces.ts";
-import { type MadeRoot, stageTmpfs } from "./rootfs.ts";
+import { type MadeRoot, mapsOwners, stageTmpfs, takeMapped } from "./rootfs.ts";
 import type { InitStep, ParentStep } from "./step.ts";
 
 /** Filesystems that show the kernel, not files: never part of a root filesystem. */
@@ -105,10 +105,6 @@ export function planOverlay(config: Config, host: Host, stage: string): MadeRoot
   };
 }
 
-/** Overlays over id-mapped layers: Linux 5.19, and only root may map. */
-const mapsOwners = ({ uid, kernel: [major, minor] }: Host): boolean =>
-  uid === 0 && (major > 5 || (major === 5 && minor >= 19));
-
 const lockedMounts = (source: string): ContainerError =>
   new ContainerError(
     "ROOT_HAS_MOUNTS",
@@ -144,19 +140,7 @@ function overlayOf({ stage, suffix, source, target, why, userns, mapped }: Layer
 } {
   const [lower, upper, work] = [`lower${suffix}`, `upper${suffix}`, `work${suffix}`];
   const tree = { slot: `root${suffix}` };
-  const afterClone: ParentStep[] = mapped
-    ? [
-        {
-          op: "takeMappedTree",
-          by: "parent",
-          source,
-          pid: { slot: "init.pid" },
-          tree,
-          field: "linux.uidMappings",
-          because: "files of root are to be files of the container's root; only root may map that",
-        },
-      ]
-    : [];
+  const afterClone = mapped ? [takeMapped(source, tree)] : [];
   const steps: InitStep[] = [
     makeDirectory(`${stage}/${lower}`, why),
     {

@@ -7,8 +7,9 @@
  */
 import { ANNOTATION, type Config } from "../spec/config.ts";
 import type { Host } from "./host.ts";
+import { isNew } from "./namespaces.ts";
 import { planOverlay } from "./overlay.ts";
-import type { InitStep, ParentStep } from "./step.ts";
+import type { InitStep, ParentStep, Slot } from "./step.ts";
 
 const DEFAULT_SIZE_BYTES = 500 * 1024 * 1024;
 
@@ -89,20 +90,54 @@ function planBind(config: Config, _host: Host, stage: string): MadeRoot {
   };
 }
 
-function planCopy(config: Config, _host: Host, stage: string): MadeRoot {
+function planCopy(config: Config, host: Host, stage: string): MadeRoot {
+  const source = config.root.path;
+  // Owners must be read through the id map: a mapped view of ROOT covers it, in the container's own mount namespace.
+  const mapped = isNew(config, "user") && mapsOwners(host) && source !== "/" ? { slot: "root" } : undefined;
   return {
+    afterClone: mapped === undefined ? [] : [takeMapped(source, mapped)],
     steps: [
+      ...(mapped === undefined
+        ? []
+        : [
+            {
+              op: "bind",
+              by: "init",
+              source,
+              target: source,
+              recursive: false,
+              mapped,
+              field: "root.path",
+              because: "its files are read with the owners that the container is to see",
+            } as const,
+          ]),
       stageTmpfs(config, stage, "the whole root lives in memory, limited to this size"),
       {
         op: "copyTree",
         by: "init",
-        source: config.root.path,
+        source,
         target: stage,
         field: "root.path",
         because: "the container gets files of its own; the directory it came from is not touched",
       },
     ],
     root: stage,
+  };
+}
+
+/** Id-mapped mounts: Linux 5.12, under an overlay 5.19, and only root may map. */
+export const mapsOwners = ({ uid, kernel: [major, minor] }: Host): boolean =>
+  uid === 0 && (major > 5 || (major === 5 && minor >= 19));
+
+export function takeMapped(source: string, tree: Slot): ParentStep {
+  return {
+    op: "takeMappedTree",
+    by: "parent",
+    source,
+    pid: { slot: "init.pid" },
+    tree,
+    field: "linux.uidMappings",
+    because: "files of root are to be files of the container's root; only root may map that",
   };
 }
 

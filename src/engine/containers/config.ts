@@ -101,8 +101,16 @@ export function configFromOptions(options: RunOptions, root: RootFacts): { confi
       ...(seccomp === undefined ? {} : { seccomp }),
     },
   };
-  const warnings = [...userWarnings, ...capabilities.warnings, ...cgroup.warnings];
+  const warnings = [...userWarnings, ...capabilities.warnings, ...cgroup.warnings, ...sharedMemory(namespaces)];
   return { config, warnings };
+}
+
+/** What an IPC namespace joined by its file does not bring: /dev/shm is a directory of some container, nobody knows whose. */
+function sharedMemory({ modes }: Namespaces): string[] {
+  if (modes.ipc.kind !== "join" || modes.ipc.container !== undefined) return [];
+  return [
+    "--ipc shares System V IPC and message queues, but not /dev/shm: name the container (container:NAME), or give both a directory (--volume DIR:/dev/shm)",
+  ];
 }
 
 /** A UTS namespace of the container's own has names; one that is shared keeps those that it has. */

@@ -95,14 +95,11 @@ function execProcess(
   const { uid } = process.user;
   const asked = request.capabilities;
   if (privileged || asked !== undefined || request.user !== undefined) {
-    const available = privileged ? CAPABILITIES : (own.capabilities?.bounding ?? []);
+    const grantable = isolates(config, "user") ? CAPABILITIES : ownCapabilities();
+    const available = privileged ? grantable : (own.capabilities?.bounding ?? []);
     const kept = asked?.drop.includes("ALL") ? [] : available.filter((name) => !asked?.drop.includes(name));
     const start = { capAdd: [...kept, ...(asked?.add ?? [])], capDrop: ["ALL"] };
-    const { sets, warnings: more } = containerCapabilities(
-      start,
-      uid,
-      isolates(config, "user") ? CAPABILITIES : ownCapabilities(),
-    );
+    const { sets, warnings: more } = containerCapabilities(start, uid, grantable);
     process.capabilities = sets;
     warnings.push(...more);
   }

@@ -30,9 +30,9 @@ export function runContainer({ config, id, trace, warnings, host = probeHost() }
   for (const text of [...warnings, ...plan.warnings]) warn(text);
 
   const lock = claimState(id);
-  const before = blockSignals();
-  const signals = openSignals();
   try {
+    blockSignals();
+    const signals = openSignals();
     const started = execute(plan, { tracer, warn, recordState: () => recordContainer(lock, plan, config) });
     recordInit(lock, started.pid);
     try {
@@ -45,8 +45,6 @@ export function runContainer({ config, id, trace, warnings, host = probeHost() }
     }
   } finally {
     releaseState(lock);
-    raw.close(signals);
-    raw.rtSigprocmask(2, before, null, 8);
   }
 }
 

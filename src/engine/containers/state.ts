@@ -56,6 +56,8 @@ const ENOENT = -2;
 export function claimState(id: string): StateLock {
   const root = stateRoot(raw.geteuid());
   const path = `${root}/${id}`;
+  // In /tmp somebody else could have made it.
+  if (raw.geteuid() !== 0) makeStateRoot(root);
   for (let attempt = 0; attempt < 50; attempt++) {
     const made = raw.mkdirat(AT_FDCWD, path, stateMode());
     if (made === ENOENT) {

@@ -235,13 +235,6 @@ END_OF_INIT
 cat >"$work/init-2.sh" <<'END_OF_INIT'
 . "$work/functions.sh"
 
-# 25. takeTree: the source is a path of the machine: it is taken while the machine's files are in
-# sight [mounts[4].source]. See open_tree(2).
-take_tree '/srv/$(reboot)
-' tree_4 --rbind
-set_mount_flags this nosuid "$bag/tree_4"
-set_mount_flags recursive ro "$bag/tree_4"
-
 # 26. propagation: mounts made here must not spread to the machine, and pivot_root refuses a shared
 # parent. See mount_namespaces(7).
 mount -n -i --make-rprivate /
@@ -279,6 +272,13 @@ if command -v ip >/dev/null; then ip link set dev lo up; else ifconfig lo up; fi
 if command -v keyctl >/dev/null; then keyctl new_session tupper >/dev/null; else
   warn 'keyctl(1) is missing: the container keeps the caller'\''s session keyring'
 fi
+
+# 25. takeTree: the source is a path of the machine: it is taken while the machine's files are in
+# sight [mounts[4].source]. See open_tree(2).
+take_tree '/srv/$(reboot)
+' tree_4 --rbind
+set_mount_flags this nosuid "$bag/tree_4"
+set_mount_flags recursive ro "$bag/tree_4"
 
 # 27. bind: pivot_root wants a mount point, and a bind mount makes one of any directory [root.path].
 # See mount(2).

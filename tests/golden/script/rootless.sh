@@ -144,23 +144,6 @@ END_OF_INIT
 cat >"$work/init-2.sh" <<'END_OF_INIT'
 . "$work/functions.sh"
 
-# 7. takeFilesystem: ps, /proc/self and much of the C library need it; it shows the processes of the
-# container's PID namespace [mounts[0]]. See fsopen(2), fsmount(2), mount_namespaces(7).
-# (mount(8) makes and places in one: proc is mounted where it belongs below)
-
-# 8. takeFilesystem: devices and drivers as files; its network part is the container's own
-# [mounts[3]]. See fsopen(2), fsmount(2), mount_namespaces(7).
-# (mount(8) makes and places in one: sysfs is mounted where it belongs below)
-
-# 9-14. takeTree: every container has this device (config-linux.md, Default Devices); a user
-# namespace cannot make device nodes. See open_tree(2).
-take_tree /dev/null device__dev_null --bind
-take_tree /dev/zero device__dev_zero --bind
-take_tree /dev/full device__dev_full --bind
-take_tree /dev/random device__dev_random --bind
-take_tree /dev/urandom device__dev_urandom --bind
-take_tree /dev/tty device__dev_tty --bind
-
 # 15. propagation: mounts made here must not spread to the machine, and pivot_root refuses a shared
 # parent. See mount_namespaces(7).
 mount -n -i --make-rprivate /
@@ -181,6 +164,23 @@ hostname tupperware
 if command -v keyctl >/dev/null; then keyctl new_session tupper >/dev/null; else
   warn 'keyctl(1) is missing: the container keeps the caller'\''s session keyring'
 fi
+
+# 7. takeFilesystem: ps, /proc/self and much of the C library need it; it shows the processes of the
+# container's PID namespace [mounts[0]]. See fsopen(2), fsmount(2), mount_namespaces(7).
+# (mount(8) makes and places in one: proc is mounted where it belongs below)
+
+# 8. takeFilesystem: devices and drivers as files; its network part is the container's own
+# [mounts[3]]. See fsopen(2), fsmount(2), mount_namespaces(7).
+# (mount(8) makes and places in one: sysfs is mounted where it belongs below)
+
+# 9-14. takeTree: every container has this device (config-linux.md, Default Devices); a user
+# namespace cannot make device nodes. See open_tree(2).
+take_tree /dev/null device__dev_null --bind
+take_tree /dev/zero device__dev_zero --bind
+take_tree /dev/full device__dev_full --bind
+take_tree /dev/random device__dev_random --bind
+take_tree /dev/urandom device__dev_urandom --bind
+take_tree /dev/tty device__dev_tty --bind
 
 # 16. mount: writes of the container go to memory of this size and vanish with it
 # [annotations["tupper.root.size"]]. See tmpfs(5), mount(2).
