@@ -465,6 +465,8 @@ function takeFilesystem(source: string, fstype: string, flags: readonly string[]
   const [SET_FLAG, SET_STRING, CREATE] = [0, 1, 6]; // FSCONFIG_*
   const fs = sys.fsopen(fstype, FSOPEN_CLOEXEC);
   sys.fsconfig(fs, SET_STRING, "source", source, 0);
+  // As mount(2) has it: the filesystem itself is read-only, not only this mount of it.
+  if (flags.includes("ro")) sys.fsconfig(fs, SET_FLAG, "ro", null, 0);
   for (const option of data.split(",").filter((text) => text !== "")) {
     const at = option.indexOf("=");
     if (at < 0) sys.fsconfig(fs, SET_FLAG, option, null, 0);
