@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { binary, eventually, output, prints, sees as seesIn, start, tupper, watchForLeftovers } from "./harness.ts";
+import { binary, eventually, prints, sees as seesIn, start, tupper, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { sharedRootfs } from "./rootfs.ts";
+import { printsOnTerminal } from "./terminal.ts";
 
 watchForLeftovers();
 const root = sharedRootfs();
@@ -77,9 +78,19 @@ test("run --init: the container ends with the command, whatever else runs", need
 });
 
 test("run --init: PID 1 has no descriptors of the machine's but 0, 1, 2 and its own kind", needs, async () => {
-  const links = (await sees(["--init"], "ls -l /proc/1/fd | awk 'NR > 1 { print $NF }'")).trim().split("\n");
+  const links = (await sees(["--init", "--privileged"], "sleep 0.2; ls -l /proc/1/fd | awk 'NR > 1 { print $NF }'"))
+    .trim()
+    .split("\n");
   for (const link of links)
     assert.match(link, /^(pipe:\[\d+\]|\/dev\/null|socket:\[\d+\]|anon_inode:\[(signalfd|eventpoll|pidfd|eventfd)\])$/);
+});
+
+test("run --init: when the command begins, PID 1 has closed what the set-up had open", needs, async () => {
+  for (let i = 0; i < 10; i++) {
+    const text = await sees(["--init"], "echo /proc/1/fd/*; sleep 0.1; echo /proc/1/fd/*");
+    const [atFirst, later] = text.trim().split("\n");
+    assert.equal(atFirst, later);
+  }
 });
 
 test("run --init: the user's privileges are the command's, not more in PID 1", needs, async () => {
@@ -90,11 +101,6 @@ test("run --init: the user's privileges are the command's, not more in PID 1", n
 });
 
 test("run --init -t: job control works as without", { skip: missing("root", "package:util-linux") }, () => {
-  const text = output(
-    "script",
-    "-qec",
-    `${binary} run --init ${root} sh -c 'test -t 0 && tty; ps -o pid,tty,comm'`,
-    "/dev/null",
-  );
+  const text = printsOnTerminal(`${binary} run --init ${root} sh -c 'test -t 0 && tty; ps -o pid,tty,comm'`);
   assert.match(text, /^\/dev\/(pts\/0|console)\r?$/m);
 });

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { background, binary, output, pidOf, prints, start, tupper, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { sharedRootfs } from "./rootfs.ts";
-import { openTerminal, type Terminal } from "./terminal.ts";
+import { openTerminal, printsOnTerminal, type Terminal } from "./terminal.ts";
 
 watchForLeftovers();
 const root = sharedRootfs();
@@ -279,8 +279,7 @@ test("ps, --help: colours on a terminal, none in a pipe or with NO_COLOR", {
   skip: missing("root", "package:util-linux"),
 }, async () => {
   await background(root);
-  const onTerminal = (env: string) =>
-    output("script", "-qec", `${env} ${binary} ps; ${env} ${binary} run /no/such true; true`, "/dev/null");
+  const onTerminal = (env: string) => printsOnTerminal(`${env} ${binary} ps; ${env} ${binary} run /no/such true; true`);
   const escapeCode = new RegExp(String.fromCharCode(27));
   assert.match(onTerminal("TERM=xterm"), escapeCode);
   assert.doesNotMatch(onTerminal("NO_COLOR=1"), escapeCode);

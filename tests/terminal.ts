@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
-import { atEnd } from "./harness.ts";
+import { atEnd, output } from "./harness.ts";
 
 let opened = 0;
 
@@ -59,4 +59,9 @@ export async function openTerminal(columns = 100, rows = 30): Promise<Terminal> 
   terminal.line("PS1='outer$ '; clear"); // dash gives root "# ", whatever the environment says
   await until(/^outer\$$/);
   return terminal;
+}
+
+/** What a command prints in a terminal that nobody types into. script(1) tells the end of its own input with a NUL. */
+export function printsOnTerminal(command: string): string {
+  return output("script", "-qec", command, "/dev/null").replaceAll("^@", "").replaceAll("\0", "");
 }

@@ -17,6 +17,7 @@ import {
 } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { sharedRootfs } from "./rootfs.ts";
+import { printsOnTerminal } from "./terminal.ts";
 
 watchForLeftovers();
 const root = sharedRootfs();
@@ -259,11 +260,8 @@ test("exec --privileged, --cap-add, --cap-drop, --no-new-privileges", needs, asy
 
 test("exec -t: a terminal in the container", { skip: missing("root", "package:util-linux") }, async () => {
   const running = await background(root);
-  const text = output(
-    "script",
-    "-qec",
+  const text = printsOnTerminal(
     `${binary} exec ${running.name} sh -c 'tty; ps -o tty,args | grep "[t]ty;"; exit 5'; echo code $?`,
-    "/dev/null",
   );
   assert.match(text, /\/dev\/pts\/\d+\r\n136,\d+ +sh -c .*\r\ncode 5\r\n$/s);
 });
