@@ -41,6 +41,8 @@ const QUICKJS_FILES = [FRAMES, ...["libregexp", "libunicode", "cutils", "dtoa"].
 const LEAN = ["-fno-asynchronous-unwind-tables", "-fno-unwind-tables", "-ffunction-sections", "-fdata-sections"];
 const QUICKJS_FLAGS = ["-O2", "-D_GNU_SOURCE", '-DCONFIG_VERSION="2025-04-26"', "-w", "-fwrapv", "-fno-ident", ...LEAN];
 /** Size of section .snap while its real size is not known yet. */
+/** Where the checkout lies is in no message of the binary. */
+const PLACELESS = `-ffile-prefix-map=${root}=.`;
 const GENEROUS_POOL_KIB = 16384;
 const HOST = `${root}/build/host`;
 
@@ -79,7 +81,7 @@ async function compileQuickjs(compiler: string, flags: string[]): Promise<string
   const compile = async (file: string, i: number) => {
     const object = objects[i] ?? "";
     if (existsSync(object)) return;
-    await runAsync(compiler, [...flags, `-I${quickjs}`, "-c", file, "-o", `${object}.new`]);
+    await runAsync(compiler, [...flags, PLACELESS, `-I${quickjs}`, "-c", file, "-o", `${object}.new`]);
     renameSync(`${object}.new`, object);
   };
   await Promise.all(QUICKJS_FILES.map(compile));
@@ -200,6 +202,7 @@ function linkHost(objects: string[], init: string, poolKib: number): void {
       "-fno-ident",
       "-Wl,--gc-sections",
       ...LEAN,
+      PLACELESS,
     ],
     ...[`-DPOOL_KIB=${poolKib}`, `-DINIT_PROGRAM="${init}"`],
     ...["-isystem", quickjs, `-I${root}/build/gen`, "-idirafter", kernelHeaders()],

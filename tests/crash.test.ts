@@ -31,7 +31,7 @@ test(
     const before = snapshot();
     const runs = isSanitizer ? 60 : 200;
     // A run of true takes some ten milliseconds: the moments cover all of it and a little more.
-    const longestMs = isSanitizer ? 200 : 25;
+    const longestMs = isSanitizer ? 200 : 15;
     let killed = 0;
     const one = async (i: number): Promise<void> => {
       const flags =
@@ -41,7 +41,7 @@ test(
             ? ["--root-kind", "copy"]
             : ["--init", "-t"];
       const running = start(["run", ...flags, root, "sh", "-c", i % 2 === 0 ? "exit 3" : "sleep 0.01; exit 3"]);
-      if (i % 4 === 0) {
+      if (i % 2 === 0) {
         await sleep(Math.random() * longestMs);
         running.child.kill("SIGKILL");
       }
@@ -53,10 +53,11 @@ test(
     let next = 0;
     await Promise.all(
       Array.from({ length: 4 }, async () => {
-        while (next < runs) await one(next++);
+        // Some are over before the signal comes: as many more as it takes.
+        while (next < runs || (killed < runs / 4 && next < 10 * runs)) await one(next++);
       }),
     );
-    assert.ok(killed > runs / 10, `only ${killed} were killed`);
+    assert.ok(killed >= runs / 4, `only ${killed} were killed`);
     assert.equal(await prints(["ps", "--quiet"]), "");
     await eventually("nothing is left", () => added(before).length === 0).catch(() =>
       assert.deepEqual(added(before), []),
