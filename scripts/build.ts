@@ -94,6 +94,8 @@ async function bundle(): Promise<void> {
     entryPoints: [`${root}/src/main.ts`],
     outfile: `${root}/build/bundle.js`,
     absWorkingDir: root,
+    // node_modules may be a link; what it leads to is no part of the result.
+    preserveSymlinks: true,
     bundle: true,
     format: "iife",
     target: "es2023",

@@ -78,7 +78,7 @@ test("run --init: the container ends with the command, whatever else runs", need
 });
 
 test("run --init: PID 1 has no descriptors of the machine's but 0, 1, 2 and its own kind", needs, async () => {
-  const links = (await sees(["--init", "--privileged"], "sleep 0.2; ls -l /proc/1/fd | awk 'NR > 1 { print $NF }'"))
+  const links = (await sees(["--init", "--privileged"], "sleep 1; ls -l /proc/1/fd | awk 'NR > 1 { print $NF }'"))
     .trim()
     .split("\n");
   for (const link of links)

@@ -193,7 +193,7 @@ test("run: the internet is not reachable, and the kernel says why", needs, async
 
 test("run: a port of the container is its own", needs, async () => {
   const listener =
-    "nc -l -p 34567 -e true & for i in 1 2 3 4 5 6 7 8 9 10; do netstat -tln | grep 34567 && break; sleep 0.1; done";
+    "nc -l -p 34567 -e true & for i in $(seq 50); do netstat -tln | grep 34567 && break; sleep 0.1; done";
   const one = await background(root, [], { script: `${listener} >&2` });
   const two = await background(root, [], { script: `${listener} >&2` });
   await eventually("both listen", () => one.stderr().includes("34567") && two.stderr().includes("34567"));
