@@ -4,7 +4,6 @@
  */
 import {
   AT_EMPTY_PATH,
-  CLONE_VM,
   F_ADD_SEALS,
   F_SEAL_GROW,
   F_SEAL_SEAL,
@@ -12,15 +11,31 @@ import {
   F_SEAL_WRITE,
   MFD_ALLOW_SEALING,
   MFD_CLOEXEC,
+  O_CLOEXEC,
 } from "../sys/constants.ts";
 import { check, raw, sys } from "../sys/sys.ts";
 import { openChannel } from "./channel.ts";
 
-/** Forks the process that goes on to become the command; returns in PID 1, once the command runs, with its pid. */
-export function forkCommand(sharedMemory: boolean, goOn: () => never): number {
+/**
+ * Forks the process that goes on to become the command, and returns its pid. It gets a descriptor that ends (reads as end
+ * of file) when this process has become tupper-init: before that, the command would find the set-up's descriptors in it.
+ */
+export function forkCommand(goOn: (initIsReady: number) => never): number {
   const [parentEnd, childEnd] = openChannel();
-  // Nothing is said here: childEnd closes when the child executes the command, and that wakes us.
-  return check(raw.spawn(sharedMemory ? CLONE_VM : 0, 0, childEnd, parentEnd, goOn), "clone3");
+  const fds = new ArrayBuffer(8);
+  sys.pipe2(fds, O_CLOEXEC);
+  const [readEnd = -1, writeEnd = -1] = new Int32Array(fds);
+  const pid = check(
+    raw.spawn(0, 0, childEnd, parentEnd, () => {
+      raw.close(writeEnd);
+      raw.close(childEnd); // wakes the parent, which has its own steps to do
+      goOn(readEnd);
+    }),
+    "clone3",
+  );
+  raw.close(readEnd);
+  raw.close(parentEnd);
+  return pid;
 }
 
 /** A descriptor of tupper-init that nothing can change. Taken while the set-up is still privileged. */

@@ -61,10 +61,11 @@ import type { Tracer } from "./tracer.ts";
 /** What steps hand on to later ones. */
 export interface InitContext {
   channel: number;
-  sharedMemory: boolean;
   tracer: Tracer;
   /** Values that exist only now, descriptors all of them, by slot name. */
   slots: Map<string, number>;
+  /** With --init, in the command's process: reads as end of file once PID 1 is tupper-init. */
+  initIsReady?: number;
   /** The slave of the container's terminal: it becomes stdio last of all, so that errors go to the caller until then. */
   terminal?: number;
   /** The first masked directory: later ones are bound from it. */
@@ -106,7 +107,7 @@ export function runInit(steps: readonly InitStep[], context: InitContext): never
       if (step.op === "forkInit") {
         const program = openInitProgram();
         const rest = steps.slice(i + 1);
-        const pid = forkCommand(context.sharedMemory, () => runInit(rest, context));
+        const pid = forkCommand((initIsReady) => runInit(rest, { ...context, initIsReady }));
         for (const later of rest)
           if (later.op !== "newSession" && later.op !== "exec" && later.op !== "forkInit") performStep(later, context);
         becomeInit(program, pid);
@@ -397,7 +398,8 @@ const performers: Performers = {
     else check(result, "close_range", from);
   },
 
-  exec({ args, env }, { channel, terminal }) {
+  exec({ args, env }, { channel, terminal, initIsReady }) {
+    if (initIsReady !== undefined) raw.read(initIsReady, new ArrayBuffer(1));
     executeCommand(args, env, channel, terminal);
   },
 };

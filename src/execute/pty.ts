@@ -12,6 +12,7 @@ import {
   O_WRONLY,
   TIOCGPTN,
   TIOCGPTPEER,
+  TIOCGWINSZ,
   TIOCSPTLCK,
   TIOCSWINSZ,
 } from "../sys/constants.ts";
@@ -29,8 +30,7 @@ export function openPty(
   sys.ioctl(master, TIOCGPTN, number);
   const slave = sys.ioctlInt(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
   if (owner !== 0) sys.fchown(slave, owner, -1);
-  if (rows !== undefined && columns !== undefined)
-    sys.ioctl(master, TIOCSWINSZ, new Uint16Array([rows, columns, 0, 0]).buffer as ArrayBuffer);
+  setSize(master, rows, columns);
   if (console) {
     raw.close(sys.openat(AT_FDCWD, "/dev/console", O_CREAT | O_WRONLY | O_CLOEXEC | O_NOCTTY, 0o600));
     sys.mount(`/dev/pts/${new Uint32Array(number)[0]}`, "/dev/console", null, MS_BIND, null);
@@ -38,4 +38,11 @@ export function openPty(
   send(channel, { kind: "pty" }, [master]);
   raw.close(master);
   return slave;
+}
+
+/** The size that the config names, or else that of the caller's terminal, which is still our stdin, stdout or stderr. */
+function setSize(master: number, rows: number | undefined, columns: number | undefined): void {
+  const size = new Uint16Array([rows ?? 0, columns ?? 0, 0, 0]).buffer;
+  const known = rows !== undefined || [0, 1, 2].some((fd) => raw.ioctl(fd, TIOCGWINSZ, size) >= 0);
+  if (known) sys.ioctl(master, TIOCSWINSZ, size);
 }
