@@ -22,7 +22,8 @@ import { readFile } from "../sys/files.ts";
 import { exitCodeOf, parseWaitStatus, type WaitStatus } from "../sys/structs.ts";
 import { check, raw, sys } from "../sys/sys.ts";
 import { openChannel, packError, receive, send, unpackError } from "./channel.ts";
-import { closeInherited, runInit } from "./init.ts";
+import { closeInherited } from "./init/descriptors.ts";
+import { runInit } from "./init.ts";
 import { namespaceFlags } from "./namespace-flags.ts";
 import {
   closeWrittenFile,

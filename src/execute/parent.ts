@@ -16,7 +16,7 @@ import { readFile, writeFile } from "../sys/files.ts";
 import { packMountAttr } from "../sys/structs.ts";
 import { check, raw, SysError, sys } from "../sys/sys.ts";
 import { runHelper } from "./helper-program.ts";
-import { slotValue } from "./init.ts";
+import { slotValue } from "./init/context.ts";
 import { namespaceFlag, namespaceFlags } from "./namespace-flags.ts";
 import { explainStep } from "./step-error.ts";
 import type { Tracer } from "./tracer.ts";

@@ -1,0 +1,38 @@
+/** What the steps of the init process share, and the shape of the functions that perform them. */
+import type { InitStep, Slot } from "../../plan/step.ts";
+import type { Tracer } from "../tracer.ts";
+
+/** What steps hand on to later ones. */
+export interface InitContext {
+  channel: number;
+  tracer: Tracer;
+  /** Values that exist only now, descriptors all of them, by slot name. */
+  slots: Map<string, number>;
+  /** With --init, in the command's process: reads as end of file once PID 1 is tupper-init. */
+  initIsReady?: number;
+  /** The slave of the container's terminal: it becomes stdio last of all, so that errors go to the caller until then. */
+  terminal?: number;
+  /** The first masked directory: later ones are bound from it. */
+  maskedDirectory?: string;
+}
+
+export type StepArguments<Op extends InitStep["op"]> = Extract<InitStep, { op: Op }>;
+
+/** A function for each operation of `Ops`, by its name. */
+export type Performers<Ops extends InitStep["op"]> = {
+  [Op in Ops]: (step: StepArguments<Op>, context: InitContext) => void;
+};
+
+/** Answers of raw calls that are looked at without an exception. */
+export const ENOENT = -2;
+export const EEXIST = -17;
+export const ENOTDIR = -20;
+export const EINVAL = -22;
+export const ENOSYS = -38;
+
+/** What an earlier step, or the caller, has put there. */
+export function slotValue(slots: ReadonlyMap<string, number>, { slot }: Slot): number {
+  const value = slots.get(slot);
+  if (value === undefined) throw new Error(`the plan uses ${slot} before it is there`);
+  return value;
+}

@@ -1,0 +1,53 @@
+/** Steps of the init process: directories, device nodes, links, the working directory, values in files of the kernel. */
+import { AT_FDCWD, S_IFBLK, S_IFCHR, S_IFIFO } from "../../sys/constants.ts";
+import { writeFile } from "../../sys/files.ts";
+import { check, raw, sys } from "../../sys/sys.ts";
+import { EEXIST, ENOENT, type Performers } from "./context.ts";
+import { makeDirectories, parentOf, refuseUnreachable, statOf } from "./paths.ts";
+
+type Ops = "makeDirectory" | "makeNode" | "makeLink" | "changeDirectory" | "write";
+
+export const fileSteps: Performers<Ops> = {
+  makeDirectory({ path, mode, like }) {
+    makeDirectories(path, mode);
+    if (like === undefined) return;
+    const { mode: likeMode, uid, gid } = statOf(AT_FDCWD, like.path, 0);
+    const [UNMAPPED, UNCHANGED] = [65534, -1];
+    const known = (owner: number) => (like.userns && owner === UNMAPPED ? UNCHANGED : owner);
+    sys.fchownat(AT_FDCWD, path, known(uid), known(gid), 0);
+    sys.fchmodat(AT_FDCWD, path, likeMode & 0o7777);
+  },
+
+  makeNode({ path, type, major, minor, mode, uid, gid }) {
+    const format = { c: S_IFCHR, b: S_IFBLK, p: S_IFIFO }[type];
+    // makedev(3): 12 low bits of major above 8 low bits of minor, the rest of minor above them.
+    const dev = ((minor & 0xff) | ((major & 0xfff) << 8)) + (minor >> 8) * 2 ** 20;
+    let result = raw.mknodat(AT_FDCWD, path, format | mode, dev);
+    if (result === ENOENT) {
+      makeDirectories(parentOf(path), 0o755);
+      result = raw.mknodat(AT_FDCWD, path, format | mode, dev);
+    }
+    if (result === EEXIST) return;
+    check(result, "mknodat", path, format | mode, dev);
+    if (uid !== 0 || gid !== 0) sys.fchownat(AT_FDCWD, path, uid, gid, 0);
+  },
+
+  makeLink({ target, path }) {
+    const result = raw.symlinkat(target, AT_FDCWD, path);
+    if (result !== EEXIST) check(result, "symlinkat", target, path);
+  },
+
+  changeDirectory({ path, inside }) {
+    let result = raw.chdir(path);
+    if (result === ENOENT && inside) {
+      makeDirectories(path, 0o755);
+      result = raw.chdir(path);
+    }
+    check(result, "chdir", path);
+    if (inside) refuseUnreachable(path);
+  },
+
+  write({ path, value }) {
+    writeFile(path, value);
+  },
+};

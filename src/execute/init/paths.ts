@@ -1,0 +1,60 @@
+/** Paths of the container's own tree: what stands there, directories and mount points made where they are missing. */
+import { ContainerError } from "../../error.ts";
+import { AT_EMPTY_PATH, AT_FDCWD, O_CLOEXEC, O_CREAT, O_WRONLY, S_IFDIR, S_IFMT } from "../../sys/constants.ts";
+import { parseStatx, STATX_BASIC_STATS, STATX_SIZE, type Statx } from "../../sys/structs.ts";
+import { check, raw, SysError, sys } from "../../sys/sys.ts";
+import { EEXIST, ENOENT } from "./context.ts";
+export function statOf(dirfd: number, path: string, flags: number): Statx {
+  const buffer = new ArrayBuffer(STATX_SIZE);
+  sys.statx(dirfd, path, flags, STATX_BASIC_STATS, buffer);
+  return parseStatx(buffer);
+}
+
+export const parentOf = (path: string): string => path.slice(0, path.lastIndexOf("/")) || "/";
+
+/** mkdir -p. Where a link on the way leads nowhere yet, what it leads to is made: within the root, like all paths by now. */
+export function makeDirectories(path: string, mode: number): void {
+  const result = raw.mkdirat(AT_FDCWD, path, mode);
+  if (result >= 0 || result === EEXIST) return;
+  if (result !== ENOENT || path === "" || path === "/") throw new SysError("mkdirat", -result, [path, mode]);
+  const parent = parentOf(path);
+  makeDirectories(parent, 0o755);
+  const again = raw.mkdirat(AT_FDCWD, path, mode);
+  const link = again === ENOENT ? raw.readlinkText(AT_FDCWD, parent) : undefined;
+  if (typeof link !== "string") {
+    if (again !== EEXIST) check(again, "mkdirat", path, mode);
+    return;
+  }
+  makeDirectories(link.startsWith("/") ? link : `${parentOf(parent)}/${link}`, 0o755);
+  check(raw.mkdirat(AT_FDCWD, path, mode), "mkdirat", path, mode);
+}
+
+/** A directory for a tree whose root is one, else an empty file. */
+export function makeMountPoint(target: string, tree: number): void {
+  if ((statOf(tree, "", AT_EMPTY_PATH).mode & S_IFMT) === S_IFDIR) return makeDirectories(target, 0o755);
+  makeDirectories(parentOf(target), 0o755);
+  raw.close(sys.openat(AT_FDCWD, target, O_CREAT | O_WRONLY | O_CLOEXEC, 0o644));
+}
+
+/** A /proc or /sys that is a link would put the kernel's files elsewhere, and later writes to it too (CVE-2019-16884, CVE-2023-27561). */
+export function refuseSymlink(path: string): void {
+  const target = raw.readlinkText(AT_FDCWD, path);
+  if (typeof target !== "string") return;
+  throw new ContainerError("MOUNT_TARGET_IS_A_LINK", `${path} of the root filesystem is a symbolic link to ${target}`, {
+    hint: "make it a directory: nothing that the kernel shows there may be redirected",
+  });
+}
+
+/**
+ * A path such as /proc/self/fd/7, or a link to it, may lead to a directory of the machine that somebody left open; from
+ * there `..` climbs to the machine's root (CVE-2024-21626). The kernel calls such a place unreachable. getcwd(2)
+ */
+export function refuseUnreachable(path: string): void {
+  const buffer = new ArrayBuffer(4096);
+  const length = sys.getcwd(buffer);
+  const where = sys.decodeText(buffer, 0, length - 1) as string;
+  if (where.startsWith("/")) return;
+  throw new ContainerError("CWD_OUTSIDE", `the working directory ${path} leads out of the container's root`, {
+    hint: "it goes through a link or descriptor to a directory of the machine: name a directory of the root filesystem",
+  });
+}
