@@ -1,8 +1,8 @@
 /** `tupper kill`: a signal to the first process of running containers. */
 import { Command } from "commander";
 import { killContainer } from "../engine/containers/kill.ts";
-import { didYouMean } from "../engine/nearest.ts";
 import { ContainerError } from "../error.ts";
+import { didYouMean } from "../nearest.ts";
 import { SIGNALS } from "../sys/constants.ts";
 import { writeOut } from "./terminal.ts";
 

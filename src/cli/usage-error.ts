@@ -1,7 +1,7 @@
 /** A command line that says nothing that tupper understands: commander's complaint in the form of our errors. */
 import type { Command, CommanderError } from "commander";
-import { didYouMean } from "../engine/nearest.ts";
 import { ContainerError } from "../error.ts";
+import { didYouMean } from "../nearest.ts";
 
 /** docker's code of its own failures, for the commands whose other codes are the container's; 2 for the rest. */
 const USAGE_EXIT = { container: 125, other: 2 } as const;

@@ -2,7 +2,7 @@
 
 import type { Op, Step } from "../plan/step.ts";
 import { CAPABILITIES } from "../spec/capabilities.ts";
-import type { IdMapping, NamespaceType } from "../spec/config.ts";
+import type { IdMapping, Int64, NamespaceType } from "../spec/config.ts";
 import { NAMESPACES } from "./knowledge.ts";
 
 type StepOf<O extends Op> = Extract<Step, { op: O }>;
@@ -104,7 +104,7 @@ const inBrackets = (parts: readonly string[]): string => {
   return text === "" ? "" : ` (${text})`;
 };
 
-const limit = (value: number): string => (value < 0 ? "unlimited" : String(value));
+const limit = (value: Int64): string => (value < 0 ? "unlimited" : String(value));
 
 /** Names without CAP_, for lists. */
 export function names(capabilities: readonly string[]): string {

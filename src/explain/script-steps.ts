@@ -5,7 +5,7 @@
  */
 
 import type { Op, Step } from "../plan/step.ts";
-import type { IdMapping, NamespaceType } from "../spec/config.ts";
+import type { IdMapping, Int64, NamespaceType } from "../spec/config.ts";
 import { packBag } from "./script-bag.ts";
 import { commandLine } from "./script-command.ts";
 import { at, mount, note, operands, resolve, type ScriptState, type StepOf, tool, warn } from "./script-state.ts";
@@ -292,7 +292,7 @@ const writers: Writers = {
     ]),
 
   setRlimit({ type, soft, hard }, state) {
-    const value = (limit: number): string => (limit < 0 ? "unlimited" : String(limit));
+    const value = (limit: Int64): string => (limit < 0 ? "unlimited" : String(limit));
     state.command.limits.push(`--${type.replace(/^RLIMIT_/, "").toLowerCase()}=${value(soft)}:${value(hard)}`);
     return LATER;
   },

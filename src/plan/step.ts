@@ -6,7 +6,7 @@
  * in the process that becomes the container, in order. Paths of init steps are the machine's until `pivotRoot`, and
  * the container's after it.
  */
-import type { Capabilities, IdMapping, NamespaceType } from "../spec/config.ts";
+import type { Capabilities, IdMapping, Int64, NamespaceType } from "../spec/config.ts";
 
 /** A value that exists only at run time; `script` makes a shell variable of it. */
 export interface Slot {
@@ -151,7 +151,7 @@ export interface InitOperations {
   /** A session keyring of its own, so that keys of the caller do not leak. keyctl(2). */
   newKeyring: { name: string };
   /** -1 is no limit. prlimit(2). */
-  setRlimit: { type: string; soft: number; hard: number };
+  setRlimit: { type: string; soft: Int64; hard: Int64 };
   setUmask: { mask: number };
   /** PR_CAPBSET_DROP of everything not listed. Names such as `CAP_CHOWN`. */
   limitBoundingSet: { keep: string[] };

@@ -1,8 +1,25 @@
 /**
  * config.json of the OCI runtime-spec 1.3, config.md and config-linux.md: the only model of a container.
- * The flags of `tupper run` become one of these, and a plan is made from it. Unset is `undefined`; 0 and -1 are values.
+ * The flags of `tupper run` become one of these, or `parseConfig` reads one, and a plan is made from it. Unset is
+ * `undefined`; 0 and -1 are values. Fields of other platforms (`commandLine`, `windows` …) are not here: they are ignored.
  */
+import type {
+  Clock,
+  HookName,
+  IoPriorityClass,
+  MemoryPolicyFlag,
+  MemoryPolicyMode,
+  NamespaceType,
+  PersonalityDomain,
+  SchedulerFlag,
+  SchedulerPolicy,
+} from "./names.ts";
 import type { LinuxSeccomp } from "./seccomp.ts";
+
+export type { NamespaceType } from "./names.ts";
+
+/** A whole number of 64 bits: a number where that is exact, a bigint beyond 2^53. */
+export type Int64 = number | bigint;
 
 export interface Config {
   ociVersion: string;
@@ -49,6 +66,27 @@ export interface Process {
   oomScoreAdj?: number;
   apparmorProfile?: string;
   selinuxLabel?: string;
+  scheduler?: Scheduler;
+  ioPriority?: IoPriority;
+  /** For processes of `exec`, not for the first one. */
+  execCPUAffinity?: { initial?: string; final?: string };
+}
+
+/** sched_setattr(2). `runtime`, `deadline` and `period` in nanoseconds, for SCHED_DEADLINE alone. */
+export interface Scheduler {
+  policy: SchedulerPolicy;
+  nice?: number;
+  priority?: number;
+  flags?: SchedulerFlag[];
+  runtime?: Int64;
+  deadline?: Int64;
+  period?: Int64;
+}
+
+/** ioprio_set(2). 0 is the highest priority of a class, 7 the lowest. */
+export interface IoPriority {
+  class: IoPriorityClass;
+  priority: number;
 }
 
 export interface User {
@@ -70,23 +108,20 @@ export interface Capabilities {
 export interface Rlimit {
   /** `RLIMIT_NOFILE` … */
   type: string;
-  /** -1 is no limit. */
-  soft: number;
-  hard: number;
+  /** -1 is no limit; `parseConfig` makes it of RLIM_INFINITY. */
+  soft: Int64;
+  hard: Int64;
 }
 
 export interface Hook {
   path: string;
   args?: string[];
   env?: string[];
+  /** Seconds. */
   timeout?: number;
 }
 
-export type Hooks = Partial<
-  Record<"prestart" | "createRuntime" | "createContainer" | "startContainer" | "poststart" | "poststop", Hook[]>
->;
-
-export type NamespaceType = "mount" | "pid" | "network" | "ipc" | "uts" | "user" | "cgroup" | "time";
+export type Hooks = Partial<Record<HookName, Hook[]>>;
 
 export interface Namespace {
   type: NamespaceType;
@@ -108,8 +143,10 @@ export interface Linux {
   namespaces?: Namespace[];
   uidMappings?: IdMapping[];
   gidMappings?: IdMapping[];
-  timeOffsets?: Partial<Record<"monotonic" | "boottime", { secs?: number; nanosecs?: number }>>;
+  timeOffsets?: Partial<Record<Clock, { secs?: number; nanosecs?: number }>>;
   devices?: Device[];
+  /** By the device's name in the runtime's network namespace; `name` is the one in the container, if it changes. */
+  netDevices?: Record<string, { name?: string }>;
   cgroupsPath?: string;
   resources?: Resources;
   rootfsPropagation?: string;
@@ -118,6 +155,26 @@ export interface Linux {
   mountLabel?: string;
   sysctl?: Record<string, string>;
   seccomp?: LinuxSeccomp;
+  intelRdt?: IntelRdt;
+  memoryPolicy?: MemoryPolicy;
+  personality?: { domain: PersonalityDomain; flags?: string[] };
+}
+
+/** resctrl. Without `closID` the group has the container's ID; `/` is the root group. */
+export interface IntelRdt {
+  closID?: string;
+  /** Lines of the file schemata, written after the two below. */
+  schemata?: string[];
+  l3CacheSchema?: string;
+  memBwSchema?: string;
+  enableMonitoring?: boolean;
+}
+
+/** set_mempolicy(2). `nodes` is a list such as `0-3,7`. */
+export interface MemoryPolicy {
+  mode: MemoryPolicyMode;
+  nodes?: string;
+  flags?: MemoryPolicyFlag[];
 }
 
 export interface Resources {
@@ -126,7 +183,7 @@ export interface Resources {
   cpu?: CpuResources;
   pids?: { limit: number };
   blockIO?: BlockIoResources;
-  hugepageLimits?: { pageSize: string; limit: number }[];
+  hugepageLimits?: { pageSize: string; limit: Int64 }[];
   network?: { classID?: number; priorities?: { name: string; priority: number }[] };
   rdma?: Record<string, { hcaHandles?: number; hcaObjects?: number }>;
   unified?: Record<string, string>;
@@ -143,9 +200,12 @@ export interface DeviceRule {
 
 /** Bytes. `swap` is memory plus swap, as cgroup v1 counts. */
 export interface MemoryResources {
-  limit?: number;
-  reservation?: number;
-  swap?: number;
+  limit?: Int64;
+  reservation?: Int64;
+  swap?: Int64;
+  /** Obsolete since Linux 5.4. */
+  kernel?: Int64;
+  kernelTCP?: Int64;
   swappiness?: number;
   disableOOMKiller?: boolean;
   useHierarchy?: boolean;
@@ -178,7 +238,7 @@ export interface BlockIoResources {
 export interface Throttle {
   major: number;
   minor: number;
-  rate: number;
+  rate: Int64;
 }
 
 /**

@@ -4,6 +4,7 @@
  * Two files per page size: `rsvd` counts reservations and fails mmap with ENOMEM, the other counts faults and kills by
  * SIGBUS. The runtime-spec wants both, reservations first; they are since Linux 5.7.
  */
+import type { Int64, Resources } from "../../spec/config.ts";
 import { type CgroupRequest, type Controller, orMax, since } from "./request.ts";
 
 export const hugetlb: Controller = {
@@ -14,10 +15,10 @@ export const hugetlb: Controller = {
 };
 
 function requests(
-  limits: readonly { pageSize: string; limit: number }[] = [],
+  limits: Resources["hugepageLimits"] = [],
   kernel: readonly [number, number],
   file: string,
-  show: (limit: number) => string,
+  show: (limit: Int64) => string,
 ): CgroupRequest[] {
   return limits.flatMap(({ pageSize, limit }, i) => {
     const value = show(limit);

@@ -4,7 +4,7 @@
  * The runtime-spec counts as cgroup v1 did: `swap` is memory plus swap. Cgroup v2 counts swap alone, so memory.swap.max
  * is `swap - limit`. `reservation` is memory.low; memory.high, which throttles, is left alone.
  */
-import type { MemoryResources } from "../../spec/config.ts";
+import type { Int64, MemoryResources } from "../../spec/config.ts";
 import { type CgroupRequest, type Controller, invalid, orMax, since } from "./request.ts";
 
 const FIELD = "linux.resources.memory";
@@ -66,7 +66,9 @@ export const memory: Controller = {
     const { limit, swap, reservation, swappiness, disableOOMKiller, useHierarchy } = memory;
     if (limit !== undefined) requests.push(writeMax("limit", "memory.max", limit));
     if (swap !== undefined) {
-      requests.push(writeMax("swap", "memory.swap.max", swap < 0 || limit === undefined ? -1 : swap - limit));
+      requests.push(
+        writeMax("swap", "memory.swap.max", swap < 0 || limit === undefined ? -1 : difference(swap, limit)),
+      );
     } else if (limit !== undefined && limit < 0) {
       requests.push(writeMax("limit", "memory.swap.max", -1));
     }
@@ -103,10 +105,13 @@ function checkSwap({ limit, swap }: MemoryResources): void {
   }
 }
 
-function write(name: keyof typeof BECAUSE, file: string, value: number): CgroupRequest {
+const difference = (a: Int64, b: Int64): Int64 =>
+  typeof a === "number" && typeof b === "number" ? a - b : BigInt(a) - BigInt(b);
+
+function write(name: keyof typeof BECAUSE, file: string, value: Int64): CgroupRequest {
   return { file, value: String(value), field: `${FIELD}.${name}`, because: BECAUSE[name] };
 }
 
-function writeMax(name: keyof typeof BECAUSE, file: string, value: number): CgroupRequest {
+function writeMax(name: keyof typeof BECAUSE, file: string, value: Int64): CgroupRequest {
   return { file, value: orMax(value), field: `${FIELD}.${name}`, because: BECAUSE[name] };
 }

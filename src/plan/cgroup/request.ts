@@ -3,7 +3,7 @@
  * are fields that this version of cgroups has no file for. Each controller is a module with both versions of itself.
  */
 import { ContainerError } from "../../error.ts";
-import type { Resources } from "../../spec/config.ts";
+import type { Int64, Resources } from "../../spec/config.ts";
 
 /** One value for one file of the group. */
 export interface CgroupWrite {
@@ -39,7 +39,7 @@ export function since(kernel: readonly [number, number], major: number, minor: n
 }
 
 /** The word that cgroup v2 (and pids on v1) has for -1. */
-export const orMax = (value: number): string => (value < 0 ? "max" : String(value));
+export const orMax = (value: Int64): string => (value < 0 ? "max" : String(value));
 
 export function invalid(field: string, message: string, hint?: string): ContainerError {
   return new ContainerError("CGROUP_VALUE_INVALID", message, hint === undefined ? { field } : { field, hint });

@@ -1,8 +1,9 @@
 /** `--cap-add`, `--cap-drop`, `--privileged`: the capability sets. capabilities(7). */
+
+import { didYouMean } from "../../../nearest.ts";
 import { DEFAULT_CAPABILITIES } from "../../../plan/seccomp/default-profile.ts";
 import { CAPABILITIES } from "../../../spec/capabilities.ts";
 import type { Capabilities } from "../../../spec/config.ts";
-import { didYouMean } from "../../nearest.ts";
 import type { RunOptions } from "../run-options.ts";
 import { flagError } from "./flag-value.ts";
 

@@ -1,6 +1,6 @@
 /** Values of flags: sizes, numbers, `KEY=VALUE`. Each error names the flag, the value and what was expected. */
 import { ContainerError } from "../../../error.ts";
-import { didYouMean } from "../../nearest.ts";
+import { didYouMean } from "../../../nearest.ts";
 
 /** An error about one flag. */
 export function flagError(code: string, flag: string, message: string, hint?: string): ContainerError {

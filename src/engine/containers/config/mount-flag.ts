@@ -1,6 +1,7 @@
 /** `--mount type=bind,src=…,dst=…`: the same as `--volume` and `--tmpfs`, spelled out. */
+
+import { didYouMean } from "../../../nearest.ts";
 import type { Mount } from "../../../spec/config.ts";
-import { didYouMean } from "../../nearest.ts";
 import type { RootFacts } from "../root-facts.ts";
 import { flagError, nearestOrAll, parseBytes, parseChoice, parseContainerPath } from "./flag-value.ts";
 import { absolute } from "./mounts.ts";

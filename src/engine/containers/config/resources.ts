@@ -2,7 +2,7 @@
  * `linux.resources` from the flags that limit a container. Units and rules are docker's: `--cpus` is a quota in a period
  * of 100 ms, `--memory` alone allows as much swap again, and what the kernel would refuse later is refused here.
  */
-import type { BlockIoResources, CpuResources, MemoryResources, Resources, Throttle } from "../../../spec/config.ts";
+import type { BlockIoResources, CpuResources, MemoryResources, Resources } from "../../../spec/config.ts";
 import type { RootFacts } from "../root-facts.ts";
 import type { RunOptions } from "../run-options.ts";
 import { flagError, parseBytes, parseInteger } from "./flag-value.ts";
@@ -34,7 +34,7 @@ function pidsLimit(value: string): number {
 }
 
 function memoryLimits(options: RunOptions): MemoryResources {
-  const memory: MemoryResources = {};
+  const memory: MemoryResources & { limit?: number } = {};
   if (options.memory !== undefined) {
     memory.limit = parseBytes("--memory", options.memory);
     if (memory.limit < MIN_MEMORY_BYTES)
@@ -134,11 +134,7 @@ function parseList(flag: string, value: string): string {
 }
 
 function blockIoLimits(options: RunOptions, root: RootFacts): BlockIoResources {
-  const throttles = (
-    flag: string,
-    values: readonly string[],
-    parse: (flag: string, value: string) => number,
-  ): Throttle[] =>
+  const throttles = (flag: string, values: readonly string[], parse: (flag: string, value: string) => number) =>
     values.map((value) => {
       const [device, rate] = parseDeviceAmount(flag, value, root);
       return { ...device, rate: parse(flag, rate) };

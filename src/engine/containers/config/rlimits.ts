@@ -1,6 +1,7 @@
 /** `--ulimit NAME=SOFT[:HARD]`. getrlimit(2). */
+
+import { didYouMean } from "../../../nearest.ts";
 import type { Rlimit } from "../../../spec/config.ts";
-import { didYouMean } from "../../nearest.ts";
 import type { RunOptions } from "../run-options.ts";
 import { flagError, parseKeyValue } from "./flag-value.ts";
 

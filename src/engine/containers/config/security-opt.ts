@@ -1,5 +1,5 @@
 /** `--security-opt`: seccomp, no-new-privileges, AppArmor, SELinux labels, the masked paths. */
-import { didYouMean } from "../../nearest.ts";
+import { didYouMean } from "../../../nearest.ts";
 import type { RunOptions } from "../run-options.ts";
 import { flagError } from "./flag-value.ts";
 

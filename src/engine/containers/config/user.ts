@@ -2,8 +2,9 @@
  * `--user` and `--group-add` by the rootfs's own /etc/passwd and /etc/group, as docker reads them: a name is looked up,
  * a number need not be there. passwd(5), group(5).
  */
+
+import { didYouMean } from "../../../nearest.ts";
 import type { User } from "../../../spec/config.ts";
-import { didYouMean } from "../../nearest.ts";
 import type { RootFacts } from "../root-facts.ts";
 import type { RunOptions } from "../run-options.ts";
 import { flagError, parseInteger } from "./flag-value.ts";

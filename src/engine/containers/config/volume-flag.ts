@@ -1,6 +1,7 @@
 /** `--volume SOURCE:DESTINATION[:OPTION,…]`: a file or directory of the machine, shown in the container. */
+
+import { nearest } from "../../../nearest.ts";
 import type { Mount } from "../../../spec/config.ts";
-import { nearest } from "../../nearest.ts";
 import type { RootFacts } from "../root-facts.ts";
 import { flagError, parseContainerPath } from "./flag-value.ts";
 import { absolute } from "./mounts.ts";
