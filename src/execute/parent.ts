@@ -15,6 +15,8 @@ import {
 import { readFile, writeFile } from "../sys/files.ts";
 import { packMountAttr } from "../sys/structs.ts";
 import { check, raw, SysError, sys } from "../sys/sys.ts";
+import { requireUnused } from "./cgroup-processes.ts";
+import { delegateCgroup } from "./delegate-cgroup.ts";
 import { runHelper } from "./helper-program.ts";
 import { slotValue } from "./init/context.ts";
 import { namespaceFlag, namespaceFlags } from "./namespace-flags.ts";
@@ -79,13 +81,16 @@ const performers: Performers = {
     options.recordState();
   },
 
-  makeCgroup({ path, mayExist }, { madeCgroups }) {
+  makeCgroup({ path, mayExist, unused }, { madeCgroups }) {
     let made = raw.mkdirat(AT_FDCWD, path, 0o755);
     if (made === ENOENT) {
       makeParents(path);
       made = raw.mkdirat(AT_FDCWD, path, 0o755);
     }
-    if (made === EEXIST && mayExist) return;
+    if (made === EEXIST && mayExist) {
+      if (unused) requireUnused(path);
+      return;
+    }
     check(made, "mkdirat", path, 0o755);
     madeCgroups.push(path);
   },
@@ -104,14 +109,20 @@ const performers: Performers = {
     check(result, "bpf", "BPF_CGROUP_DEVICE", path);
   },
 
-  write({ path, value, otherwise }, context) {
+  delegateCgroup({ path, uid }) {
+    delegateCgroup(path, uid);
+  },
+
+  write({ path, value, otherwise, ifPossible }, context) {
     if (context.written?.path !== path) {
       closeWrittenFile(context);
       const fd = raw.openat(AT_FDCWD, path, O_WRONLY | O_CLOEXEC, 0);
       if (fd === ENOENT && otherwise !== undefined) return writeFile(otherwise.path, otherwise.value);
+      if (fd === ENOENT && ifPossible !== undefined) return;
       context.written = { path, fd: check(fd, "openat", path, "O_WRONLY") };
     }
-    check(raw.write(context.written.fd, value), "write", path, value);
+    const written = raw.write(context.written.fd, value);
+    if (ifPossible !== "refused") check(written, "write", path, value);
   },
 
   joinNamespace({ type, path }) {

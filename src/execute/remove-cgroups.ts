@@ -1,12 +1,12 @@
 /** The end of control groups: rmdir(2), which the kernel refuses while groups or processes are in them. */
-import { AT_FDCWD, AT_REMOVEDIR, SIGNALS } from "../sys/constants.ts";
-import { readDirectory, readFileIfThere } from "../sys/files.ts";
+import { AT_FDCWD, AT_REMOVEDIR } from "../sys/constants.ts";
 import { packTimespec } from "../sys/structs.ts";
 import { raw, SysError } from "../sys/sys.ts";
+import { groupsIn, killProcessesIn } from "./cgroup-processes.ts";
+import { thawGroup } from "./freezer.ts";
 
 const ENOENT = -2;
 const EBUSY = -16;
-const DT_DIR = 4;
 
 /**
  * Removes control groups with all that is in them. A group whose last process has just ended stays busy for some
@@ -20,22 +20,11 @@ export function removeCgroups(paths: readonly string[]): void {
       if (result >= 0 || result === ENOENT) break;
       if (result !== EBUSY || attempt === 2500) throw new SysError("rmdir", -result, [path]);
       if (attempt % 10 === 1) removeCgroups(groupsIn(path));
-      if (attempt >= 10) killProcesses(path);
+      // A frozen process of v1 does not die before it is thawed.
+      if (attempt === 10) for (const each of paths) thawGroup(each);
+      if (attempt >= 10) killProcessesIn(path);
       sleepMs(2);
     }
-  }
-}
-
-function groupsIn(path: string): string[] {
-  return readDirectory(path)
-    .filter(({ type }) => type === DT_DIR)
-    .map(({ name }) => `${path}/${name}`);
-}
-
-function killProcesses(path: string): void {
-  for (const pid of (readFileIfThere(`${path}/cgroup.procs`) ?? "").split("\n")) {
-    // 0 is a process that this PID namespace does not show.
-    if (Number(pid) > 1) raw.kill(Number(pid), SIGNALS.KILL ?? 9);
   }
 }
 

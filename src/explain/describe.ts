@@ -14,6 +14,8 @@ export function describeStep(step: Step): string {
       return `fill ${step.path} from the group above`;
     case "attachDeviceProgram":
       return `attach the device program to ${step.path}`;
+    case "delegateCgroup":
+      return `give the control group ${step.path} to uid ${step.uid}`;
     case "clone":
       return `clone a process with new namespaces: ${step.namespaces.join(", ") || "none"}`;
     case "mapIds":

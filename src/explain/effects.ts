@@ -27,6 +27,7 @@ const EFFECTS: Effects = {
   inheritCgroupValue: ({ path }) => `Give ${path} the value of the group above it`,
   attachDeviceProgram: ({ path, program }) =>
     `Attach a device filter of ${program.length / 8} eBPF instructions to ${path}`,
+  delegateCgroup: ({ path, uid }) => `Give the control group ${path} to uid ${uid}`,
   write: ({ path, value }) => `Write ${value === "" ? "nothing" : value}${amount(path, value)} to ${path}`,
   clone: ({ namespaces, cgroup }) =>
     `Start a child process in ${namespaces.length === 0 ? "no new namespaces" : `new namespaces: ${flagNames(namespaces)}`}${cgroup === undefined ? "" : `, born in the control group ${cgroup}`}`,

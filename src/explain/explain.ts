@@ -91,6 +91,7 @@ function groupOf(step: Step, plan: Plan): Group {
     case "makeCgroup":
     case "inheritCgroupValue":
     case "attachDeviceProgram":
+    case "delegateCgroup":
       return "Before the container exists";
     case "write":
       if (step.by === "parent") return "Before the container exists";

@@ -230,6 +230,11 @@ export const OPERATIONS: Readonly<Record<Op, Knowledge>> = {
     without: "root inside could make a node for the machine's disk and read it",
     man: ["bpf(2)", "cgroups(7)"],
   },
+  delegateCgroup: {
+    gives: "groups of its own below the container's: systemd in a container needs them",
+    without: "the container could look at its control group, but neither make groups in it nor move processes",
+    man: ["cgroups(7)", "chown(2)"],
+  },
   write: {
     gives: "one value of the kernel, set through a file: everything is a file",
     without: "the kernel's default, or the machine's value, would hold",

@@ -39,9 +39,19 @@ const writers: Writers = {
     ),
   ],
 
+  delegateCgroup: ({ path, uid }) => [
+    `chown ${uid} ${word(path)}`,
+    "for file in $(cat /sys/kernel/cgroup/delegate 2>/dev/null || echo cgroup.procs cgroup.subtree_control cgroup.threads); do",
+    `  [ ! -e ${word(path)}/"$file" ] || chown ${uid} ${word(path)}/"$file"`,
+    "done",
+  ],
+
   write({ by, path, value, ...more }) {
     const line = writeLine(path, value);
-    if (by !== "parent" || !("otherwise" in more) || more.otherwise === undefined) return [line];
+    if (by !== "parent") return [line];
+    if ("ifPossible" in more && more.ifPossible === "refused") return [`${line} 2>/dev/null || :`];
+    if ("ifPossible" in more && more.ifPossible === "missing") return [`[ ! -e ${word(path)} ] || ${line}`];
+    if (!("otherwise" in more) || more.otherwise === undefined) return [line];
     return [
       `if [ -e ${word(path)} ]; then`,
       `  ${line}`,

@@ -28,15 +28,29 @@ export interface ParentOperations {
   recordState: { path: string };
   /**
    * A control group: `controller` is a cgroup v1 controller's name, or `unified` for cgroup v2. `mayExist`: a group above
-   * the container's, shared with others. mkdir(2).
+   * the container's, shared with others; `unused`: one that is there already is refused while a process is in it or while
+   * it is frozen. mkdir(2).
    */
-  makeCgroup: { controller: string; path: string; mayExist?: boolean };
+  makeCgroup: { controller: string; path: string; mayExist?: boolean; unused?: boolean };
   /** An empty cpuset.cpus or cpuset.mems of cgroup v1 gets the value of the same file one directory up. */
   inheritCgroupValue: { path: string };
   /** Device access on cgroup v2: an eBPF program of type BPF_PROG_TYPE_CGROUP_DEVICE for the group. bpf(2). */
   attachDeviceProgram: { path: string; program: Uint8Array };
-  /** One value into one file of cgroupfs, procfs or sysfs; `otherwise`: what to write where there is no such file (ENOENT). */
-  write: { path: string; value: string; otherwise?: { path: string; value: string } };
+  /**
+   * A cgroup v2 group becomes a user's, so that the container can make groups below it: its directory and those files that
+   * /sys/kernel/cgroup/delegate names. config-linux.md, "Cgroup ownership".
+   */
+  delegateCgroup: { path: string; uid: number };
+  /**
+   * One value into one file of cgroupfs, procfs or sysfs; `otherwise`: what to write where there is no such file (ENOENT);
+   * `ifPossible`: a missing file changes nothing (`missing`), or whatever the kernel says is fine (`refused`).
+   */
+  write: {
+    path: string;
+    value: string;
+    otherwise?: { path: string; value: string };
+    ifPossible?: "missing" | "refused";
+  };
   /**
    * setns(2) into a user or PID namespace before the clone: what is cloned belongs to the one and is born in the other. Done
    * by a process between the parent and init, so that the parent stays where it is.

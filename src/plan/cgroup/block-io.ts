@@ -5,7 +5,7 @@
  * io.weight (iocost) with a scale of its own, 1 to 10000: it is the second choice, as in runc.
  */
 import type { BlockIoResources, Throttle } from "../../spec/config.ts";
-import { type CgroupRequest, type Controller, since } from "./request.ts";
+import { type CgroupRequest, type Controller, since, unlessZero } from "./request.ts";
 
 const FIELD = "linux.resources.blockIO";
 
@@ -54,10 +54,11 @@ export const toIoWeight = (weight: number): number => Math.floor(1 + ((weight - 
 type Target = { file: string; value: string; otherwise?: { file: string; value: string } };
 
 function weights(
-  { weight, weightDevice = [] }: BlockIoResources,
+  blockIO: BlockIoResources,
   target: (file: "weight" | "weight_device", value: string, weight: number) => Target,
 ): CgroupRequest[] {
   const requests: CgroupRequest[] = [];
+  const weight = unlessZero(blockIO.weight);
   if (weight !== undefined) {
     requests.push({
       ...target("weight", String(weight), weight),
@@ -65,7 +66,8 @@ function weights(
       because: "the part of the disks' time that the container gets when others want them too",
     });
   }
-  for (const [i, { major, minor, weight }] of weightDevice.entries()) {
+  for (const [i, { major, minor, ...device }] of (blockIO.weightDevice ?? []).entries()) {
+    const weight = unlessZero(device.weight);
     if (weight === undefined) continue;
     requests.push({
       ...target("weight_device", `${major}:${minor} ${weight}`, weight),
@@ -79,9 +81,10 @@ function weights(
 function leafWeights({ leafWeight, weightDevice = [] }: BlockIoResources): CgroupRequest[] {
   const gap = "leaf weights went with the CFQ scheduler in Linux 5.0";
   const requests: CgroupRequest[] = [];
-  if (leafWeight !== undefined) requests.push({ field: `${FIELD}.leafWeight`, gap });
+  if (unlessZero(leafWeight) !== undefined) requests.push({ field: `${FIELD}.leafWeight`, gap });
   for (const [i, { leafWeight }] of weightDevice.entries()) {
-    if (leafWeight !== undefined) requests.push({ field: `${FIELD}.weightDevice[${i}].leafWeight`, gap });
+    if (unlessZero(leafWeight) === undefined) continue;
+    requests.push({ field: `${FIELD}.weightDevice[${i}].leafWeight`, gap });
   }
   return requests;
 }

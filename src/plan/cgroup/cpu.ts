@@ -5,7 +5,7 @@
  * youki agreed on: the linear one of before gave 1024 shares a weight of 39.
  */
 import type { CpuResources } from "../../spec/config.ts";
-import type { CgroupRequest, Controller } from "./request.ts";
+import { type CgroupRequest, type Controller, unlessZero } from "./request.ts";
 
 const FIELD = "linux.resources.cpu";
 const DEFAULT_PERIOD_US = 100_000;
@@ -18,6 +18,8 @@ const BECAUSE = {
   realtimePeriod: "the length in microseconds of the period that realtimeRuntime refers to",
   realtimeRuntime: "the microseconds that realtime processes may use in each period: with 0 there can be none",
 } as const;
+
+const ZERO_IS_A_VALUE: ReadonlySet<keyof CpuResources> = new Set(["burst", "idle"]);
 
 export const cpu: Controller = {
   v1: "cpu",
@@ -37,7 +39,9 @@ export const cpu: Controller = {
   },
   requestsV2({ cpu = {} }) {
     const requests: CgroupRequest[] = [];
-    const { shares, quota, period } = cpu;
+    const shares = unlessZero(cpu.shares);
+    const quota = unlessZero(cpu.quota);
+    const period = unlessZero(cpu.period);
     if (shares !== undefined) {
       requests.push({
         file: "cpu.weight",
@@ -58,7 +62,7 @@ export const cpu: Controller = {
     }
     requests.push(...number(cpu, "burst", "cpu.max.burst"), ...number(cpu, "idle", "cpu.idle"));
     for (const name of ["realtimePeriod", "realtimeRuntime"] as const) {
-      if (cpu[name] === undefined) continue;
+      if (unlessZero(cpu[name]) === undefined) continue;
       requests.push({ field: `${FIELD}.${name}`, gap: "cgroup v2 has no limits for realtime processes" });
     }
     return requests;
@@ -76,7 +80,7 @@ export function sharesToWeight(shares: number): number {
 }
 
 function number(cpu: CpuResources, name: keyof typeof BECAUSE, file: string): CgroupRequest[] {
-  const value = cpu[name];
+  const value = ZERO_IS_A_VALUE.has(name) ? cpu[name] : unlessZero(cpu[name]);
   if (value === undefined) return [];
   return [{ file, value: String(value), field: `${FIELD}.${name}`, because: BECAUSE[name] }];
 }

@@ -1,7 +1,8 @@
 /**
  * `linux.resources.cpu.cpus` and `mems`: which processors and memory nodes. cgroup-v1/cpusets.rst.
  *
- * On v1 a new cpuset is empty and nobody can join it (ENOSPC): what is not asked for is inherited, see groups.ts.
+ * On v1 a new cpuset is empty and nobody can join it (ENOSPC): what is not asked for is inherited, see groups.ts. Engines
+ * write "" for unset.
  */
 import type { Resources } from "../../spec/config.ts";
 import type { CgroupRequest, Controller } from "./request.ts";
@@ -10,7 +11,7 @@ export const cpuset: Controller = { v1: "cpuset", v2: "cpuset", requestsV1: requ
 
 function requests({ cpu: { cpus, mems } = {} }: Resources): CgroupRequest[] {
   const found: CgroupRequest[] = [];
-  if (cpus !== undefined) {
+  if (cpus !== undefined && cpus !== "") {
     found.push({
       file: "cpuset.cpus",
       value: cpus,
@@ -18,7 +19,7 @@ function requests({ cpu: { cpus, mems } = {} }: Resources): CgroupRequest[] {
       because: "the container runs on these processors only",
     });
   }
-  if (mems !== undefined) {
+  if (mems !== undefined && mems !== "") {
     found.push({
       file: "cpuset.mems",
       value: mems,

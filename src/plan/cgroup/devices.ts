@@ -48,8 +48,11 @@ const DEFAULT_ENTRIES: readonly DeviceEntry[] = (
   ] as const
 ).map(([type, major, minor, access]) => ({ allow: true, type, major, minor, access }));
 
-/** The policy that rules amount to; undefined when they restrict nothing. Throws a {@link ContainerError}. */
-export function parseDeviceRules(rules: readonly DeviceRule[] = []): DevicePolicy | undefined {
+/** runc and crun allow it too, since the days before devices could be asked for: engines count on it for VPNs. */
+const TUN: DeviceEntry = { allow: true, type: "c", major: 10, minor: 200, access: ALL_ACCESS };
+
+/** The policy that rules amount to; `tun`: /dev/net/tun is among the devices that are always allowed; undefined when they restrict nothing. Throws a {@link ContainerError}. */
+export function parseDeviceRules(rules: readonly DeviceRule[] = [], { tun = false } = {}): DevicePolicy | undefined {
   if (rules.length === 0) return undefined;
   let policy: DevicePolicy = { allowAll: false, entries: [] };
   for (const [i, rule] of rules.entries()) {
@@ -67,7 +70,7 @@ export function parseDeviceRules(rules: readonly DeviceRule[] = []): DevicePolic
       policy.entries.push({ allow, type: each, major, minor, access, field });
     }
   }
-  if (!policy.allowAll) policy.entries.push(...DEFAULT_ENTRIES);
+  if (!policy.allowAll) policy.entries.push(...DEFAULT_ENTRIES, ...(tun ? [TUN] : []));
   return policy.allowAll && policy.entries.length === 0 ? undefined : policy;
 }
 

@@ -9,18 +9,19 @@
 import type { Config, CpuResources, Resources } from "../../spec/config.ts";
 import type { Host } from "../host.ts";
 import type { InitStep, ParentStep } from "../step.ts";
-import { blockIo } from "./block-io.ts";
-import { cpu } from "./cpu.ts";
-import { cpuset } from "./cpuset.ts";
+import { delegateGroup } from "./delegation.ts";
 import { assembleDeviceProgram } from "./device-program.ts";
-import { devicesV1, parseDeviceRules } from "./devices.ts";
-import { hugetlb } from "./hugetlb.ts";
-import { memory } from "./memory.ts";
-import { netCls, netPrio } from "./network.ts";
-import { pids } from "./pids.ts";
-import { rdma } from "./rdma.ts";
-import { type CgroupRequest, type CgroupWrite, type Controller, invalid, isGap, since } from "./request.ts";
-import { unifiedController, unifiedField, unifiedRequests } from "./unified.ts";
+import { type DevicePolicy, devicesV1, parseDeviceRules } from "./devices.ts";
+import {
+  answerUnmet,
+  type ControlGroup,
+  distributeLimits,
+  type Limits,
+  limitedFields,
+  type UnmetRequest,
+} from "./limits.ts";
+import { type CgroupWrite, invalid, since } from "./request.ts";
+import { unifiedField } from "./unified.ts";
 
 export interface CgroupPlan {
   create: ParentStep[];
@@ -35,13 +36,16 @@ export interface CgroupPlan {
   warnings: string[];
 }
 
-export interface ControlGroup {
-  /** A v1 hierarchy's controllers (`cpu,cpuacct`, `name=systemd`), or `unified`. */
-  controller: string;
-  path: string;
+export interface CgroupOptions {
+  /** `disabled`: the container stays in the groups of its runtime and has no limits. */
+  manager?: "cgroupfs" | "disabled";
+  /**
+   * As callers of an OCI runtime expect: what is asked for and cannot be had is an error, not a warning; the group of an
+   * unset cgroupsPath is `/ID`; a group that is there already is taken if nobody uses it; and on v2 it has all
+   * controllers, because the container may make groups of its own.
+   */
+  strict?: boolean;
 }
-
-const CONTROLLERS: readonly Controller[] = [memory, cpu, cpuset, pids, blockIo, hugetlb, netCls, netPrio, rdma];
 
 const DEVICES_FIELD = "linux.resources.devices";
 
@@ -52,14 +56,22 @@ type Why = { field?: string; because: string };
 type WriteStep = Extract<ParentStep, { op: "write" }>;
 type DeviceStep = Extract<ParentStep, { op: "write" | "attachDeviceProgram" }>;
 
+const NO_GROUPS: CgroupPlan = { create: [], join: [], cleanup: [], groups: [], warnings: [] };
+
 /** Throws a {@link ContainerError} for values that cannot be, and for device rules that cgroup v1 cannot express. */
-export function planCgroups(config: Config, host: Host, id: string): CgroupPlan {
+export function planCgroups(
+  config: Config,
+  host: Host,
+  id: string,
+  { manager = "cgroupfs", strict = false }: CgroupOptions = {},
+): CgroupPlan {
+  if (manager === "disabled") return NO_GROUPS;
   const { mode, writable, hierarchies, unified } = host.cgroups;
   const resources = config.linux.resources ?? {};
   if (mode === "none" || !writable) {
-    return { create: [], join: [], cleanup: [], groups: [], warnings: ignoreAll(resources, host) };
+    return { create: [], join: [], cleanup: [], groups: [], warnings: refuseAll(resources, host, strict) };
   }
-  const location = locate(config, host, id);
+  const location = locate(config, host, strict ? id : `tupper-${id}`);
   const groups = hierarchies.map(({ controllers, mountPoint, ownPath }) => ({
     controller: controllers.join(","),
     path: `${mountPoint}${location.within(ownPath)}`,
@@ -67,8 +79,11 @@ export function planCgroups(config: Config, host: Host, id: string): CgroupPlan 
   if (unified) {
     groups.push({ controller: "unified", path: `${unified.mountPoint}${location.within(location.unifiedBase)}` });
   }
-  const { writes, enable, warnings } = distribute(resources, host, groups);
-  const devices = planDevices(resources, host, groups);
+  const limits = distributeLimits(resources, { kernel: host.kernel, groups, offered: unified?.controllers ?? [] });
+  const { writes, enable, unmet } = unified?.occupied
+    ? withoutHandingDown(limits, groups, unified.mountPoint)
+    : { ...limits, enable: controllersToHandDown(limits, host, strict) };
+  const devices = planDevices(parseDeviceRules(resources.devices, { tun: strict }), host, groups);
 
   const why = config.linux.cgroupsPath
     ? { field: "linux.cgroupsPath", because: "the config names the container's control group" }
@@ -78,20 +93,23 @@ export function planCgroups(config: Config, host: Host, id: string): CgroupPlan 
     join: [],
     cleanup: groups.map(({ path }) => path),
     groups,
-    warnings: [...warnings, ...devices.warnings],
+    warnings: answerUnmet([...unmet, ...devices.unmet], strict),
   };
   for (const [i, { controller, path }] of groups.entries()) {
     const mountPoint = hierarchies[i]?.mountPoint ?? unified?.mountPoint ?? "";
     const isCpuset = hierarchies[i]?.controllers.includes("cpuset") ?? false;
     if (controller === "unified") plan.create.push(...handDown(mountPoint, path, enable, location.unifiedTop, why));
     else if (isCpuset) plan.create.push(...ancestorCpusets(mountPoint, path, why));
-    plan.create.push({ op: "makeCgroup", by: "parent", controller, path, ...why });
+    const existing = strict ? { mayExist: true, unused: true } : {};
+    plan.create.push({ op: "makeCgroup", by: "parent", controller, path, ...existing, ...why });
     if (isCpuset) plan.create.push(...inheritCpuset(path, resources.cpu));
     plan.create.push(...writes.filter(({ group }) => group === path).map(({ request }) => writeStep(path, request)));
     plan.create.push(...devices.steps.filter((step) => step.path === path || step.path.startsWith(`${path}/`)));
+    if (controller === "unified") plan.create.push(...delegateGroup(config, host, path));
 
     // A process that is born in a group is counted before it is there: with pids.max 0 the clone itself would fail.
-    const mayBeBornThere = since(host.kernel, 5, 7) && !(enable.includes("pids") && resources.pids?.limit === 0);
+    const mayBeBornThere =
+      since(host.kernel, 5, 7) && !(enable.some(({ name }) => name === "pids") && resources.pids?.limit === 0);
     if (controller === "unified" && mayBeBornThere) plan.into = path;
     else plan.join.push(joinStep(controller, path));
   }
@@ -117,13 +135,45 @@ interface Location {
   unifiedTop: string;
 }
 
+/** A controller that groups above the container's hand down; `extra`: no limit needs it, and it may be refused. */
+interface HandedDown {
+  name: string;
+  extra: boolean;
+}
+
+function controllersToHandDown({ needed }: Limits, { cgroups }: Host, strict: boolean): HandedDown[] {
+  const offered = cgroups.unified?.controllers ?? [];
+  const names = new Set([...COUNTED.filter((name) => offered.includes(name)), ...needed]);
+  const all = strict && cgroups.mode === "v2" ? offered.filter((name) => !names.has(name)) : [];
+  return [...[...names].map((name) => ({ name, extra: false })), ...all.map((name) => ({ name, extra: true }))];
+}
+
+/** Nothing can be handed down from a group that has processes in it (EBUSY), and files of controllers are not there then. */
+function withoutHandingDown(
+  { writes, unmet }: Limits,
+  groups: readonly ControlGroup[],
+  mountPoint: string,
+): { writes: Limits["writes"]; enable: HandedDown[]; unmet: UnmetRequest[] } {
+  const unified = groups.findLast(({ controller }) => controller === "unified")?.path;
+  const why =
+    `the control group at ${mountPoint} is not the machine's root and has processes in it, so it cannot hand controllers ` +
+    "down; move them into a group below it first";
+  const lost = writes.flatMap(({ group, request }): UnmetRequest[] =>
+    group === unified && !request.file.startsWith("cgroup.")
+      ? [{ code: "CGROUP_CONTROLLER_MISSING", field: request.field ?? "linux.resources", why, harmless: false }]
+      : [],
+  );
+  const kept = writes.filter(({ group, request }) => group !== unified || request.file.startsWith("cgroup."));
+  return { writes: kept, enable: [], unmet: [...unmet, ...lost] };
+}
+
 /**
  * An absolute cgroupsPath starts at the root of each hierarchy, a relative one at the runtime's own group. On v2 it starts
- * at the parent of that: a group with processes in it, ours, cannot hand controllers down. Unset is `/tupper-ID`, relative
+ * at the parent of that: a group with processes in it, ours, cannot hand controllers down. Unset is `/NAME`, relative
  * for a user, to whom only a part of the tree can be delegated.
  */
-function locate({ linux: { cgroupsPath } }: Config, { uid, cgroups }: Host, id: string): Location {
-  const path = normalizeCgroupsPath(cgroupsPath || `tupper-${id}`);
+function locate({ linux: { cgroupsPath } }: Config, { uid, cgroups }: Host, name: string): Location {
+  const path = normalizeCgroupsPath(cgroupsPath || name);
   if (path === "") {
     throw invalid(
       "linux.cgroupsPath",
@@ -161,38 +211,58 @@ function ancestorCpusets(mountPoint: string, path: string, why: Why): ParentStep
 function inheritCpuset(path: string, { cpus, mems }: CpuResources = {}): ParentStep[] {
   const because = "a new cpuset of cgroup v1 is empty, and no process can join an empty one";
   const steps: ParentStep[] = [];
-  if (cpus === undefined) steps.push({ op: "inheritCgroupValue", by: "parent", path: `${path}/cpuset.cpus`, because });
-  if (mems === undefined) steps.push({ op: "inheritCgroupValue", by: "parent", path: `${path}/cpuset.mems`, because });
+  if (!cpus) steps.push({ op: "inheritCgroupValue", by: "parent", path: `${path}/cpuset.cpus`, because });
+  if (!mems) steps.push({ op: "inheritCgroupValue", by: "parent", path: `${path}/cpuset.mems`, because });
   return steps;
 }
 
 /** A v2 group has the controllers that every group above it hands down. */
-function handDown(mountPoint: string, path: string, enable: readonly string[], top: string, why: Why): ParentStep[] {
+function handDown(
+  mountPoint: string,
+  path: string,
+  enable: readonly HandedDown[],
+  top: string,
+  why: Why,
+): ParentStep[] {
   const steps: ParentStep[] = [];
   const topPath = top === "/" ? mountPoint : `${mountPoint}${top}`;
+  const needed = enable.filter(({ extra }) => !extra).map(({ name }) => `+${name}`);
+  const extra = enable.filter(({ extra }) => extra).map(({ name }) => `+${name}`);
   for (const above of [mountPoint, ...ancestors(mountPoint, path)]) {
     if (above.length > topPath.length) {
       steps.push({ op: "makeCgroup", by: "parent", controller: "unified", path: above, mayExist: true, ...why });
     }
-    if (above.length < topPath.length || enable.length === 0) continue;
-    steps.push({
-      op: "write",
-      by: "parent",
-      path: `${above}/cgroup.subtree_control`,
-      value: enable.map((controller) => `+${controller}`).join(" "),
-      because: "a group of cgroup v2 has only the controllers that the group above hands down",
-    });
+    if (above.length < topPath.length) continue;
+    const write = { op: "write", by: "parent", path: `${above}/cgroup.subtree_control` } as const;
+    if (needed.length > 0) {
+      steps.push({
+        ...write,
+        value: needed.join(" "),
+        because: "a group of cgroup v2 has only the controllers that the group above hands down",
+      });
+    }
+    // One by one: the kernel takes all of a line or nothing.
+    for (const value of extra) {
+      steps.push({
+        ...write,
+        value,
+        ifPossible: "refused",
+        because: "the container may limit groups of its own with it",
+      });
+    }
   }
   return steps;
 }
 
-function writeStep(group: string, { file, value, field, because, otherwise }: CgroupWrite): WriteStep {
+function writeStep(group: string, request: CgroupWrite): WriteStep {
+  const { file, value, field, because, otherwise, mayBeMissing } = request;
   return {
     op: "write",
     by: "parent",
     path: `${group}/${file}`,
     value,
     ...(otherwise ? { otherwise: { path: `${group}/${otherwise.file}`, value: otherwise.value } } : {}),
+    ...(mayBeMissing ? { ifPossible: "missing" } : {}),
     ...(field === undefined ? {} : { field }),
     because,
   };
@@ -206,85 +276,24 @@ function joinStep(controller: string, path: string): InitStep {
   return { op: "joinCgroup", by: "init", controller, path, because };
 }
 
-interface Distribution {
-  writes: { group: string; request: CgroupWrite }[];
-  /** v2 controllers to hand down. */
-  enable: string[];
-  warnings: string[];
-}
-
-/** Which limit goes to which group, and which go nowhere. */
-function distribute(
-  resources: Resources,
-  { kernel, cgroups: { hierarchies, unified } }: Host,
-  groups: readonly ControlGroup[],
-): Distribution {
-  const unifiedGroup = groups[hierarchies.length]?.path;
-  const groupsV1 = new Map(
-    hierarchies.flatMap(({ controllers }, i) => controllers.map((controller) => [controller, groups[i]?.path])),
-  );
-  const offered = unified?.controllers ?? [];
-  const enable = new Set(COUNTED.filter((controller) => offered.includes(controller)));
-  const writes: Distribution["writes"] = [];
-  const warnings = new Set<string>();
-  const take = (group: string | undefined, requests: readonly CgroupRequest[], gap: string) => {
-    for (const request of requests) {
-      if (!isGap(request) && group !== undefined) writes.push({ group, request });
-      else warnings.add(`${request.field} is ignored: ${isGap(request) ? request.gap : gap}`);
-    }
-  };
-  for (const { v1, v2, requestsV1 = none, requestsV2 = none } of CONTROLLERS) {
-    const group = v1 === undefined ? undefined : groupsV1.get(v1);
-    if (group !== undefined) take(group, requestsV1(resources, kernel), "");
-    else if (v2 !== undefined && offered.includes(v2)) {
-      const requests = requestsV2(resources, kernel);
-      if (requests.length > 0) enable.add(v2);
-      take(unifiedGroup, requests, "");
-    } else {
-      const requests = hierarchies.length > 0 ? requestsV1(resources, kernel) : requestsV2(resources, kernel);
-      take(undefined, requests, `this machine's control groups have no ${v2 ?? v1} controller`);
-    }
-  }
-  const named = unifiedRequests(resources.unified, offered);
-  for (const { file } of named) {
-    const controller = unifiedController(file);
-    if (controller !== "cgroup") enable.add(controller);
-  }
-  take(unifiedGroup, named, "");
-
-  if (unified?.occupied !== true) return { writes, enable: [...enable], warnings: [...warnings] };
-  // Nothing can be handed down from a group that has processes (EBUSY), and files of controllers are not there then.
-  const inV1 = writes.filter(({ group }) => group !== unifiedGroup);
-  for (const { group, request } of writes) {
-    if (group === unifiedGroup) warnings.add(`${request.field} is ignored: ${occupiedGap(unified.mountPoint)}`);
-  }
-  return { writes: inV1, enable: [], warnings: [...warnings] };
-}
-
-const none = (): CgroupRequest[] => [];
-
-const occupiedGap = (mountPoint: string): string =>
-  `the control group at ${mountPoint} is not the machine's root and has processes in it, so it cannot hand controllers down; ` +
-  `move them into a group below it first`;
-
 /** Device rules go to the v1 controller where there is one, else into a program on the v2 group. */
 function planDevices(
-  { devices }: Resources,
+  policy: DevicePolicy | undefined,
   { privileged, cgroups: { hierarchies } }: Host,
   groups: readonly ControlGroup[],
-): { steps: DeviceStep[]; warnings: string[] } {
-  const policy = parseDeviceRules(devices);
+): { steps: DeviceStep[]; unmet: UnmetRequest[] } {
   // Who is not root on the machine cannot make device nodes, and opens only those that the user could open anyway.
-  if (policy === undefined || !privileged) return { steps: [], warnings: [] };
+  if (policy === undefined || !privileged) return { steps: [], unmet: [] };
   const index = hierarchies.findIndex(({ controllers }) => controllers.includes("devices"));
   const path = groups[index >= 0 ? index : hierarchies.length]?.path;
   if (path === undefined) {
+    const why = "this machine's control groups have no devices controller";
     return {
       steps: [],
-      warnings: [`${DEVICES_FIELD} is ignored: this machine's control groups have no devices controller`],
+      unmet: [{ code: "CGROUP_CONTROLLER_MISSING", field: DEVICES_FIELD, why, harmless: false }],
     };
   }
-  if (index >= 0) return { steps: devicesV1(policy).map((write) => writeStep(path, write)), warnings: [] };
+  if (index >= 0) return { steps: devicesV1(policy).map((write) => writeStep(path, write)), unmet: [] };
   const step: DeviceStep = {
     op: "attachDeviceProgram",
     by: "parent",
@@ -293,19 +302,17 @@ function planDevices(
     field: DEVICES_FIELD,
     because: "cgroup v2 asks a program whether a device node may be opened or made",
   };
-  return { steps: [step], warnings: [] };
+  return { steps: [step], unmet: [] };
 }
 
-/** Where no group can be made, each limit is a warning: no controller takes it. */
-function ignoreAll(resources: Resources, host: Host): string[] {
-  const gap = whyNoGroups(host);
-  const version = host.cgroups.mode === "v2" ? "requestsV2" : "requestsV1";
-  const fields = CONTROLLERS.flatMap(({ [version]: requests = none }) => requests(resources, host.kernel)).map(
-    ({ field }) => field,
-  );
+/** Where no group can be made no controller takes a limit. */
+function refuseAll(resources: Resources, host: Host, strict: boolean): string[] {
+  const why = whyNoGroups(host);
+  const fields = limitedFields(resources, host.kernel, host.cgroups.mode === "v2" ? "requestsV2" : "requestsV1");
   fields.push(...Object.keys(resources.unified ?? {}).map(unifiedField));
   if (host.privileged && parseDeviceRules(resources.devices)) fields.push(DEVICES_FIELD);
-  return [...new Set(fields)].map((field) => `${field} is ignored: ${gap}`);
+  const unmet = fields.map((field) => ({ code: "CGROUP_CONTROLLER_MISSING", field, why, harmless: false }) as const);
+  return answerUnmet(unmet, strict);
 }
 
 function whyNoGroups({ uid, cgroups: { mode } }: Host): string {

@@ -5,12 +5,12 @@
  * SIGBUS. The runtime-spec wants both, reservations first; they are since Linux 5.7.
  */
 import type { Int64, Resources } from "../../spec/config.ts";
-import { type CgroupRequest, type Controller, orMax, since } from "./request.ts";
+import { type CgroupRequest, type Controller, orMax, orMinusOne, since } from "./request.ts";
 
 export const hugetlb: Controller = {
   v1: "hugetlb",
   v2: "hugetlb",
-  requestsV1: ({ hugepageLimits }, kernel) => requests(hugepageLimits, kernel, "limit_in_bytes", String),
+  requestsV1: ({ hugepageLimits }, kernel) => requests(hugepageLimits, kernel, "limit_in_bytes", orMinusOne),
   requestsV2: ({ hugepageLimits }, kernel) => requests(hugepageLimits, kernel, "max", orMax),
 };
 

@@ -5,27 +5,45 @@
  * is `swap - limit`. `reservation` is memory.low; memory.high, which throttles, is left alone.
  */
 import type { Int64, MemoryResources } from "../../spec/config.ts";
-import { type CgroupRequest, type Controller, invalid, orMax, since } from "./request.ts";
+import {
+  type CgroupRequest,
+  type CgroupWrite,
+  type Controller,
+  harmlessGap,
+  invalid,
+  orMax,
+  orMinusOne,
+  since,
+  unlessZero,
+} from "./request.ts";
 
 const FIELD = "linux.resources.memory";
 const BECAUSE = {
   limit: "memory beyond this is reclaimed, and when that does not suffice a process of the container is killed",
   swap: "memory and swap together may not exceed this",
   reservation: "when the machine runs short, memory above this is reclaimed first",
+  kernelTCP: "buffers of TCP connections may not exceed this",
 } as const;
 
 export const memory: Controller = {
   v1: "memory",
   v2: "memory",
   requestsV1({ memory = {} }, kernel) {
-    checkSwap(memory);
+    const { limit, swap, reservation } = limitsOf(memory);
+    const { kernelTCP, disableOOMKiller, useHierarchy } = memory;
     const requests: CgroupRequest[] = [];
-    const { limit, swap, reservation, swappiness, disableOOMKiller, useHierarchy } = memory;
     // limit before memsw: the kernel answers EINVAL to a memsw limit below the memory limit, and a new group's memory
-    // limit is infinite. (Raising both in a group that has limits needs the other order.)
+    // limit is infinite. (Raising both in a group that has limits needs the other order: see write-limits.ts.)
     if (limit !== undefined) requests.push(write("limit", "memory.limit_in_bytes", limit));
-    if (swap !== undefined) requests.push(write("swap", "memory.memsw.limit_in_bytes", swap));
+    if (swap !== undefined) {
+      requests.push({
+        ...write("swap", "memory.memsw.limit_in_bytes", swap),
+        ...(swap < 0 ? { mayBeMissing: true } : {}),
+      });
+    }
     if (reservation !== undefined) requests.push(write("reservation", "memory.soft_limit_in_bytes", reservation));
+    if (kernelTCP !== undefined) requests.push(write("kernelTCP", "memory.kmem.tcp.limit_in_bytes", kernelTCP));
+    const swappiness = swappinessOf(memory);
     if (swappiness !== undefined) {
       requests.push({
         file: "memory.swappiness",
@@ -46,10 +64,7 @@ export const memory: Controller = {
     }
     const alwaysHierarchical = since(kernel, 5, 11);
     if (useHierarchy === false && alwaysHierarchical) {
-      requests.push({
-        field: `${FIELD}.useHierarchy`,
-        gap: "since Linux 5.11 memory is always counted hierarchically",
-      });
+      requests.push(harmlessGap(`${FIELD}.useHierarchy`, "since Linux 5.11 memory is always counted hierarchically"));
     } else if (useHierarchy !== undefined && !alwaysHierarchical) {
       requests.push({
         file: "memory.use_hierarchy",
@@ -58,38 +73,55 @@ export const memory: Controller = {
         because: "whether groups below count towards this one",
       });
     }
-    return requests;
+    return [...requests, ...kernelMemory(memory)];
   },
   requestsV2({ memory = {} }) {
-    checkSwap(memory);
+    const { limit, swap, reservation } = limitsOf(memory);
+    const { kernelTCP, disableOOMKiller, useHierarchy } = memory;
     const requests: CgroupRequest[] = [];
-    const { limit, swap, reservation, swappiness, disableOOMKiller, useHierarchy } = memory;
     if (limit !== undefined) requests.push(writeMax("limit", "memory.max", limit));
     if (swap !== undefined) {
-      requests.push(
-        writeMax("swap", "memory.swap.max", swap < 0 || limit === undefined ? -1 : difference(swap, limit)),
-      );
-    } else if (limit !== undefined && limit < 0) {
-      requests.push(writeMax("limit", "memory.swap.max", -1));
+      const swapAlone = swap < 0 || limit === undefined || limit < 0 ? swap : difference(swap, limit);
+      requests.push({
+        ...writeMax("swap", "memory.swap.max", swapAlone),
+        ...(swapAlone <= 0 ? { mayBeMissing: true } : {}),
+      });
     }
     if (reservation !== undefined) requests.push(writeMax("reservation", "memory.low", reservation));
-    if (swappiness !== undefined) {
+    if (kernelTCP !== undefined) {
+      requests.push(harmlessGap(`${FIELD}.kernelTCP`, "cgroup v2 counts TCP buffers towards memory.limit"));
+    }
+    if (swappinessOf(memory) !== undefined) {
       requests.push({ field: `${FIELD}.swappiness`, gap: "cgroup v2 has no swappiness per group" });
     }
     if (disableOOMKiller) {
       requests.push({ field: `${FIELD}.disableOOMKiller`, gap: "cgroup v2 cannot switch the OOM killer off" });
     }
     if (useHierarchy === false) {
-      requests.push({ field: `${FIELD}.useHierarchy`, gap: "cgroup v2 always counts memory hierarchically" });
+      requests.push(harmlessGap(`${FIELD}.useHierarchy`, "cgroup v2 always counts memory hierarchically"));
     }
-    return requests;
+    return [...requests, ...kernelMemory(memory)];
   },
 };
 
+/** Memory without a limit has swap without one, unless the config says otherwise: as docker and runc have it. */
+function limitsOf(memory: MemoryResources): Pick<MemoryResources, "limit" | "swap" | "reservation"> {
+  const limit = unlessZero(memory.limit);
+  const asked = unlessZero(memory.swap);
+  const swap = asked === undefined && limit !== undefined && limit < 0 ? -1 : asked;
+  const reservation = unlessZero(memory.reservation);
+  checkSwap(limit, swap);
+  return {
+    ...(limit === undefined ? {} : { limit }),
+    ...(swap === undefined ? {} : { swap }),
+    ...(reservation === undefined ? {} : { reservation }),
+  };
+}
+
 /** Neither version can hold a swap limit without a memory limit, or one below it. */
-function checkSwap({ limit, swap }: MemoryResources): void {
+function checkSwap(limit: Int64 | undefined, swap: Int64 | undefined): void {
   if (swap === undefined || swap < 0) return;
-  if (limit === undefined || limit < 0) {
+  if (limit === undefined) {
     throw invalid(
       `${FIELD}.swap`,
       `a swap limit of ${swap} bytes needs a memory limit`,
@@ -105,13 +137,24 @@ function checkSwap({ limit, swap }: MemoryResources): void {
   }
 }
 
+/** docker writes -1, as an unsigned number, for unset. */
+const swappinessOf = ({ swappiness }: MemoryResources): number | undefined =>
+  swappiness === undefined || swappiness < 0 || swappiness >= 2 ** 63 ? undefined : swappiness;
+
+function kernelMemory({ kernel }: MemoryResources): CgroupRequest[] {
+  if (kernel === undefined) return [];
+  return [
+    harmlessGap(`${FIELD}.kernel`, "since Linux 5.16 kernel memory has no limit of its own: it counts as memory"),
+  ];
+}
+
 const difference = (a: Int64, b: Int64): Int64 =>
   typeof a === "number" && typeof b === "number" ? a - b : BigInt(a) - BigInt(b);
 
-function write(name: keyof typeof BECAUSE, file: string, value: Int64): CgroupRequest {
-  return { file, value: String(value), field: `${FIELD}.${name}`, because: BECAUSE[name] };
+function write(name: keyof typeof BECAUSE, file: string, value: Int64): CgroupWrite {
+  return { file, value: orMinusOne(value), field: `${FIELD}.${name}`, because: BECAUSE[name] };
 }
 
-function writeMax(name: keyof typeof BECAUSE, file: string, value: Int64): CgroupRequest {
+function writeMax(name: keyof typeof BECAUSE, file: string, value: Int64): CgroupWrite {
   return { file, value: orMax(value), field: `${FIELD}.${name}`, because: BECAUSE[name] };
 }

@@ -1,17 +1,18 @@
 /** `linux.resources.network`: marks on packets, by two controllers that cgroup v2 left out. net_cls.rst, net_prio.rst. */
-import type { Controller } from "./request.ts";
+import { type Controller, unlessZero } from "./request.ts";
 
 const FIELD = "linux.resources.network";
 const gap = "cgroup v2 has no such controller; nftables matches the control group of a socket instead";
 
 export const netCls: Controller = {
   v1: "net_cls",
-  requestsV1({ network: { classID } = {} }) {
+  requestsV1({ network }) {
+    const classID = unlessZero(network?.classID);
     if (classID === undefined) return [];
     const because = "packets of the container carry this class, for tc and nftables";
     return [{ file: "net_cls.classid", value: String(classID), field: `${FIELD}.classID`, because }];
   },
-  requestsV2: ({ network }) => (network?.classID === undefined ? [] : [{ field: `${FIELD}.classID`, gap }]),
+  requestsV2: ({ network }) => (unlessZero(network?.classID) === undefined ? [] : [{ field: `${FIELD}.classID`, gap }]),
 };
 
 export const netPrio: Controller = {

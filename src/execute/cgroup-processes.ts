@@ -1,0 +1,163 @@
+/**
+ * The processes in a container's control groups: who they are, and their end. cgroups(7); cgroup-v2.rst, "cgroup.kill";
+ * freezer-subsystem.rst.
+ *
+ * Every function takes the groups as they are on record: `controller` is a v1 hierarchy's controllers or `unified`.
+ */
+import { ContainerError } from "../error.ts";
+import { AT_FDCWD, O_CLOEXEC, O_RDONLY, O_WRONLY } from "../sys/constants.ts";
+import { readDirectory } from "../sys/files.ts";
+import { check, raw, SysError } from "../sys/sys.ts";
+import { type Freezer, freeze, freezerGroup, isFrozen, thaw } from "./freezer.ts";
+
+export interface ControlGroup {
+  controller: string;
+  path: string;
+}
+
+const ENOENT = -2;
+const ESRCH = -3;
+const ENODEV = -19;
+const EOPNOTSUPP = -95;
+const DT_DIR = 4;
+/** PID 1 of our own PID namespace is not the container's, even where somebody put it into the container's group. */
+const INIT = 1;
+
+/** The container's group in the hierarchy of this controller: the last one of its kind, the others lie above it. */
+export function groupOf(groups: readonly ControlGroup[], controller: string): string | undefined {
+  return groups.findLast(({ controller: names }) => names.split(",").includes(controller))?.path;
+}
+
+/** Every process in the container's groups and in those below, in ascending order. */
+export function cgroupProcesses(groups: readonly ControlGroup[]): number[] {
+  const path = countingGroup(groups);
+  return path === undefined ? [] : [...new Set(processesBelow(path))].sort((a, b) => a - b);
+}
+
+/**
+ * One group that has all of them: any would do, but processes leave some of v1's (a container's systemd moves them in its
+ * own hierarchy, below ours).
+ */
+const countingGroup = (groups: readonly ControlGroup[]): string | undefined =>
+  ["unified", "freezer", "pids", "devices", "memory"].map((name) => groupOf(groups, name)).find((path) => path) ??
+  groups.at(-1)?.path;
+
+function processesBelow(path: string): number[] {
+  const own = readPids(`${path}/cgroup.procs`);
+  return [...own, ...groupsIn(path).flatMap(processesBelow)];
+}
+
+/** Empty for a group that is gone. A threaded group has its processes in cgroup.threads only. */
+function readPids(path: string): number[] {
+  const fd = raw.openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
+  if (fd === ENOENT) return [];
+  check(fd, "openat", path);
+  const text = raw.readText(fd);
+  raw.close(fd);
+  if (text === EOPNOTSUPP && path.endsWith("cgroup.procs")) return readPids(path.replace(/procs$/, "threads"));
+  if (text === ENODEV) return [];
+  if (typeof text === "number") throw new SysError("read", -text, [path]);
+  // 0 is a process that this PID namespace does not show.
+  return text
+    .split("\n")
+    .map(Number)
+    .filter((pid) => pid > 0);
+}
+
+/** The groups directly below. */
+export function groupsIn(path: string): string[] {
+  try {
+    return readDirectory(path)
+      .filter(({ type }) => type === DT_DIR)
+      .map(({ name }) => `${path}/${name}`);
+  } catch (error) {
+    if (error instanceof SysError && error.code === "ENOENT") return [];
+    throw error;
+  }
+}
+
+/** A signal to every process of the container. Returns how many got it. */
+export function signalProcesses(groups: readonly ControlGroup[], signal: number): number {
+  let reached = 0;
+  for (const pid of cgroupProcesses(groups)) {
+    if (pid <= INIT) continue;
+    const result = raw.kill(pid, signal);
+    if (result === ESRCH) continue;
+    check(result, "kill", pid, signal);
+    reached++;
+  }
+  return reached;
+}
+
+const SIGKILL = 9;
+/** How often processes are looked for: a fork bomb that no freezer stops makes new ones meanwhile. */
+const ROUNDS = 100;
+
+/**
+ * Kills every process of the container, also those that fork meanwhile, and those that are frozen. On v2 the kernel does it
+ * at once (cgroup.kill, Linux 5.14). On v1, and on older kernels, the group is frozen, all get SIGKILL, and it is thawed:
+ * frozen processes do not fork. They are dead, but perhaps not gone, when this returns.
+ */
+export function killProcesses(groups: readonly ControlGroup[]): void {
+  const unified = groupOf(groups, "unified");
+  const killed = unified !== undefined && killGroup(unified);
+  const frozen = freezerGroup(groups);
+  // On a hybrid machine the v1 freezer may hold them: a frozen process of v1 does not die before it is thawed.
+  if (killed) {
+    if (frozen !== undefined && frozen.version === 1) thaw(frozen);
+    return;
+  }
+  for (let round = 0; round < ROUNDS && cgroupProcesses(groups).length > 0; round++) {
+    if (frozen !== undefined) tryFreeze(frozen);
+    signalProcesses(groups, SIGKILL);
+    if (frozen === undefined) continue;
+    thaw(frozen);
+    return;
+  }
+}
+
+/** A group that does not freeze in time has been thawed again; killing goes on all the same. */
+function tryFreeze(frozen: Freezer): void {
+  try {
+    freeze(frozen);
+  } catch (error) {
+    if (!(error instanceof ContainerError)) throw error;
+  }
+}
+
+/** The same for one group whose place among the container's is not known. */
+export function killProcessesIn(path: string): void {
+  if (killGroup(path)) return;
+  for (const pid of processesBelow(path)) if (pid > INIT) raw.kill(pid, SIGKILL);
+}
+
+function killGroup(path: string): boolean {
+  const fd = raw.openat(AT_FDCWD, `${path}/cgroup.kill`, O_WRONLY | O_CLOEXEC, 0);
+  if (fd === ENOENT) return false;
+  check(fd, "openat", `${path}/cgroup.kill`);
+  const result = raw.write(fd, "1");
+  raw.close(fd);
+  // A threaded group is killed with the group above it only.
+  if (result === EOPNOTSUPP) return false;
+  if (result !== ENODEV) check(result, "write", `${path}/cgroup.kill`, "1");
+  return true;
+}
+
+/**
+ * For a new container whose group is there already: what is in it would share the container's limits and its end, and a
+ * frozen group would hold its first process for ever. Throws a {@link ContainerError}.
+ */
+export function requireUnused(path: string): void {
+  const [pid] = processesBelow(path);
+  if (pid !== undefined) {
+    throw new ContainerError("CGROUP_IN_USE", `the control group ${path} is not empty: process ${pid} is in it`, {
+      field: "linux.cgroupsPath",
+      hint: "name a group of the container's own",
+    });
+  }
+  if (!isFrozen(path)) return;
+  throw new ContainerError("CGROUP_FROZEN", `the control group ${path} is frozen`, {
+    field: "linux.cgroupsPath",
+    hint: "thaw it, or name another",
+  });
+}
