@@ -224,6 +224,7 @@ function handDown(
   top: string,
   why: Why,
 ): ParentStep[] {
+  if (enable.length === 0) return []; // mkdir of the group itself makes what is missing above it
   const steps: ParentStep[] = [];
   const topPath = top === "/" ? mountPoint : `${mountPoint}${top}`;
   const needed = enable.filter(({ extra }) => !extra).map(({ name }) => `+${name}`);
