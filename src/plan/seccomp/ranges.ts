@@ -27,20 +27,21 @@ export function returns(action: number): Outcome {
 /** Writes the decision about the loaded word. The ranges are in ascending order, and the first starts at 0. */
 export function emitRanges(writer: BpfWriter, ranges: readonly Range[]): Label {
   const spans = toSpans(merge(ranges));
-  const tree = (from: number, to: number): Label => {
-    const middle = (from + to) >> 1;
-    const [span, last] = [spans[middle], spans[to - 1]];
-    if (span === undefined || last === undefined) throw new RangeError("ranges must cover the word");
-    if (to - from === 1) return emitSpan(writer, span);
-    const above = tree(middle, to);
-    return writer.branch(">=", span.start, above, tree(from, middle));
-  };
-  return tree(0, spans.length);
+  if (spans.length === 0) throw new RangeError("ranges must cover the word");
+  return emitTree(writer, spans, 0, spans.length);
+}
+
+function emitTree(writer: BpfWriter, spans: readonly Span[], from: number, to: number): Label {
+  const middle = (from + to) >> 1;
+  const span = spans[middle] as Span;
+  if (to - from === 1) return emitSpan(writer, span);
+  const above = emitTree(writer, spans, middle, to);
+  return writer.branch(">=", span.start, above, emitTree(writer, spans, from, middle));
 }
 
 /** A range with single values of other outcomes in it. */
 interface Span extends Range {
-  exceptions: Range[];
+  exceptions: Range[] | undefined;
 }
 
 /** Exceptions are tried one after another; from here on another level of the tree is shorter. */
@@ -48,29 +49,43 @@ const MAX_EXCEPTIONS = 3;
 
 function emitSpan(writer: BpfWriter, { outcome, exceptions }: Span): Label {
   let next = outcome.emit(writer);
-  for (const exception of exceptions.toReversed()) {
+  if (exceptions === undefined) return next;
+  for (const exception of exceptions.reverse()) {
     next = writer.branch("==", exception.start, exception.outcome.emit(writer), next);
   }
   return next;
 }
 
 function merge(ranges: readonly Range[]): Range[] {
-  return ranges.filter((range, at) => range.outcome.key !== ranges[at - 1]?.outcome.key);
+  const merged: Range[] = [];
+  let last: string | undefined;
+  for (const range of ranges) {
+    if (range.outcome.key === last) continue;
+    last = range.outcome.key;
+    merged.push(range);
+  }
+  return merged;
 }
 
 function toSpans(ranges: readonly Range[]): Span[] {
   const spans: Span[] = [];
+  let span: Span | undefined;
   for (let at = 0; at < ranges.length; at += 1) {
-    const [range, next] = [ranges[at], ranges[at + 1]];
-    if (range === undefined) break;
-    const span = spans.at(-1);
+    const range = ranges[at] as Range;
+    const next = ranges[at + 1];
     const single = next?.start === range.start + 1 && next.outcome.key === span?.outcome.key;
-    if (!single || span === undefined) spans.push({ ...range, exceptions: [] });
-    else {
-      if (span.exceptions.length < MAX_EXCEPTIONS) span.exceptions.push(range);
-      else spans.push({ start: range.start, outcome: span.outcome, exceptions: [range] });
-      at += 1;
+    if (span === undefined || !single) {
+      span = { start: range.start, outcome: range.outcome, exceptions: undefined };
+      spans.push(span);
+      continue;
     }
+    if (span.exceptions === undefined) span.exceptions = [range];
+    else if (span.exceptions.length < MAX_EXCEPTIONS) span.exceptions.push(range);
+    else {
+      span = { start: range.start, outcome: span.outcome, exceptions: [range] };
+      spans.push(span);
+    }
+    at += 1; // the range behind the single value is the span again
   }
   return spans;
 }
