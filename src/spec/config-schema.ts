@@ -1,0 +1,161 @@
+/** What config.json must look like: config.md. Rules that join `linux` and the rest are here too. */
+import {
+  absolutePath,
+  boolean,
+  type Check,
+  clash,
+  integer,
+  list,
+  object,
+  oneOf,
+  type Problem,
+  record,
+  table,
+  text,
+  textLike,
+  within,
+  wrong,
+} from "./check.ts";
+import type { Config, Hook, Hooks, Mount, Root } from "./config.ts";
+import { idMappings, isMapped } from "./id-mappings.ts";
+import { LINUX } from "./linux-schema.ts";
+import { MOUNT_OPTIONS } from "./names.ts";
+import { PROCESS } from "./process-schema.ts";
+
+const hook = object<Hook>(
+  {
+    path: absolutePath,
+    args: list(text),
+    env: list(text),
+    timeout: integer(1, 2 ** 31 - 1, "a number of seconds, at least 1"),
+  },
+  ["path"],
+);
+const hooks = list(hook);
+
+const KNOWN_OPTIONS = table(Object.fromEntries(MOUNT_OPTIONS.map((name) => [name, true])));
+const mountOption = oneOf(
+  MOUNT_OPTIONS,
+  "an option of bind mounts: the kernel ignores options of the filesystem there",
+);
+
+const mount = object<Mount>(
+  {
+    destination: text,
+    type: text,
+    source: text,
+    options: list(text),
+    uidMappings: idMappings,
+    gidMappings: idMappings,
+  },
+  ["destination"],
+  (mount, { warnings }) => {
+    if (mount.uidMappings?.length === 0) delete mount.uidMappings;
+    if (mount.gidMappings?.length === 0) delete mount.gidMappings;
+    const { destination, options = [], uidMappings, gidMappings } = mount;
+    if (!destination.startsWith("/"))
+      warnings.push(`the mount destination ${destination} is relative, which is deprecated: it is taken from /`);
+    const bind = options.includes("bind") || options.includes("rbind");
+    if (bind) {
+      for (let i = 0; i < options.length; i++) {
+        const option = options[i];
+        if (option === undefined || KNOWN_OPTIONS[option] === true) continue;
+        const problem = mountOption(option, { rounded: false, nul: false, warnings });
+        if (problem !== undefined) return within("options", within(i, problem));
+      }
+    }
+    if (uidMappings === undefined && gidMappings === undefined) return undefined;
+    if (uidMappings === undefined || gidMappings === undefined)
+      return clash(
+        uidMappings === undefined ? ".uidMappings" : ".gidMappings",
+        undefined,
+        "a mount has maps for both kinds of ids or for none",
+      );
+    return bind ? undefined : clash(".uidMappings", uidMappings, "only bind mounts can be id-mapped");
+  },
+);
+
+const root = object<Root>(
+  {
+    path: textLike("the path of a directory", (path) => path !== ""),
+    readonly: boolean,
+  },
+  ["path"],
+);
+
+/** sethostname(2): __NEW_UTS_LEN. */
+const utsName = textLike("a name of at most 64 characters", (name) => name.length <= 64);
+
+const process: Check = (value, pass) =>
+  value === undefined ? { path: "", value, says: "it must say what to run" } : PROCESS(value, pass);
+
+/** `linux.seccomp` is only seen to be an object. */
+export const CONFIG = object<Config>(
+  {
+    ociVersion: text,
+    root,
+    mounts: list(mount),
+    process,
+    hostname: utsName,
+    domainname: utsName,
+    hooks: object<Hooks>({
+      prestart: hooks,
+      createRuntime: hooks,
+      createContainer: hooks,
+      startContainer: hooks,
+      poststart: hooks,
+      poststop: hooks,
+    }),
+    annotations: record(
+      (value) => (typeof value === "string" ? undefined : wrong(value, "a string")),
+      textLike("a name", (name) => name !== ""),
+    ),
+    linux: LINUX,
+  },
+  ["process", "root"],
+  (config) => {
+    config.linux ??= {};
+    return checkNames(config) ?? checkIds(config) ?? checkIdMappedMounts(config);
+  },
+);
+
+function checkNames(config: Config): Problem | undefined {
+  for (const field of ["hostname", "domainname"] as const) {
+    if (config[field] !== undefined && !has(config, "uts"))
+      return clash(`.${field}`, config[field], "it needs a uts namespace in linux.namespaces");
+  }
+  if (config.domainname !== undefined && config.linux.sysctl?.["kernel.domainname"] !== undefined)
+    return clash(".domainname", config.domainname, 'linux.sysctl["kernel.domainname"] sets it too');
+  return undefined;
+}
+
+const has = ({ linux }: Config, type: string): boolean =>
+  linux.namespaces?.some((namespace) => namespace.type === type) ?? false;
+
+/** The kernel answers EINVAL to an id that a new user namespace does not have. */
+function checkIds({ linux, process }: Config): Problem | undefined {
+  const user = linux.namespaces?.find(({ type }) => type === "user");
+  if (user === undefined || user.path !== undefined || linux.uidMappings === undefined) return undefined;
+  const { uid, gid, additionalGids = [] } = process.user;
+  const says = (field: string) => `linux.${field} does not have this id`;
+  if (!isMapped(linux.uidMappings ?? [], uid)) return clash(".process.user.uid", uid, says("uidMappings"));
+  for (const [path, id] of [["gid", gid], ...additionalGids.map((id, i) => [`additionalGids[${i}]`, id])] as const)
+    if (!isMapped(linux.gidMappings ?? [], Number(id))) return clash(`.process.user.${path}`, id, says("gidMappings"));
+  return undefined;
+}
+
+/** config.md: `idmap` without maps means those of the container's user namespace, and is an error where it has none. */
+function checkIdMappedMounts(config: Config): Problem | undefined {
+  const { mounts = [] } = config;
+  for (let i = 0; i < mounts.length; i++) {
+    const { options = [], uidMappings } = mounts[i] ?? {};
+    const at = options.findIndex((option) => option === "idmap" || option === "ridmap");
+    if (at >= 0 && uidMappings === undefined && !has(config, "user"))
+      return clash(
+        `.mounts[${i}].options[${at}]`,
+        options[at],
+        "it needs uidMappings and gidMappings, or a user namespace",
+      );
+  }
+  return undefined;
+}
