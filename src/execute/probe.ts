@@ -9,16 +9,13 @@ import { findProgram } from "./helper-program.ts";
 import { probeCgroups } from "./probe-cgroups.ts";
 
 export function probeHost(): Host {
-  const utsname = new ArrayBuffer(UTSNAME_SIZE);
-  sys.uname(utsname);
-  const { release, machine } = parseUtsname(utsname);
-  const [major = 0, minor = 0] = release.split(".").map(Number);
+  const { kernel, machine } = readUname();
   const mountinfo = readFileIfThere("/proc/self/mountinfo") ?? "";
   const uid = raw.geteuid();
   const gid = raw.getegid();
   const ordinary = uid !== 0;
   return {
-    kernel: [major, minor],
+    kernel,
     architecture: machine === "aarch64" ? "aarch64" : "x86_64",
     uid,
     gid,
@@ -32,6 +29,17 @@ export function probeHost(): Host {
     subgids: ordinary ? parseSubordinateIds(readFileIfThere("/etc/subgid") ?? "", uid, userName(uid)) : [],
     privileged: !ordinary,
   };
+}
+
+/** `[6, 18]` */
+export const kernelVersion = (): [number, number] => readUname().kernel;
+
+function readUname(): { kernel: [number, number]; machine: string } {
+  const utsname = new ArrayBuffer(UTSNAME_SIZE);
+  sys.uname(utsname);
+  const { release, machine } = parseUtsname(utsname);
+  const [major = 0, minor = 0] = release.split(".").map(Number);
+  return { kernel: [major, minor], machine };
 }
 
 /** `/run/tupper`; for others `$XDG_RUNTIME_DIR/tupper`, or a directory of their own in /tmp. */

@@ -77,6 +77,9 @@ export interface RawSys {
   rtSigprocmask(how: number | bigint, set: ArrayBuffer | null, old: ArrayBuffer | null, size: number | bigint): number;
   signalfd4(fd: number | bigint, mask: ArrayBuffer, size: number | bigint, flags: number | bigint): number;
   ppoll(fds: ArrayBuffer, count: number | bigint, timeout: ArrayBuffer | null, sigmask: ArrayBuffer | null, size: number | bigint): number;
+  eventfd2(initial: number | bigint, flags: number | bigint): number;
+  inotifyInit1(flags: number | bigint): number;
+  inotifyAddWatch(fd: number | bigint, path: string, mask: number | bigint): number;
   prctl(option: number | bigint, arg2: number | bigint, arg3: number | bigint, arg4: number | bigint, arg5: number | bigint): number;
   prctlText(option: number | bigint, text: string): number;
   capget(header: ArrayBuffer, data: ArrayBuffer): number;
@@ -192,6 +195,9 @@ export const CALL_NAMES = {
   rtSigprocmask: "rt_sigprocmask",
   signalfd4: "signalfd4",
   ppoll: "ppoll",
+  eventfd2: "eventfd2",
+  inotifyInit1: "inotify_init1",
+  inotifyAddWatch: "inotify_add_watch",
   prctl: "prctl",
   prctlText: "prctl",
   capget: "capget",

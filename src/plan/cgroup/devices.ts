@@ -91,15 +91,15 @@ function parseAccess(access: string | undefined, field: string): number {
   return bits;
 }
 
-/** A policy as the writes of the v1 controller. The group is new: it has what its parent has. */
-export function devicesV1({ allowAll, entries }: DevicePolicy): CgroupWrite[] {
+/** A policy as the writes of the v1 controller. A new group has what its parent has; an `existing` one may have exceptions. */
+export function devicesV1({ allowAll, entries }: DevicePolicy, { existing = false } = {}): CgroupWrite[] {
   const writes: CgroupWrite[] = [];
-  if (!allowAll) {
+  if (!allowAll || existing) {
     writes.push({
-      file: "devices.deny",
+      file: allowAll ? "devices.allow" : "devices.deny",
       value: "a",
       field: "linux.resources.devices",
-      because: "every device is forbidden before some are allowed",
+      because: `every device is ${allowAll ? "allowed before some are forbidden" : "forbidden before some are allowed"}`,
     });
   }
   for (const exception of foldExceptions(allowAll, entries)) {

@@ -1,0 +1,54 @@
+/**
+ * New limits in the files of groups that have some already. The kernel checks each value against the others (a memory limit
+ * against the swap limit, a period against the quota), so what it refuses is tried again after the rest: growing needs one
+ * order, shrinking the other. memcg_resize_max() and tg_set_cfs_bandwidth() in the kernel.
+ */
+import { ContainerError } from "../error.ts";
+import { explainCgroupRefusal } from "../plan/cgroup/refusal.ts";
+import type { CgroupWrite } from "../plan/cgroup/request.ts";
+import { writeFile } from "../sys/files.ts";
+import { SysError } from "../sys/sys.ts";
+
+interface Limit {
+  group: string;
+  request: CgroupWrite;
+}
+
+/** Throws a {@link ContainerError} that names the file; the values before it are in force then. */
+export function writeLimits(limits: readonly Limit[]): void {
+  for (let left = limits; left.length > 0; ) {
+    const refused: { limit: Limit; error: SysError }[] = [];
+    for (const limit of left) {
+      const error = tryWrite(limit);
+      if (error?.code === "EINVAL") refused.push({ limit, error });
+      else if (error !== undefined) throw explain(limit, error);
+    }
+    const [first] = refused;
+    if (first !== undefined && refused.length === left.length) throw explain(first.limit, first.error);
+    left = refused.map(({ limit }) => limit);
+  }
+}
+
+function tryWrite({ group, request: { file, value, otherwise, mayBeMissing } }: Limit): SysError | undefined {
+  try {
+    writeFile(`${group}/${file}`, value);
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    if (error.code !== "ENOENT" || (otherwise === undefined && !mayBeMissing)) return error;
+    return otherwise === undefined ? undefined : tryWrite({ group, request: { ...otherwise, because: "" } });
+  }
+}
+
+function explain({ group, request: { file, value, field } }: Limit, error: SysError): ContainerError {
+  const refusal = explainCgroupRefusal(`${group}/${file}`, value, error.code);
+  const { code, message, hint } = refusal ?? {
+    code: "CGROUP_WRITE_FAILED",
+    message: `cannot write ${value} to ${file}`,
+  };
+  return new ContainerError(code, message, {
+    cause: error,
+    ...(field === undefined ? {} : { field }),
+    ...(hint === undefined ? {} : { hint }),
+  });
+}

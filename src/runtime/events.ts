@@ -1,0 +1,126 @@
+/**
+ * `events`: what a container uses, and when it ran out of memory, one JSON object a line, until it ends.
+ *
+ * The kernel tells of a lack of memory through an eventfd on v1 (cgroup-v1/memory.rst, "OOM Control"), and through a change
+ * of memory.events on v2, which inotify sees (cgroup-v2.rst).
+ */
+import { ContainerError } from "../error.ts";
+import { groupOf } from "../execute/cgroup-processes.ts";
+import { AT_FDCWD, O_CLOEXEC, O_RDONLY, POLLIN } from "../sys/constants.ts";
+import { readDirectory, readFileIfThere, writeFile } from "../sys/files.ts";
+import { packPollfds, packTimespec } from "../sys/structs.ts";
+import { raw, SysError, sys } from "../sys/sys.ts";
+import { eventStats, exactJson } from "./event-stats.ts";
+
+export interface Watched {
+  id: string;
+  cgroups: readonly { controller: string; path: string }[];
+  /** The init process. */
+  pid: number;
+}
+
+/** One line: the container's usage now. */
+export const statsEvent = ({ id, cgroups }: Watched): string =>
+  `${exactJson({ type: "stats", id, data: eventStats(cgroups, readCounter, hugePageSizes()) })}\n`;
+
+const oomEvent = ({ id }: Watched): string => `${JSON.stringify({ type: "oom", id })}\n`;
+
+/** Writes events until the container ends. `ended` says whether it has ended already when the watch begins. */
+export function watchEvents(watched: Watched, intervalMs: number, write: (line: string) => void): void {
+  const pidfd = raw.pidfdOpen(watched.pid, 0);
+  if (pidfd < 0) throw new ContainerError("CONTAINER_NOT_RUNNING", `container with id ${watched.id} is not running`);
+  const oom = openOomWatch(watched.cgroups);
+  let next = nowMs() + intervalMs;
+  for (;;) {
+    const fds = packPollfds([
+      { fd: pidfd, events: POLLIN },
+      { fd: oom?.fd ?? -1, events: POLLIN },
+    ]);
+    raw.ppoll(fds, 2, packTimespec(Math.max(0, next - nowMs())), null, 8);
+    // The last process may be killed for its memory: first the reason, then the end.
+    if (oom?.happened()) write(oomEvent(watched));
+    if (hasEnded(pidfd)) break;
+    if (nowMs() < next) continue;
+    write(statsEvent(watched));
+    next += intervalMs;
+  }
+  raw.close(pidfd);
+  if (oom !== undefined) raw.close(oom.fd);
+}
+
+interface OomWatch {
+  fd: number;
+  /** Whether it happened since the last question. Does not wait. */
+  happened(): boolean;
+}
+
+function openOomWatch(cgroups: Watched["cgroups"]): OomWatch | undefined {
+  const v1 = groupOf(cgroups, "memory");
+  if (v1 !== undefined) return watchV1(v1);
+  const v2 = groupOf(cgroups, "unified");
+  return v2 === undefined || readFileIfThere(`${v2}/memory.events`) === undefined ? undefined : watchV2(v2);
+}
+
+const EFD_NONBLOCK = 0o4000;
+const EFD_CLOEXEC = 0o2000000;
+
+function watchV1(group: string): OomWatch {
+  const fd = sys.eventfd2(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  const control = sys.openat(AT_FDCWD, `${group}/memory.oom_control`, O_RDONLY | O_CLOEXEC, 0);
+  writeFile(`${group}/cgroup.event_control`, `${fd} ${control}`);
+  raw.close(control);
+  const counter = new ArrayBuffer(8);
+  return {
+    fd,
+    // The end of the group makes the descriptor readable too.
+    happened: () => raw.read(fd, counter) === 8 && readFileIfThere(`${group}/memory.oom_control`) !== undefined,
+  };
+}
+
+const IN_MODIFY = 2;
+
+function watchV2(group: string): OomWatch {
+  const fd = sys.inotifyInit1(EFD_NONBLOCK | EFD_CLOEXEC);
+  sys.inotifyAddWatch(fd, `${group}/memory.events`, IN_MODIFY);
+  const count = () => Number(/^oom_kill (\d+)$/m.exec(readFileIfThere(`${group}/memory.events`) ?? "")?.[1] ?? 0);
+  const buffer = new ArrayBuffer(4096);
+  let before = count();
+  return {
+    fd,
+    happened() {
+      if (raw.read(fd, buffer) <= 0) return false;
+      const now = count();
+      const more = now > before;
+      before = now;
+      return more;
+    },
+  };
+}
+
+function hasEnded(pidfd: number): boolean {
+  return raw.ppoll(packPollfds([{ fd: pidfd, events: POLLIN }]), 1, packTimespec(0), null, 8) > 0;
+}
+
+const nowMs = (): number => (raw.monotonicUs as () => number)() / 1000;
+
+/** Some kernels have files that they refuse to read (memory.pressure without psi=1): nothing is counted there. */
+function readCounter(path: string): string | undefined {
+  try {
+    return readFileIfThere(path);
+  } catch (error) {
+    if (error instanceof SysError && error.code === "EOPNOTSUPP") return undefined;
+    throw error;
+  }
+}
+
+/** `2MB`, `1GB`, as hugetlb files spell them. */
+function hugePageSizes(): string[] {
+  const directory = "/sys/kernel/mm/hugepages";
+  if (raw.faccessat2(AT_FDCWD, directory, 0, 0) < 0) return [];
+  return readDirectory(directory).flatMap(({ name }) => {
+    const kilobytes = Number(/^hugepages-(\d+)kB$/.exec(name)?.[1] ?? 0);
+    if (kilobytes === 0) return [];
+    if (kilobytes >= 2 ** 20) return [`${kilobytes / 2 ** 20}GB`];
+    return [kilobytes >= 2 ** 10 ? `${kilobytes / 2 ** 10}MB` : `${kilobytes}KB`];
+  });
+}

@@ -1,0 +1,55 @@
+/** `update`: new limits for a container, in force when this returns. config-linux.md, "Control groups". */
+import { ContainerError } from "../error.ts";
+import { groupOf } from "../execute/cgroup-processes.ts";
+import { kernelVersion } from "../execute/probe.ts";
+import { writeLimits } from "../execute/write-limits.ts";
+import { unlessZero } from "../plan/cgroup/request.ts";
+import { planUpdate } from "../plan/cgroup/update.ts";
+import type { MemoryResources, Resources } from "../spec/config.ts";
+import { readFileIfThere } from "../sys/files.ts";
+
+export interface UpdateTarget {
+  cgroups: readonly { controller: string; path: string }[];
+  /** What is on record. */
+  resources: Resources;
+}
+
+export interface Updated {
+  /** For the record. */
+  resources: Resources;
+  warnings: string[];
+}
+
+/** Throws a ContainerError that names the field and the file; then the limits before it in the list are in force. */
+export function updateLimits({ cgroups, resources: recorded }: UpdateTarget, asked: Resources): Updated {
+  const unified = groupOf(cgroups, "unified");
+  const offered = unified === undefined ? "" : (readFileIfThere(`${unified}/cgroup.controllers`) ?? "");
+  const places = {
+    kernel: kernelVersion(),
+    groups: cgroups,
+    offered: offered.split(/\s/).filter((name) => name !== ""),
+  };
+  const { writes, resources, warnings } = planUpdate(recorded, asked, places);
+  if (resources.memory?.checkBeforeUpdate && groupOf(cgroups, "memory") === undefined && unified !== undefined) {
+    refuseBelowUse(asked.memory ?? {}, unified);
+  }
+  writeLimits(writes);
+  return { resources, warnings };
+}
+
+/** On v2 a limit below what is in use kills; on v1 the kernel refuses it by itself. `checkBeforeUpdate`. */
+function refuseBelowUse({ limit, swap }: MemoryResources, group: string): void {
+  const memory = BigInt(readFileIfThere(`${group}/memory.current`)?.trim() ?? "0");
+  const swapped = BigInt(readFileIfThere(`${group}/memory.swap.current`)?.trim() ?? "0");
+  for (const [name, asked, used] of [
+    ["limit", limit, memory],
+    ["swap", swap, memory + swapped],
+  ] as const) {
+    const value = unlessZero(asked);
+    if (value === undefined || value < 0 || value > used) continue;
+    throw new ContainerError("MEMORY_IN_USE", `the new limit of ${value} bytes is below the ${used} bytes in use`, {
+      field: `linux.resources.memory.${name}`,
+      hint: "linux.resources.memory.checkBeforeUpdate asks for this check",
+    });
+  }
+}
