@@ -6,23 +6,27 @@ import { ContainerError, EXIT } from "../error.ts";
 import { lastExitCode } from "./exit-code.ts";
 import { program } from "./program.ts";
 import { renderError } from "./render-error.ts";
-import { runtimeMain } from "./runtime-main.ts";
+import { runtimeFailure, runtimeMain } from "./runtime-main.ts";
 import { colorsOf, writeErr } from "./terminal.ts";
 import { isContainerCommand, UsageError } from "./usage-error.ts";
 
+/** Engines that are told no path for a runtime look for one of the older names. */
+const RUNTIME_NAME = /(^|\/)(tupper.*-runtime|runc|crun)$/;
+
 const FAILED = 1;
+
 const USAGE = 2;
 
 /** Returns the exit code. `argv[0]` is the program's name, and says which of the two command lines is meant. */
 export function main(argv: string[]): number {
   const [name = "tupper", ...args] = argv;
-  if (name.replace(/^.*\//, "") === "tupper-runtime") return reported(() => runtimeMain(args), FAILED);
+  if (RUNTIME_NAME.test(name)) return reported(() => runtimeMain(args), runtimeFailure);
   return reported(
     () => {
       program.parse(args, { from: "user" });
       return lastExitCode();
     },
-    passesExitCodeOn(args) ? EXIT.failure : FAILED,
+    () => (passesExitCodeOn(args) ? EXIT.failure : FAILED),
   );
 }
 
@@ -32,8 +36,8 @@ function passesExitCodeOn([word]: readonly string[]): boolean {
   return command !== undefined && isContainerCommand(command);
 }
 
-/** `failure` takes the place of the general code 125 where no container's exit code is passed on. */
-function reported(act: () => number, failure: number): number {
+/** `failureCode` takes the place of the general code 125 where no container's exit code is passed on. */
+function reported(act: () => number, failureCode: () => number): number {
   try {
     return act();
   } catch (error) {
@@ -44,7 +48,8 @@ function reported(act: () => number, failure: number): number {
       writeErr(`${error.usage}\n`);
       return error.exitCode;
     }
-    if (!(error instanceof ContainerError) || error.exitCode === EXIT.failure) return failure;
+    const isRuntime = failureCode === runtimeFailure;
+    if (isRuntime || !(error instanceof ContainerError) || error.exitCode === EXIT.failure) return failureCode();
     return error.exitCode;
   }
 }

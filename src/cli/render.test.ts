@@ -3,9 +3,9 @@ import { test } from "node:test";
 import picocolors from "picocolors";
 import { ContainerError } from "../error.ts";
 import { SysError } from "../sys/sys.ts";
-import { parseSignal } from "./kill.ts";
 import { age, renderContainers } from "./ps.ts";
 import { renderError } from "./render-error.ts";
+import { parseSignal } from "./signal.ts";
 import { formatBytes, renderStats, type Sample } from "./stats.ts";
 import { shorten } from "./table.ts";
 

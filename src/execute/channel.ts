@@ -16,6 +16,10 @@ export type Message =
       trees: string[];
     }
   | /** The master of the container's terminal, as a descriptor with the message. */ { kind: "pty" }
+  | /** The parent is to run the hooks that run on its side. */ { kind: "hooks" }
+  | /** The parent is to put the container on record: it can live on its own. */ { kind: "created" }
+  | /** What was asked for is done. */ { kind: "done" }
+  | /** From `start`, with the socket for the answers. */ { kind: "start" }
   | { kind: "warning"; text: string }
   | /** From the process between parent and init: init's number. */ { kind: "spawned"; pid: number }
   | /** Set-up is complete; execve is next. */ { kind: "exec" }

@@ -1,7 +1,7 @@
 /** The last step: the set-up becomes the command. execve(2). */
 import { AT_FDCWD, SIG_SETMASK } from "../sys/constants.ts";
 import { raw, SysError, sys } from "../sys/sys.ts";
-import { send } from "./channel.ts";
+import type { Message } from "./channel.ts";
 import { commandNotFound, explainExecFailure } from "./exec-failure.ts";
 
 const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -17,14 +17,14 @@ export function executeCommand(
   terminal: number | undefined,
 ): never {
   const [name = ""] = args;
-  send(channel, { kind: "exec" });
+  // Whoever started us may be gone by now; that is no reason not to start.
+  raw.sendMessage(channel, JSON.stringify({ kind: "exec" } satisfies Message), []);
   if (terminal !== undefined) for (const fd of [0, 1, 2]) sys.dup3(terminal, fd, 0);
   // The parent blocked all signals before it cloned us.
   sys.rtSigprocmask(SIG_SETMASK, new ArrayBuffer(8), null, 8);
   if (name.includes("/")) throw explainExecFailure(name, failure(name, args, env));
 
-  const path = env.find((entry) => entry.startsWith("PATH="))?.slice(5) || DEFAULT_PATH;
-  const files = path.split(":").map((directory) => `${directory || "."}/${name}`);
+  const { files, path } = candidates(name, env);
   let denied: { file: string; error: SysError } | undefined;
   for (const file of files) {
     const result = raw.execve(file, args, env);
@@ -38,6 +38,32 @@ export function executeCommand(
   if (denied !== undefined) throw explainExecFailure(denied.file, denied.error);
   if (incomplete !== undefined) throw explainExecFailure(incomplete, failure(incomplete, args, env));
   throw commandNotFound(name, path);
+}
+
+/**
+ * Whether there is a file that could be executed, without executing it: what is wrong inside the file shows only later.
+ * `cwd`: where the command will start. Throws a ContainerError like {@link executeCommand}.
+ */
+export function findCommand(args: readonly string[], env: readonly string[], cwd: string): void {
+  const [name = ""] = args;
+  const { files, path } = name.includes("/") ? { files: [name], path: "" } : candidates(name, env);
+  const X_OK = 1;
+  let denied: { file: string; error: SysError } | undefined;
+  for (const file of files) {
+    const place = file.startsWith("/") ? file : `${cwd}/${file}`;
+    const result = raw.faccessat2(AT_FDCWD, place, X_OK, 0);
+    if (result >= 0) return;
+    const error = new SysError("faccessat2", -result, [place, "X_OK"]);
+    if (result !== ENOENT && result !== ENOTDIR) denied ??= { file: place, error };
+    else if (name.includes("/")) throw explainExecFailure(place, error);
+  }
+  throw denied === undefined ? commandNotFound(name, path) : explainExecFailure(denied.file, denied.error);
+}
+
+/** Where a name without a slash is looked for. */
+function candidates(name: string, env: readonly string[]): { files: string[]; path: string } {
+  const path = env.find((entry) => entry.startsWith("PATH="))?.slice(5) || DEFAULT_PATH;
+  return { files: path.split(":").map((directory) => `${directory || "."}/${name}`), path };
 }
 
 /** execve comes back only when it failed. */

@@ -16,10 +16,9 @@ import {
   O_RDONLY,
   SIG_SETMASK,
   SIGNALS,
-  WNOHANG,
 } from "../sys/constants.ts";
 import { readFile } from "../sys/files.ts";
-import { exitCodeOf, parseWaitStatus, type WaitStatus } from "../sys/structs.ts";
+import { exitCodeOf } from "../sys/structs.ts";
 import { check, raw, sys } from "../sys/sys.ts";
 import { openChannel, packError, receive, send, unpackError } from "./channel.ts";
 import { closeInherited } from "./init/descriptors.ts";
@@ -34,6 +33,7 @@ import {
 } from "./parent.ts";
 import { removeCgroups } from "./remove-cgroups.ts";
 import { explainStep } from "./step-error.ts";
+import { waitFor } from "./wait.ts";
 
 export interface Started {
   /** The init process, as the caller sees it. */
@@ -81,8 +81,7 @@ function start(plan: Plan, clone: CloneStep, afterClone: readonly ParentStep[], 
     throw explainStep(clone, error);
   }
   try {
-    const terminal = serveInit(parentEnd, pid, afterClone, context);
-    return { pid, terminal };
+    return { pid, terminal: serveInit(parentEnd, pid, afterClone, context) };
   } catch (error) {
     raw.kill(pid, SIGNALS.KILL ?? 9);
     waitFor(pid);
@@ -159,36 +158,52 @@ function spawnInit(
   return check(pid, "clone3", clone.namespaces, clone.cgroup ?? null);
 }
 
-/** Answers the init process until it is the command. Returns the terminal's master, when there is one. */
+/**
+ * Answers the init process until it is the command, or until it waits for start. Returns the terminal's master, when
+ * there is one.
+ */
 function serveInit(
   channel: number,
   pid: number,
   afterClone: readonly ParentStep[],
   context: ParentContext,
 ): number | undefined {
+  const { options } = context;
+  const perform = (wanted: (step: ParentStep) => boolean) => {
+    for (const step of afterClone) if (wanted(step)) performParentStep(step, { ...context, pid });
+  };
   let terminal: number | undefined;
-  let executing = false;
+  let complete = false;
   for (;;) {
     const received = receive(channel);
     if (received === undefined) {
-      if (executing) return terminal;
+      if (complete) return terminal;
       throw diedEarly(pid);
     }
     const { message, fds } = received;
     switch (message.kind) {
       case "map":
-        for (const step of afterClone) performParentStep(step, { ...context, pid });
+        perform(({ op }) => op !== "runHooks");
         send(channel, { kind: "mapped", trees: [...context.trees.keys()] }, [...context.trees.values()]);
         for (const fd of context.trees.values()) raw.close(fd);
+        break;
+      case "hooks":
+        perform(({ op }) => op === "runHooks");
+        send(channel, { kind: "done" });
         break;
       case "pty":
         terminal = fds[0];
         break;
       case "warning":
-        context.options.warn(message.text);
+        options.warn(message.text);
+        break;
+      case "created":
+        options.recordCreated?.(pid, terminal);
+        complete = options.startsLater === true;
+        send(channel, { kind: "done" });
         break;
       case "exec":
-        executing = true;
+        complete = true;
         break;
       case "error":
         throw unpackError(message.error);
@@ -206,20 +221,6 @@ function diedEarly(pid: number): ContainerError {
         ? "SIGKILL comes from outside, or from the kernel when a memory limit leaves no room even for the start"
         : "see --trace",
   });
-}
-
-/** Waits for a child to end. wait4(2). */
-export function waitFor(pid: number): WaitStatus {
-  const status = new ArrayBuffer(4);
-  while (raw.wait4(pid, status, 0, null) === -4) {}
-  return parseWaitStatus(status);
-}
-
-/** Reaps a child if it has ended; undefined while it runs. */
-export function waitIfEnded(pid: number): WaitStatus | undefined {
-  const status = new ArrayBuffer(4);
-  if (raw.wait4(pid, status, WNOHANG, null) !== pid) return undefined;
-  return parseWaitStatus(status);
 }
 
 /**

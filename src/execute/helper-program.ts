@@ -2,7 +2,7 @@
 import { AT_FDCWD, O_CLOEXEC, O_RDWR, SIG_SETMASK } from "../sys/constants.ts";
 import { exitCodeOf } from "../sys/structs.ts";
 import { check, raw, sys } from "../sys/sys.ts";
-import { waitFor } from "./execute.ts";
+import { waitFor } from "./wait.ts";
 
 const DIRECTORIES = ["/usr/bin", "/bin", "/usr/sbin", "/sbin", "/usr/local/bin"];
 

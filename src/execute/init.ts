@@ -9,6 +9,7 @@ import { packError } from "./channel.ts";
 import { becomeInit, forkCommand, openInitProgram } from "./fork-init.ts";
 import type { InitContext, Performers } from "./init/context.ts";
 import { fileSteps } from "./init/files.ts";
+import { lifecycleSteps } from "./init/lifecycle.ts";
 import { mountSteps } from "./init/mounts.ts";
 import { namespaceSteps } from "./init/namespaces.ts";
 import { processSteps } from "./init/process.ts";
@@ -16,7 +17,13 @@ import { explainStep } from "./step-error.ts";
 
 type PlainStep = Exclude<InitStep, { op: "forkInit" }>;
 
-const performers: Performers<PlainStep["op"]> = { ...namespaceSteps, ...mountSteps, ...fileSteps, ...processSteps };
+const performers: Performers<PlainStep["op"]> = {
+  ...namespaceSteps,
+  ...mountSteps,
+  ...fileSteps,
+  ...processSteps,
+  ...lifecycleSteps,
+};
 
 /** Performs the steps in order and becomes the command. What goes wrong is told to the parent; then the process ends. */
 export function runInit(steps: readonly InitStep[], context: InitContext): never {

@@ -20,6 +20,8 @@ import { delegateCgroup } from "./delegate-cgroup.ts";
 import { runHelper } from "./helper-program.ts";
 import { slotValue } from "./init/context.ts";
 import { namespaceFlag, namespaceFlags } from "./namespace-flags.ts";
+import { runHooks } from "./run-hooks.ts";
+import { listenAt } from "./start-socket.ts";
 import { explainStep } from "./step-error.ts";
 import type { Tracer } from "./tracer.ts";
 
@@ -28,8 +30,12 @@ export interface ExecuteOptions {
   /** Performs `recordState`. */
   recordState: () => void;
   warn: (text: string) => void;
-  /** Descriptors that the plan refers to and the caller has. */
-  slots?: ReadonlyMap<string, number>;
+  /** Descriptors that the plan refers to: the caller's, and those that parent steps make for the init process. */
+  slots?: Map<string, number>;
+  /** The init process is ready to outlive us: to be put on record, with the master of its terminal. */
+  recordCreated?: (pid: number, terminal: number | undefined) => void;
+  /** The init process waits for `start`: `execute` returns then. */
+  startsLater?: boolean;
 }
 
 /** What parent steps share. */
@@ -123,6 +129,15 @@ const performers: Performers = {
     }
     const written = raw.write(context.written.fd, value);
     if (ifPossible !== "refused") check(written, "write", path, value);
+  },
+
+  listenForStart({ path, socket }, { options }) {
+    options.slots ??= new Map();
+    options.slots.set(socket.slot, listenAt(path));
+  },
+
+  runHooks({ kind, hooks, state }, { pid }) {
+    runHooks(kind, hooks, state, pid);
   },
 
   joinNamespace({ type, path }) {

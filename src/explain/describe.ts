@@ -98,6 +98,22 @@ export function describeStep(step: Step): string {
       return `load the seccomp filter (${step.profile}, ${step.program.length / 8} instructions)`;
     case "closeDescriptors":
       return `close descriptors from ${step.from} at exec`;
+    case "listenForStart":
+      return `listen for start at ${step.path}`;
+    case "runHooks":
+      return `run the ${step.kind} hook${step.hooks.length === 1 ? "" : "s"}: ${step.hooks.map(({ path }) => path).join(", ")}`;
+    case "copyMountNamespace":
+      return "go on in a copy of the mount namespace";
+    case "takeViewBack":
+      return "take the finished view to the first mount namespace";
+    case "awaitHooks":
+      return "wait for the hooks of the parent";
+    case "findCommand":
+      return `find the command ${step.args[0] ?? ""}`;
+    case "reportCreated":
+      return "report that the container is made";
+    case "waitForStart":
+      return "wait for start";
     case "forkInit":
       return "start tupper-init as PID 1";
     case "exec":

@@ -67,6 +67,7 @@ const GROUPS = [
   "What is hidden",
   "Names and network",
   "Limits",
+  "Hooks",
   "Identity and privileges",
   "The command",
 ] as const;
@@ -88,6 +89,7 @@ function groupOf(step: Step, plan: Plan): Group {
     case "timeOffset":
       return "Namespaces";
     case "recordState":
+    case "listenForStart":
     case "makeCgroup":
     case "inheritCgroupValue":
     case "attachDeviceProgram":
@@ -99,6 +101,8 @@ function groupOf(step: Step, plan: Plan): Group {
     case "joinCgroup":
     case "setRlimit":
       return "Limits";
+    case "copyMountNamespace":
+    case "takeViewBack":
     case "pivotRoot":
     case "copyTree":
     case "propagation":
@@ -126,7 +130,13 @@ function groupOf(step: Step, plan: Plan): Group {
       return "Names and network";
     case "changeDirectory":
       return at <= pivot ? "Root filesystem" : "The command";
+    case "runHooks":
+    case "awaitHooks":
+      return "Hooks";
     case "exec":
+    case "findCommand":
+    case "reportCreated":
+    case "waitForStart":
     case "forkInit":
     case "closeDescriptors":
       return "The command";

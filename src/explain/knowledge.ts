@@ -250,6 +250,46 @@ export const OPERATIONS: Readonly<Record<Op, Knowledge>> = {
     without: "every id inside would be nobody (65534), and files could not be owned or opened",
     man: ["user_namespaces(7)"],
   },
+  listenForStart: {
+    gives: "a way for start to wake the container, and to hear what goes wrong then",
+    without: "create could not leave a container that waits",
+    man: ["unix(7)"],
+  },
+  runHooks: {
+    gives: "programs of the config that take part in the container's life: network set-up, device drivers, accounting",
+    without: "what they prepare would be missing",
+    man: ["execve(2)"],
+  },
+  copyMountNamespace: {
+    gives: "a view to build in while the first one, where the machine can be seen, is kept aside",
+    without: "hooks would run when the machine's files are out of sight already",
+    man: ["mount_namespaces(7)", "unshare(2)"],
+  },
+  takeViewBack: {
+    gives: "the finished mounts below the rootfs, in a namespace in which the machine's files can be seen",
+    without: "hooks could not find the container's files by the path that the config names",
+    man: ["setns(2)", "mount_namespaces(7)"],
+  },
+  awaitHooks: {
+    gives: "the order that the specification wants: hooks of the machine's side before the root is entered",
+    without: "the container would go on before its network, say, is there",
+    man: ["unix(7)"],
+  },
+  findCommand: {
+    gives: "a missing command is an error of create, which can undo what was done",
+    without: "it would show only when the container is started",
+    man: ["access(2)"],
+  },
+  reportCreated: {
+    gives: "a container that needs nobody: its record is written, and only then may its maker end",
+    without: "a crash at the wrong moment would leave a container that is on no record",
+    man: ["prctl(2)"],
+  },
+  waitForStart: {
+    gives: "time between create and start, in which an engine connects the network and the logs",
+    without: "the command would run before the engine is ready",
+    man: ["recv(2)"],
+  },
   takeMappedTree: {
     gives: "files that belong to root on disk belong to the container's root, without a chown",
     without: "they would belong to nobody (65534), and the container's root could not change them",

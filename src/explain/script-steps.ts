@@ -76,6 +76,17 @@ const writers: Writers = {
     return note("`unshare --fork` at the end of this script");
   },
 
+  listenForStart: () => note("a script does not wait for `start`: its command runs at once"),
+  waitForStart: () => note("a script does not wait for `start`: its command runs at once"),
+  findCommand: () => note("the shell says so when the command is missing"),
+  reportCreated: () => note("a script stays until its command ends"),
+  awaitHooks: () => note("hooks are for an engine: this script runs none"),
+  runHooks: ({ kind, hooks }, state) => [
+    warn(state, `the ${kind} hooks (${hooks.map(({ path }) => path).join(", ")}) are not run by this script`),
+  ],
+  copyMountNamespace: () => note("only hooks need it: a script builds the view once"),
+  takeViewBack: () => note("only hooks need it: a script builds the view once"),
+
   takeMappedTree({ source }) {
     return note(
       `mount(8) before util-linux 2.39 cannot map owners: ${source} is bound as it is, its files belong to nobody`,

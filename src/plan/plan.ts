@@ -11,17 +11,31 @@
 import type { Config } from "../spec/config.ts";
 import { planCgroups } from "./cgroup/groups.ts";
 import { planDevices } from "./devices.ts";
+import { hookState, hooksInside, planHooks } from "./hooks.ts";
 import type { Host } from "./host.ts";
 import { planMounts } from "./mounts.ts";
 import { namespaceOf, planNamespaces } from "./namespaces.ts";
 import { planIdentity, planPrivileges, planTerminal } from "./process.ts";
-import { planRootfs } from "./rootfs.ts";
-import type { InitStep, ParentStep, Plan, Step } from "./step.ts";
+import { enterRoot, planRootfs } from "./rootfs.ts";
+import type { InitStep, ParentStep, Plan, Slot, Step } from "./step.ts";
+
+export interface PlanOptions {
+  id: string;
+  /** The container's state directory; `<host.stateRoot>/<id>` when unset. */
+  state?: string;
+  /** The directory that the config came from: hooks are told of it. */
+  bundle?: string;
+  /**
+   * Whether the container lives on when its creator ends, as the OCI runtime's do: then it is put on record before it may.
+   * `waits`: the command starts when `start` says so (create and start); otherwise at once (run).
+   */
+  detached?: { waits: boolean };
+}
 
 /** Throws a {@link ContainerError} when the config asks for what cannot go together. */
-export function plan(config: Config, host: Host, { id }: { id: string }): Plan {
-  const state = `${host.stateRoot}/${id}`;
-  const cgroups = planCgroups(config, host, id);
+export function plan(config: Config, host: Host, options: PlanOptions): Plan {
+  const { id, state = `${host.stateRoot}/${id}`, bundle = "", detached } = options;
+  const cgroups = planCgroups(config, host, id, { strict: detached !== undefined });
   const namespaces = planNamespaces(config, host, cgroups.join.length > 0);
   const ownView = namespaceOf(config, "mount")?.path === undefined;
   const warnings = [...cgroups.warnings, ...unappliedLabels(config)];
@@ -33,6 +47,7 @@ export function plan(config: Config, host: Host, { id }: { id: string }): Plan {
       path: state,
       because: "the next command must find and clean up what a crash leaves behind",
     },
+    ...(detached?.waits ? [listenForStart(state)] : []),
     ...cgroups.create,
     ...namespaces.before,
     {
@@ -53,7 +68,10 @@ export function plan(config: Config, host: Host, { id }: { id: string }): Plan {
       op: "parentDeathSignal",
       by: "init",
       signal: "SIGKILL",
-      because: "a container in the foreground must not outlive the command that runs it",
+      because:
+        detached === undefined
+          ? "a container in the foreground must not outlive the command that runs it"
+          : "until it is on record, what is made must not outlive its maker",
     },
     {
       op: "setUmask",
@@ -69,22 +87,74 @@ export function plan(config: Config, host: Host, { id }: { id: string }): Plan {
     const rootfs = planRootfs(config, host, state);
     const mounts = planMounts(config, host);
     const devices = planDevices(config);
-    before.push(...rootfs.afterClone);
+    const hooks = planHooks(config, hookState(config, id, bundle));
+    before.push(...rootfs.afterClone, ...hooks.byParent);
     // What is taken keeps its ties to the machine's mounts, so it is taken before those ties are cut.
     init.push(
       ...mounts.take,
       ...devices.take,
+      rootfs.cutTies,
+      ...hooks.setAside,
       ...rootfs.prepare,
-      ...rootfs.enter,
+      ...enterRoot(rootfs.root),
       ...mounts.place,
       ...devices.place,
       ...planTerminal(config),
       ...planProtection(config),
+      ...hooks.beforeEntering,
     );
   }
-  init.push(...planIdentity(config, ownView), ...planPrivileges(config, host));
+  init.push(...planIdentity(config, ownView));
+  if (detached !== undefined) init.push(...planHandover(config, detached));
+  init.push(
+    ...planPrivileges(config, host, {
+      diesWithParent: detached === undefined,
+      lastHooks: hooksInside(config, "startContainer", hookState(config, id, bundle)),
+    }),
+  );
 
   return { id, steps: [...before, ...init], cleanup: { cgroups: cgroups.cleanup, state }, warnings };
+}
+
+/** The socket that the init process of a created container waits on. */
+export const START: Slot = { slot: "start" };
+
+function listenForStart(state: string): ParentStep {
+  return {
+    op: "listenForStart",
+    by: "parent",
+    path: `${state}/start`,
+    socket: START,
+    because: "the command starts when `start` says so, and tells it what goes wrong then",
+  };
+}
+
+/** The end of `create`: what can be known to fail fails now, and the container becomes nobody's child. */
+function planHandover({ process }: Config, { waits }: { waits: boolean }): InitStep[] {
+  const steps: InitStep[] = [
+    {
+      op: "findCommand",
+      by: "init",
+      args: process.args,
+      env: process.env ?? [],
+      cwd: process.cwd,
+      field: "process.args",
+      because: "a command that is not there is an error of create, not of start",
+    },
+    {
+      op: "reportCreated",
+      by: "init",
+      because: "from here on the container is on record and lives on without the process that made it",
+    },
+  ];
+  if (waits)
+    steps.push({
+      op: "waitForStart",
+      by: "init",
+      socket: START,
+      because: "create makes the container, start runs the command",
+    });
+  return steps;
 }
 
 /** Fields that no step applies yet: whoever asks for them must not believe that they are in force. */

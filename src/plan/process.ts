@@ -98,7 +98,11 @@ export function planTerminal({ process }: Config): InitStep[] {
  * A seccomp filter needs CAP_SYS_ADMIN or no_new_privs: without the latter it is loaded while the set-up is still
  * privileged, and must let setresuid, capset and execve pass, as under runc. seccomp(2).
  */
-export function planPrivileges(config: Config, { architecture }: Host): InitStep[] {
+export function planPrivileges(
+  config: Config,
+  { architecture }: Host,
+  { diesWithParent = true, lastHooks = [] }: { diesWithParent?: boolean; lastHooks?: readonly InitStep[] } = {},
+): InitStep[] {
   const { process } = config;
   const steps: InitStep[] = [];
   const seccomp = planSeccomp(config, architecture);
@@ -145,9 +149,10 @@ export function planPrivileges(config: Config, { architecture }: Host): InitStep
       because: "root without these is much less than root; inheritable stays empty (CVE-2022-24769)",
     });
   }
-  if (process.user.uid !== 0 || process.user.gid !== 0) {
+  if (diesWithParent && (process.user.uid !== 0 || process.user.gid !== 0)) {
     steps.push({ op: "parentDeathSignal", by: "init", signal: "SIGKILL", because: "changing ids cleared it" });
   }
+  steps.push(...lastHooks);
   if (process.noNewPrivileges) {
     steps.push(
       {

@@ -22,8 +22,11 @@ export function rootKind(config: Config): "overlay" | "bind" | "copy" {
 interface RootfsPlan {
   /** By the parent, once the user namespace has its maps. */
   afterClone: ParentStep[];
+  /** First of all: what is mounted from here on stays in the container's namespace. */
+  cutTies: InitStep;
   prepare: InitStep[];
-  enter: InitStep[];
+  /** Where the root stands before {@link enterRoot}. */
+  root: string;
 }
 
 /** A root made of steps, and where it stands before pivot_root. */
@@ -36,41 +39,39 @@ export interface MadeRoot {
 export function planRootfs(config: Config, host: Host, stage: string): RootfsPlan {
   const propagation = config.linux.rootfsPropagation ?? "rprivate";
   const kind = rootKind(config);
-  const prepare: InitStep[] = [
-    {
-      op: "propagation",
-      by: "init",
-      target: "/",
-      mode: propagation.endsWith("slave") ? "rslave" : "rprivate",
-      ...(config.linux.rootfsPropagation === undefined ? {} : { field: "linux.rootfsPropagation" }),
-      because: "mounts made here must not spread to the machine, and pivot_root refuses a shared parent",
-    },
-  ];
+  const cutTies: InitStep = {
+    op: "propagation",
+    by: "init",
+    target: "/",
+    mode: propagation.endsWith("slave") ? "rslave" : "rprivate",
+    ...(config.linux.rootfsPropagation === undefined ? {} : { field: "linux.rootfsPropagation" }),
+    because: "mounts made here must not spread to the machine, and pivot_root refuses a shared parent",
+  };
   const make = { overlay: planOverlay, bind: planBind, copy: planCopy }[kind];
   const { steps, root, afterClone = [] } = make(config, host, stage);
-  prepare.push(...steps);
-  return {
-    afterClone,
-    prepare,
-    enter: [
-      { op: "changeDirectory", by: "init", path: root, because: "pivot_root is called from inside the new root" },
-      {
-        op: "pivotRoot",
-        by: "init",
-        newRoot: ".",
-        putOld: ".",
-        because:
-          "the new root becomes /, and the old one is stacked on it: no directory for it is needed, and unlike chroot it can be left for good",
-      },
-      {
-        // At once: while the old root lies on the new one, `..` at the root leads up into it.
-        op: "detach",
-        by: "init",
-        target: ".",
-        because: "the old root is stacked on the new one: before any path of the rootfs is followed, it must be gone",
-      },
-    ],
-  };
+  return { afterClone, cutTies, prepare: steps, root };
+}
+
+/** pivot_root into a mounted directory, and the old root away. */
+export function enterRoot(root: string): InitStep[] {
+  return [
+    { op: "changeDirectory", by: "init", path: root, because: "pivot_root is called from inside the new root" },
+    {
+      op: "pivotRoot",
+      by: "init",
+      newRoot: ".",
+      putOld: ".",
+      because:
+        "the new root becomes /, and the old one is stacked on it: no directory for it is needed, and unlike chroot it can be left for good",
+    },
+    {
+      // At once: while the old root lies on the new one, `..` at the root leads up into it.
+      op: "detach",
+      by: "init",
+      target: ".",
+      because: "the old root is stacked on the new one: before any path of the rootfs is followed, it must be gone",
+    },
+  ];
 }
 
 function planBind(config: Config, _host: Host, stage: string): MadeRoot {

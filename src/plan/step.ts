@@ -6,7 +6,8 @@
  * in the process that becomes the container, in order. Paths of init steps are the machine's until `pivotRoot`, and
  * the container's after it.
  */
-import type { Capabilities, IdMapping, Int64, NamespaceType } from "../spec/config.ts";
+import type { Capabilities, Hook, IdMapping, Int64, NamespaceType } from "../spec/config.ts";
+import type { HookName } from "../spec/names.ts";
 
 /** A value that exists only at run time; `script` makes a shell variable of it. */
 export interface Slot {
@@ -17,6 +18,14 @@ export interface Slot {
 export interface Why {
   field?: string;
   because: string;
+}
+
+/** What hooks are told of the container, beside its pid and status. runtime.md, "State". */
+export interface HookState {
+  ociVersion: string;
+  id: string;
+  bundle: string;
+  annotations?: Record<string, string>;
 }
 
 /** Mount flags by option name: `ro`, `nosuid`, `nodev`, `noexec`, `noatime`, `relatime`, … mount(8). */
@@ -73,11 +82,18 @@ export interface ParentOperations {
    * root on disk belongs to the container's root in it. mount_setattr(2), MOUNT_ATTR_IDMAP (Linux 5.12).
    */
   takeMappedTree: { source: string; pid: Slot; tree: Slot };
+  /**
+   * A datagram socket in the state directory, made before the clone: the init process waits on it, and `start` sends it a
+   * socket to answer on. Once the process is gone a connect says so (ECONNREFUSED). unix(7).
+   */
+  listenForStart: { path: string; socket: Slot };
+  /** Programs of the config, in the machine's namespaces, one after the other, with the state on stdin. config.md, "POSIX-platform Hooks". */
+  runHooks: { kind: HookName; hooks: Hook[]; state: HookState };
 }
 
 /** What the init process does, by the name of the operation. */
 export interface InitOperations {
-  /** Dies when the parent dies. prctl(PR_SET_PDEATHSIG). */
+  /** Dies when the parent dies; `none`: not any more. prctl(PR_SET_PDEATHSIG). */
   parentDeathSignal: { signal: string };
   /** The single-threaded process writes itself (`0`) into `tasks` on v1, into `cgroup.procs` where `controller` is `unified`. */
   joinCgroup: { controller: string; path: string };
@@ -148,6 +164,20 @@ export interface InitOperations {
   pivotRoot: { newRoot: string; putOld: string };
   /** umount2(MNT_DETACH), and on to `/`. */
   detach: { target: string };
+  /** Goes on in a copy of the mount namespace; `original` keeps the one that was left. unshare(2). */
+  copyMountNamespace: { original: Slot };
+  /** Takes everything below `/` as a tree and goes back to the namespace that was left. open_tree(2), setns(2). */
+  takeViewBack: { original: Slot; tree: Slot };
+  /** Waits until the parent has run the hooks that are its to run. */
+  awaitHooks: object;
+  /** Programs of the config, in the namespaces of the container, with the state on stdin. */
+  runHooks: { kind: HookName; hooks: Hook[]; state: HookState };
+  /** Whether there is such a command and it may be executed, while the caller can still be told. */
+  findCommand: { args: string[]; env: string[]; cwd: string };
+  /** Tells the parent that all is made, waits until it has put that on record, and lives on without it. */
+  reportCreated: object;
+  /** Sleeps until `start` sends a socket; errors from here on go to that one. */
+  waitForStart: { socket: Slot };
   /** Hides a path: a file under /dev/null, a directory under an empty read-only tmpfs. A missing path is fine. */
   mask: { path: string };
   /** Binds a path on itself and makes that read-only, recursively. A missing path is fine. */

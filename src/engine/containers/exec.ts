@@ -6,15 +6,16 @@ import { makeTracer } from "../../execute/tracer.ts";
 import type { Host } from "../../plan/host.ts";
 import { isolates, namespaceOf } from "../../plan/namespaces.ts";
 import { CONTAINER, planExec } from "../../plan/plan-exec.ts";
+import { startTimeOf } from "../../runtime/start-time.ts";
+import { supervise } from "../../runtime/supervise.ts";
+import { openSignals } from "../../runtime/terminal.ts";
 import { CAPABILITIES } from "../../spec/capabilities.ts";
 import type { Config, Process } from "../../spec/config.ts";
 import { raw } from "../../sys/sys.ts";
 import { containerCapabilities } from "./config/capabilities.ts";
 import { containerUser } from "./config/user.ts";
 import { gatherRootFacts, ownCapabilities } from "./root-facts.ts";
-import { loadState, startTimeOf } from "./state.ts";
-import { supervise } from "./supervise.ts";
-import { openSignals } from "./terminal.ts";
+import { loadState } from "./state.ts";
 
 export interface ExecRequest {
   id: string;

@@ -1,9 +1,10 @@
 /** `tupper inspect`: everything on record about a running container. */
 import { rootKind } from "../../plan/rootfs.ts";
+import { startTimeOf } from "../../runtime/start-time.ts";
 import type { Config } from "../../spec/config.ts";
 import { AT_FDCWD } from "../../sys/constants.ts";
 import { raw } from "../../sys/sys.ts";
-import { loadState, startTimeOf } from "./state.ts";
+import { loadState } from "./state.ts";
 
 export interface Inspection {
   id: string;

@@ -1,7 +1,8 @@
 /** `tupper kill`: a signal to a container's init process. */
 import { ContainerError } from "../../error.ts";
+import { startTimeOf } from "../../runtime/start-time.ts";
 import { raw, SysError } from "../../sys/sys.ts";
-import { loadState, startTimeOf } from "./state.ts";
+import { loadState } from "./state.ts";
 
 /** Throws CONTAINER_UNKNOWN, CONTAINER_NOT_RUNNING. */
 export function killContainer(id: string, signal: number): void {

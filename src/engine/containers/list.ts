@@ -1,6 +1,7 @@
 /** `tupper ps`: the containers that are running. */
 import { rootKind } from "../../plan/rootfs.ts";
-import { loadStates, startTimeOf } from "./state.ts";
+import { startTimeOf } from "../../runtime/start-time.ts";
+import { loadStates } from "./state.ts";
 
 export interface ContainerSummary {
   id: string;

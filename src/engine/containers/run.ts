@@ -6,12 +6,12 @@ import { makeTracer, type TraceLevel } from "../../execute/tracer.ts";
 import type { Host } from "../../plan/host.ts";
 import { plan as makePlan } from "../../plan/plan.ts";
 import type { Plan } from "../../plan/step.ts";
+import { supervise } from "../../runtime/supervise.ts";
+import { openSignals } from "../../runtime/terminal.ts";
 import type { Config } from "../../spec/config.ts";
 import { raw } from "../../sys/sys.ts";
 import { claimState, recordContainer, recordInit, releaseState, sweepStates } from "./state.ts";
 import { readStats } from "./stats.ts";
-import { supervise } from "./supervise.ts";
-import { openSignals } from "./terminal.ts";
 
 export interface RunRequest {
   config: Config;

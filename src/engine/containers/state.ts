@@ -12,6 +12,7 @@ import { stateRoot } from "../../execute/probe.ts";
 import { removeCgroups } from "../../execute/remove-cgroups.ts";
 import { DEFAULT_PROFILE } from "../../plan/seccomp/profile-program.ts";
 import type { Plan } from "../../plan/step.ts";
+import { startTimeOf } from "../../runtime/start-time.ts";
 import type { Config } from "../../spec/config.ts";
 import {
   AT_FDCWD,
@@ -150,15 +151,6 @@ function packConfig(config: Config): unknown {
 /** Puts the init process on record. */
 export function recordInit({ path }: StateLock, pid: number): void {
   createFile(`${path}/init`, `${pid} ${startTimeOf(pid) ?? "0"}`);
-}
-
-/** Field 22 of /proc/PID/stat; undefined when there is no such process, or only its zombie. proc_pid_stat(5). */
-export function startTimeOf(pid: number): string | undefined {
-  const stat = readFileIfThere(`/proc/${pid}/stat`);
-  if (stat === undefined) return undefined;
-  // The command's name, in brackets, may contain spaces and brackets.
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return fields[0] === "Z" || fields[0] === "X" ? undefined : fields[19];
 }
 
 /** Removes the record of a container that has ended. */

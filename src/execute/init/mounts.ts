@@ -31,6 +31,8 @@ type Ops =
   | "copyTree"
   | "pivotRoot"
   | "detach"
+  | "copyMountNamespace"
+  | "takeViewBack"
   | "mask"
   | "makeReadonly";
 
@@ -99,6 +101,19 @@ export const mountSteps: Performers<Ops> = {
   detach({ target }) {
     sys.umount2(target, MNT_DETACH);
     sys.chdir("/");
+  },
+
+  copyMountNamespace({ original }, { slots }) {
+    slots.set(original.slot, sys.openat(AT_FDCWD, "/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC, 0));
+    sys.unshare(CLONE_NEWNS);
+  },
+
+  takeViewBack({ original, tree }, { slots }) {
+    slots.set(tree.slot, sys.openTree(AT_FDCWD, "/", OPEN_TREE_CLONE | AT_RECURSIVE | O_CLOEXEC));
+    const namespace = slotValue(slots, original);
+    sys.setns(namespace, CLONE_NEWNS);
+    raw.close(namespace);
+    slots.delete(original.slot);
   },
 
   mask({ path }, context) {

@@ -36,7 +36,8 @@ type Ops =
 
 export const namespaceSteps: Performers<Ops> = {
   parentDeathSignal({ signal }) {
-    sys.prctl(PR_SET_PDEATHSIG, SIGNALS[signal.replace(/^SIG/, "")] ?? 9, 0, 0, 0);
+    const number = signal === "none" ? 0 : (SIGNALS[signal.replace(/^SIG/, "")] ?? 9);
+    sys.prctl(PR_SET_PDEATHSIG, number, 0, 0, 0);
   },
 
   joinCgroup({ controller, path }) {

@@ -85,7 +85,14 @@ export const processSteps: Performers<Ops> = {
       });
     const ambient = sets.ambient ?? [];
     sys.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-    for (const name of ambient) sys.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAPABILITIES.indexOf(name), 0, 0);
+    const refused = ambient.filter(
+      (name) => raw.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAPABILITIES.indexOf(name), 0, 0) < 0,
+    );
+    if (refused.length > 0)
+      send(channel, {
+        kind: "warning",
+        text: `not ambient, because they are not permitted and inheritable: ${refused.join(", ")}`,
+      });
   },
 
   noNewPrivileges() {

@@ -1,8 +1,9 @@
 /** The caller's side of a command in the foreground: its terminal, the signals, its end. */
-import { type Started, waitIfEnded } from "../../execute/execute.ts";
-import { SIGNALS } from "../../sys/constants.ts";
-import { exitCodeOf } from "../../sys/structs.ts";
-import { raw } from "../../sys/sys.ts";
+import type { Started } from "../execute/execute.ts";
+import { waitIfEnded } from "../execute/wait.ts";
+import { SIGNALS } from "../sys/constants.ts";
+import { exitCodeOf } from "../sys/structs.ts";
+import { raw } from "../sys/sys.ts";
 import { copyWindowSize, drain, makeRaw, readSignals, relay } from "./terminal.ts";
 
 /** Until the process ends: bytes to and from its terminal, signals to it. Returns its exit code, 128 + n for a signal. */

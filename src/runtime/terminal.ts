@@ -2,8 +2,8 @@
  * The caller's terminal in front of a container's pty: raw mode while the container runs, bytes both ways, the window
  * size handed on. Without a terminal on stdin the bytes still go both ways.
  */
-import { O_NONBLOCK, POLLERR, POLLHUP, POLLIN, TCGETS, TCSETS, TIOCGWINSZ, TIOCSWINSZ } from "../../sys/constants.ts";
-import { writeAll } from "../../sys/files.ts";
+import { O_NONBLOCK, POLLERR, POLLHUP, POLLIN, TCGETS, TCSETS, TIOCGWINSZ, TIOCSWINSZ } from "../sys/constants.ts";
+import { writeAll } from "../sys/files.ts";
 import {
   packPollfds,
   packSigset,
@@ -12,8 +12,8 @@ import {
   rawTermios,
   SIGNALFD_SIGINFO_SIZE,
   TERMIOS_SIZE,
-} from "../../sys/structs.ts";
-import { raw, SysError, sys } from "../../sys/sys.ts";
+} from "../sys/structs.ts";
+import { raw, SysError, sys } from "../sys/sys.ts";
 
 const WINSIZE_SIZE = 8;
 const EOT = 4;

@@ -1,0 +1,94 @@
+/** How commander behaves in every command of tupper and tupper-runtime: texts, errors, and what is spared at start. */
+import type { Command, CommanderError, Help } from "commander";
+import { columnsOf, wantsColor, writeErr, writeOut } from "./terminal.ts";
+import { pathOf, usageError } from "./usage-error.ts";
+
+/** To be called once for a whole program, when the bundle is evaluated. commander then throws instead of printing and leaving; our own error texts take the place of its. */
+export function configureProgram(program: Command): void {
+  configure(program, program);
+  rememberNames(program);
+}
+
+function configure(command: Command, program: Command): void {
+  command
+    .exitOverride((error) => {
+      throw isMistake(error) ? usageError(error, command) : error;
+    })
+    .configureOutput({
+      writeOut,
+      writeErr,
+      outputError: () => {},
+      getOutHelpWidth: () => columnsOf(1),
+      getErrHelpWidth: () => columnsOf(2),
+      getOutHasColors: () => wantsColor(1),
+      getErrHasColors: () => wantsColor(2),
+    })
+    .configureHelp({
+      commandUsage: (shown) => `${pathOf(shown)} ${shown.usage()}`,
+      subcommandTerm: (shown) => shown.name(),
+      padWidth: (shown, help) => Math.min(TERM_WIDTH, longestTerm(shown, help)),
+      formatItem,
+    });
+  command.usage(inOurSpelling(command.usage()));
+  if (command !== program && command.name() !== "run") command.helpOption("-h, --help", "show this help");
+  prepare(command);
+  for (const child of command.commands) configure(child, program);
+}
+
+/** `[options] <NAME...>` is `[OPTIONS] NAME…`. */
+const inOurSpelling = (usage: string): string =>
+  usage
+    .replace("[options]", "[OPTIONS]")
+    .replaceAll("...", "…")
+    .replace(/<([A-Z]+…?)>/g, "$1");
+
+/** Columns for flags in help texts; a longer one has its description on the next line. */
+const TERM_WIDTH = 28;
+const INDENT = 2;
+
+const longestTerm = (command: Command, help: Help): number =>
+  Math.max(
+    help.longestOptionTermLength(command, help),
+    help.longestSubcommandTermLength(command, help),
+    help.longestArgumentTermLength(command, help),
+  );
+
+function formatItem(term: string, termWidth: number, description: string, help: Help): string {
+  const margin = " ".repeat(INDENT);
+  if (description === "") return margin + term;
+  const width = Math.max(20, (help.helpWidth ?? 80) - termWidth - 2 * INDENT);
+  const lines = help.boxWrap(description, width).split("\n");
+  const first =
+    help.displayWidth(term) > termWidth ? `${term}\n` : `${term.padEnd(termWidth)}${margin}${lines.shift() ?? ""}\n`;
+  const below = lines.map((line) => `${" ".repeat(termWidth + 2 * INDENT)}${line}\n`);
+  return (margin + first + below.join("")).trimEnd();
+}
+
+/**
+ * commander walks all flags of a command seven times at each start, and `run` has a hundred of them, frozen on as many
+ * pages. No flag of tupper's has an environment variable, implies or excludes another, so those walks are left out
+ * (main.test.ts checks that this holds): 0.4 ms of the 5 that a whole `run` takes.
+ */
+export const NEEDLESS_WALKS = [
+  "_parseOptionsEnv",
+  "_parseOptionsImplied",
+  "_checkForConflictingOptions",
+  "_checkForMissingMandatoryOptions",
+];
+
+function prepare(command: Command): void {
+  for (const walk of NEEDLESS_WALKS) Object.assign(command, { [walk]: () => {} });
+  command.saveStateBeforeParse();
+}
+
+/** Help and version end the parse in the same way as mistakes do. */
+const isMistake = ({ code }: CommanderError): boolean => !/^commander\.(help|helpDisplayed|version)$/.test(code);
+
+/** commander derives an option's name from its flags at every look, several times per parse: once, in the build, will do. */
+function rememberNames(command: Command): void {
+  for (const option of command.options) {
+    const name = option.attributeName();
+    option.attributeName = () => name;
+  }
+  for (const child of command.commands) rememberNames(child);
+}

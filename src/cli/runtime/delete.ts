@@ -1,0 +1,14 @@
+/** `tupper-runtime delete`. */
+import { Command } from "commander";
+import { deleteContainer } from "../../runtime/delete.ts";
+import { runtimeContext } from "./global-options.ts";
+
+export const deleteCommand = new Command("delete")
+  .summary("remove what is left of a container")
+  .description("Removes what is left of a container that has stopped, or was never started.")
+  .argument("<ID>", "a container")
+  .option("-f, --force", "also a running one, which is killed; one that there is not is no error")
+  .action((id: string, { force = false }: { force?: boolean }, command: Command) => {
+    const { root, warn } = runtimeContext(command);
+    deleteContainer(root, id, force, warn);
+  });

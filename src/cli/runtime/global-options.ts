@@ -1,0 +1,41 @@
+/** The flags that stand before the command, and what a command makes of them. */
+import { type Command, Option } from "commander";
+import { ContainerError } from "../../error.ts";
+import { absolute } from "../../runtime/bundle.ts";
+import { runtimeRoot } from "../../runtime/container.ts";
+import { type LogOptions, warnTo } from "./log.ts";
+
+export interface GlobalOptions extends LogOptions {
+  root?: string;
+  systemdCgroup?: boolean;
+  cgroupManager?: string;
+}
+
+export function addGlobalOptions(program: Command): Command {
+  return program
+    .option("--root <DIRECTORY>", "where containers are on record")
+    .option("--log <FILE>", "where errors and warnings go, beside stderr")
+    .addOption(new Option("--log-format <FORMAT>", "of the log file").choices(["text", "json"]).default("text"))
+    .addOption(new Option("--log-level <LEVEL>", "accepted: errors and warnings are always logged"))
+    .option("--debug", "accepted: errors say everything anyway")
+    .option("--systemd-cgroup", "control groups by systemd")
+    .addOption(
+      new Option("--cgroup-manager <MANAGER>", "who makes control groups").choices(["cgroupfs", "systemd", "disabled"]),
+    )
+    .addOption(new Option("--rootless <MODE>", "accepted: the kernel says who the caller is"))
+    .addOption(new Option("--criu <PATH>", "accepted").hideHelp());
+}
+
+/** What every command needs of them. Throws for a cgroup manager that there is not. */
+export function runtimeContext(command: Command): { root: string; warn: (text: string) => void } {
+  const options = command.optsWithGlobals<GlobalOptions>();
+  if (options.systemdCgroup || options.cgroupManager === "systemd")
+    throw new ContainerError("CGROUP_MANAGER", "control groups by systemd are not there yet", {
+      field: options.systemdCgroup ? "--systemd-cgroup" : "--cgroup-manager",
+      hint: "use --cgroup-manager cgroupfs (Docker: --exec-opt native.cgroupdriver=cgroupfs; Podman: --cgroup-manager=cgroupfs)",
+    });
+  return {
+    root: runtimeRoot(options.root === undefined ? undefined : absolute(options.root)),
+    warn: warnTo(options),
+  };
+}

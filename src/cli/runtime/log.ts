@@ -1,0 +1,55 @@
+/**
+ * `--log FILE` and what goes into it: callers read its last line to tell people what went wrong, so a line holds the whole
+ * sentence. Without the flag warnings go to stderr.
+ */
+import { ContainerError } from "../../error.ts";
+import { AT_FDCWD, O_APPEND, O_CLOEXEC, O_CREAT, O_WRONLY } from "../../sys/constants.ts";
+import { raw, SysError } from "../../sys/sys.ts";
+import { writeErr } from "../terminal.ts";
+
+export interface LogOptions {
+  log?: string;
+  logFormat?: "text" | "json";
+}
+
+type Level = "error" | "warning";
+
+export const warnTo =
+  (options: LogOptions) =>
+  (text: string): void => {
+    if (options.log === undefined) writeErr(`warning: ${text}\n`);
+    else append(options, "warning", text);
+  };
+
+/** The sentence of an error, with the kernel's answer and the field behind it. */
+export function logError(options: LogOptions, error: unknown): void {
+  if (options.log !== undefined) append(options, "error", oneLine(error));
+}
+
+function append({ log = "", logFormat }: LogOptions, level: Level, msg: string): void {
+  const fd = raw.openat(AT_FDCWD, log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o644);
+  if (fd < 0)
+    throw new ContainerError("LOG_FILE", `cannot write the log file ${log}`, {
+      field: "--log",
+      cause: new SysError("openat", -fd, [log]),
+    });
+  const time = new Date().toISOString();
+  const line =
+    logFormat === "json"
+      ? JSON.stringify({ level, msg, time })
+      : `time="${time}" level=${level} msg=${JSON.stringify(msg)}`;
+  raw.write(fd, `${line}\n`);
+  raw.close(fd);
+}
+
+/** An error as one line of text. */
+export function oneLine(error: unknown): string {
+  if (!(error instanceof ContainerError)) return error instanceof Error ? error.message : String(error);
+  const { message, kernel, field, hint, code } = error;
+  const more = [
+    ...(field === undefined ? [] : [`config: ${field}`]),
+    ...(hint === undefined ? [] : [`hint: ${hint}`]),
+    code,
+  ];
+  return `${message}${kernel === undefined ? "" : `: ${kernel}`} (${more.join("; ")})`;
+}

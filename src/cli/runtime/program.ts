@@ -1,0 +1,29 @@
+/** The OCI runtime command line that containerd, Docker, Podman and CRI-O call. It is assembled in the build, as tupper's is. */
+import { Command } from "commander";
+import { configureProgram } from "../configure-program.ts";
+import { versionText } from "../version.ts";
+import { createCommand } from "./create.ts";
+import { deleteCommand } from "./delete.ts";
+import { addGlobalOptions } from "./global-options.ts";
+import { killCommand } from "./kill.ts";
+import { listCommand } from "./list.ts";
+import { runCommand } from "./run.ts";
+import { startCommand } from "./start.ts";
+import { stateCommand } from "./state.ts";
+
+export const runtimeProgram = addGlobalOptions(new Command("tupper-runtime"))
+  .usage("[OPTIONS] COMMAND [ARG…]")
+  .description("Runs containers from OCI bundles, for engines and for people.")
+  .version(versionText("tupper-runtime"), "-v, --version", "show the version")
+  .helpOption("-h, --help", "show this help")
+  .enablePositionalOptions()
+  .addCommand(createCommand)
+  .addCommand(startCommand)
+  .addCommand(stateCommand)
+  .addCommand(killCommand)
+  .addCommand(deleteCommand)
+  .addCommand(runCommand)
+  .addCommand(listCommand)
+  .helpCommand("help [COMMAND]", "show the help of a command");
+
+configureProgram(runtimeProgram);

@@ -1,0 +1,24 @@
+/** Signals as people name them. */
+
+import { ContainerError } from "../error.ts";
+import { didYouMean } from "../nearest.ts";
+import { SIGNALS } from "../sys/constants.ts";
+
+const SIGRTMIN = 34;
+const SIGRTMAX = 64;
+
+/** `TERM`, `SIGTERM`, `15`, `RTMIN+3`. signal(7). */
+export function parseSignal(text: string): number {
+  const word = text.toUpperCase().replace(/^SIG/, "");
+  const realtime = /^RT(MIN|MAX)([+-]\d+)?$/.exec(word);
+  const number = /^\d+$/.test(word)
+    ? Number(word)
+    : realtime
+      ? (realtime[1] === "MIN" ? SIGRTMIN : SIGRTMAX) + Number(realtime[2] ?? 0)
+      : SIGNALS[word];
+  if (number !== undefined && number >= 1 && number <= SIGRTMAX) return number;
+  throw new ContainerError("UNKNOWN_SIGNAL", `there is no signal "${text}"`, {
+    field: "--signal",
+    hint: didYouMean(word, Object.keys(SIGNALS)) ?? "a name such as TERM, or a number from 1 to 64; signal(7)",
+  });
+}

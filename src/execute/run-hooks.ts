@@ -1,0 +1,101 @@
+/**
+ * Hooks: programs of the config that run while a container comes and goes. config.md, "POSIX-platform Hooks".
+ *
+ * The state goes in and what the program says comes out through files in memory: nothing blocks, no signal comes of a
+ * program that does not read, and one that leaves children behind is not waited for longer than it lives itself.
+ */
+import { ContainerError } from "../error.ts";
+import type { HookState } from "../plan/step.ts";
+import type { Hook } from "../spec/config.ts";
+import type { HookName } from "../spec/names.ts";
+import { MFD_CLOEXEC, O_CLOEXEC, POLLIN, SIG_SETMASK } from "../sys/constants.ts";
+import { errnoText } from "../sys/errno.ts";
+import { writeAll } from "../sys/files.ts";
+import { packPollfds, packTimespec } from "../sys/structs.ts";
+import { check, raw, sys } from "../sys/sys.ts";
+import { waitFor } from "./wait.ts";
+
+/** `status` of the state that hooks of each kind are told. runtime.md, "Lifecycle". */
+const STATUS: Readonly<Record<HookName, string>> = {
+  prestart: "creating",
+  createRuntime: "creating",
+  createContainer: "creating",
+  startContainer: "created",
+  poststart: "running",
+  poststop: "stopped",
+};
+
+/**
+ * Runs the hooks of one kind in order. `pid`: of the init process as the hooks see it, 0 when it is gone. Throws HOOK_FAILED
+ * for the first that fails, unless `onFailure` takes it: then the others still run.
+ */
+export function runHooks(
+  kind: HookName,
+  hooks: readonly Hook[],
+  state: HookState,
+  pid: number,
+  onFailure?: (error: ContainerError) => void,
+): void {
+  const { ociVersion, id, ...rest } = state;
+  const text = JSON.stringify({ ociVersion, id, status: STATUS[kind], ...(pid === 0 ? {} : { pid }), ...rest });
+  for (const [i, hook] of hooks.entries()) {
+    const failure = runHook(hook, text);
+    if (failure === undefined) continue;
+    const error = new ContainerError("HOOK_FAILED", `error running ${kind} hook #${i}: ${hook.path}: ${failure}`, {
+      field: `hooks.${kind}[${i}]`,
+    });
+    if (onFailure === undefined) throw error;
+    onFailure(error);
+  }
+}
+
+/** What went wrong, in words; undefined when the hook ended with 0. */
+function runHook({ path, args, env, timeout }: Hook, state: string): string | undefined {
+  const input = sys.memfdCreate("state", MFD_CLOEXEC);
+  const output = sys.memfdCreate("output", MFD_CLOEXEC);
+  writeAll(input, state);
+  sys.lseek(input, 0, 0);
+  const fds = new ArrayBuffer(8);
+  sys.pipe2(fds, O_CLOEXEC);
+  const [failureEnd = -1, childEnd = -1] = new Int32Array(fds);
+  const argv = args === undefined || args.length === 0 ? [path] : args;
+  const pid = check(
+    raw.spawn(0, 0, childEnd, failureEnd, () => {
+      raw.dup3(input, 0, 0);
+      raw.dup3(output, 1, 0);
+      raw.dup3(output, 2, 0);
+      raw.rtSigprocmask(SIG_SETMASK, new ArrayBuffer(8), null, 8);
+      const result = raw.execve(path, argv, env ?? []);
+      raw.write(childEnd, new Int32Array([-result]).buffer as ArrayBuffer);
+      raw.exitGroup(127);
+    }),
+    "clone3",
+  );
+  raw.close(input);
+  const errno = new ArrayBuffer(4);
+  const notExecuted = raw.read(failureEnd, errno) === 4;
+  raw.close(failureEnd);
+  const timedOut = !notExecuted && timeout !== undefined && !endsWithin(pid, timeout * 1000);
+  if (timedOut) raw.kill(pid, 9);
+  const status = waitFor(pid);
+  const said = readBack(output);
+  if (notExecuted) return `cannot be executed: ${errnoText(new Int32Array(errno)[0] ?? 0).toLowerCase()}`;
+  if (timedOut) return `ran longer than its timeout of ${timeout} s and was killed${said}`;
+  if (status.state === "exited" && status.code === 0) return undefined;
+  return `${status.state === "exited" ? `exit status ${status.code}` : `killed by signal ${"signal" in status ? status.signal : 0}`}${said}`;
+}
+
+function endsWithin(pid: number, ms: number): boolean {
+  const pidfd = sys.pidfdOpen(pid, 0);
+  const ready = raw.ppoll(packPollfds([{ fd: pidfd, events: POLLIN }]), 1, packTimespec(ms), null, 8);
+  raw.close(pidfd);
+  return ready !== 0;
+}
+
+/** `, output: …` of what the program wrote, on one line. */
+function readBack(output: number): string {
+  sys.lseek(output, 0, 0);
+  const text = sys.readText(output).trim().replaceAll("\n", "; ");
+  raw.close(output);
+  return text === "" ? "" : `, output: ${text.slice(0, 4096)}`;
+}

@@ -1,0 +1,59 @@
+/**
+ * The socket that a created container waits on: SOCK_DGRAM, bound in its state directory. One message with one descriptor,
+ * the socket for the answers, starts it. unix(7).
+ */
+import { ContainerError } from "../error.ts";
+import { AF_UNIX, SOCK_CLOEXEC, SOCK_DGRAM } from "../sys/constants.ts";
+import { raw, sys } from "../sys/sys.ts";
+import { withUnixAddress } from "../sys/unix-address.ts";
+import { openChannel, receive, send, unpackError } from "./channel.ts";
+
+/** A socket bound at a path, which only the owner can reach. */
+export function listenAt(path: string): number {
+  const socket = sys.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  // Before bind: whoever may write to it can start the container, whatever the caller's umask is.
+  sys.fchmod(socket, 0o600);
+  withUnixAddress(path, (address) => sys.bind(socket, address));
+  return socket;
+}
+
+/** In the init process: waits for `start`. The result is the socket for the answers. */
+export function awaitStart(socket: number): number {
+  for (;;) {
+    const got = receive(socket);
+    const [answers] = got?.fds ?? [];
+    if (got?.message.kind === "start" && answers !== undefined) return answers;
+    for (const fd of got?.fds ?? []) raw.close(fd);
+  }
+}
+
+/**
+ * Lets the container behind a start socket go on, and returns when its command runs. Throws what its set-up threw, and
+ * CONTAINER_NOT_RUNNING when nobody waits there any more.
+ */
+export function sendStart(path: string, warn: (text: string) => void): void {
+  const socket = sys.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  const connected = withUnixAddress(path, (address) => raw.connect(socket, address));
+  if (connected < 0) throw notWaiting();
+  const [ours, theirs] = openChannel();
+  send(socket, { kind: "start" }, [theirs]);
+  raw.close(theirs);
+  raw.close(socket);
+  let executing = false;
+  for (;;) {
+    const got = receive(ours);
+    if (got === undefined) {
+      if (executing) return;
+      throw new ContainerError("INIT_DIED", "the container's init process died before its command ran");
+    }
+    const { message } = got;
+    if (message.kind === "error") throw unpackError(message.error);
+    if (message.kind === "warning") warn(message.text);
+    executing = message.kind === "exec";
+  }
+}
+
+const notWaiting = (): ContainerError =>
+  new ContainerError("CONTAINER_NOT_CREATED", "the container does not wait to be started", {
+    hint: "only a container in the state `created` can be started",
+  });

@@ -1,0 +1,18 @@
+/** The end of children. wait4(2). */
+import { WNOHANG } from "../sys/constants.ts";
+import { parseWaitStatus, type WaitStatus } from "../sys/structs.ts";
+import { raw } from "../sys/sys.ts";
+
+/** Waits for a child to end. */
+export function waitFor(pid: number): WaitStatus {
+  const status = new ArrayBuffer(4);
+  while (raw.wait4(pid, status, 0, null) === -4) {}
+  return parseWaitStatus(status);
+}
+
+/** Reaps a child if it has ended; undefined while it runs. */
+export function waitIfEnded(pid: number): WaitStatus | undefined {
+  const status = new ArrayBuffer(4);
+  if (raw.wait4(pid, status, WNOHANG, null) !== pid) return undefined;
+  return parseWaitStatus(status);
+}

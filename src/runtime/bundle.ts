@@ -1,0 +1,49 @@
+/** A bundle: a directory with config.json in it. bundle.md. */
+import { ContainerError } from "../error.ts";
+import type { Config } from "../spec/config.ts";
+import { readFile } from "../sys/files.ts";
+import { raw, SysError, sys } from "../sys/sys.ts";
+
+export interface Bundle {
+  /** Absolute. */
+  path: string;
+  /** The bytes of the config. */
+  configText: string;
+  config: Config;
+  warnings: string[];
+}
+
+/** Reads and checks a bundle. `configPath`: another file than its config.json. Throws BUNDLE_UNREADABLE, CONFIG_INVALID … */
+export function loadBundle(directory: string, configPath?: string): Bundle {
+  const path = absolute(directory);
+  const file = configPath === undefined ? `${path}/config.json` : absolute(configPath);
+  const configText = readConfig(file);
+  const config = JSON.parse(configText) as Config;
+  config.linux ??= {};
+  if (!config.root.path.startsWith("/")) config.root = { ...config.root, path: `${path}/${config.root.path}` };
+  return { path, configText, config, warnings: [] };
+}
+
+function readConfig(file: string): string {
+  try {
+    return readFile(file);
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    throw new ContainerError("BUNDLE_UNREADABLE", `cannot read the config ${file}`, {
+      field: "--bundle",
+      cause: error,
+      hint: "a bundle is a directory with a config.json; `tupper-runtime spec` writes one",
+    });
+  }
+}
+
+/** A path of the command line, from the caller's working directory. */
+export function absolute(path: string): string {
+  if (path.startsWith("/")) return path.replace(/(.)\/+$/, "$1");
+  const buffer = new ArrayBuffer(4096);
+  const length = sys.getcwd(buffer);
+  const cwd = raw.decodeText(buffer, 0, length - 1) as string;
+  return path === "." || path === ""
+    ? cwd
+    : `${cwd === "/" ? "" : cwd}/${path.replace(/^\.\//, "").replace(/(.)\/+$/, "$1")}`;
+}

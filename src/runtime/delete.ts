@@ -1,0 +1,70 @@
+/** `delete`: what is left of a stopped container. runtime.md, "Delete". */
+import { ContainerError } from "../error.ts";
+import { removeCgroups } from "../execute/remove-cgroups.ts";
+import { runHooks } from "../execute/run-hooks.ts";
+import { raw } from "../sys/sys.ts";
+import {
+  type Container,
+  type Lock,
+  loadContainer,
+  lockContainer,
+  removeRecord,
+  statusOf,
+  unlock,
+} from "./container.ts";
+import { endsWithin, openProcess, signalProcess } from "./signal.ts";
+import { hookStateOf } from "./state.ts";
+
+const SIGKILL = 9;
+const PATIENCE_MS = 10_000;
+
+/**
+ * `force`: also a running one, which is killed, and one that there is not. A created one goes without. Throws
+ * CONTAINER_UNKNOWN, CONTAINER_RUNNING.
+ */
+export function deleteContainer(root: string, id: string, force: boolean, warn: (text: string) => void): void {
+  let lock: Lock;
+  try {
+    lock = lockContainer(root, id);
+  } catch (error) {
+    if (force && error instanceof ContainerError && error.code === "CONTAINER_UNKNOWN") return;
+    throw error;
+  }
+  try {
+    const container = loadRecorded(root, id);
+    if (container === undefined) return removeRecord(lock);
+    const status = statusOf(container);
+    if (!force && (status === "running" || status === "paused"))
+      throw new ContainerError("CONTAINER_RUNNING", `cannot delete container ${id} that is not stopped: ${status}`, {
+        hint: "kill it first, or use --force",
+      });
+    destroy(container, lock, warn);
+  } finally {
+    unlock(lock);
+  }
+}
+
+/** Undefined for a directory in which nothing was put on record: what a crash left before anything was made. */
+function loadRecorded(root: string, id: string): Container | undefined {
+  try {
+    return loadContainer(root, id);
+  } catch (error) {
+    if (error instanceof ContainerError && error.code === "CONTAINER_UNKNOWN") return undefined;
+    throw error;
+  }
+}
+
+/** Ends a container whatever it does: processes, control groups, record, poststop hooks. The lock is dropped. */
+export function destroy({ init, record }: Container, lock: Lock, warn: (text: string) => void): void {
+  const pidfd = init === undefined ? undefined : openProcess(init);
+  if (pidfd !== undefined) {
+    signalProcess(pidfd, SIGKILL);
+    const ended = endsWithin(pidfd, PATIENCE_MS);
+    raw.close(pidfd);
+    if (!ended) throw new ContainerError("CONTAINER_STAYS", `container ${record.id} does not end, 10 s after SIGKILL`);
+  }
+  removeCgroups(record.remove);
+  removeRecord(lock);
+  // The others still run when one fails, and the container is gone all the same.
+  runHooks("poststop", record.poststop ?? [], hookStateOf(record), 0, (failure) => warn(failure.message));
+}

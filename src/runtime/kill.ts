@@ -1,0 +1,22 @@
+/** `kill`: a signal to the container's init process, or with `all` to everything in its control group. runtime.md, "Kill". */
+import { ContainerError } from "../error.ts";
+import { signalProcesses } from "../execute/cgroup-processes.ts";
+import { raw } from "../sys/sys.ts";
+import { loadContainer, statusOf } from "./container.ts";
+import { openProcess, signalProcess } from "./signal.ts";
+
+/** Throws CONTAINER_UNKNOWN, CONTAINER_NOT_RUNNING. */
+export function killContainer(root: string, id: string, signal: number, { all = false } = {}): void {
+  const container = loadContainer(root, id);
+  const { init, record } = container;
+  if (all && signalProcesses(record.cgroups, signal) > 0) return;
+  const status = statusOf(container);
+  const pidfd = init === undefined || status === "stopped" ? undefined : openProcess(init);
+  const sent = pidfd !== undefined && signalProcess(pidfd, signal);
+  if (pidfd !== undefined) raw.close(pidfd);
+  if (!sent)
+    throw new ContainerError(
+      "CONTAINER_NOT_RUNNING",
+      `container not running: ${id} is ${status === "creating" ? status : "stopped"}`,
+    );
+}

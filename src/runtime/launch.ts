@@ -1,0 +1,137 @@
+/**
+ * What create and run share: a bundle becomes a container. Nothing of it is left when anything fails: no process, control
+ * group, mount, directory.
+ */
+import { ContainerError } from "../error.ts";
+import { blockSignals, execute } from "../execute/execute.ts";
+import { probeHost } from "../execute/probe.ts";
+import { runHooks } from "../execute/run-hooks.ts";
+import { makeTracer } from "../execute/tracer.ts";
+import { hookState } from "../plan/hooks.ts";
+import { plan as makePlan } from "../plan/plan.ts";
+import { replaceFile } from "../sys/files.ts";
+import { raw, sys } from "../sys/sys.ts";
+import { absolute, type Bundle, loadBundle } from "./bundle.ts";
+import { sendToConsoleSocket } from "./console-socket.ts";
+import {
+  type Container,
+  claimContainer,
+  type Lock,
+  loadContainer,
+  removeRecord,
+  writeInit,
+  writeRecord,
+} from "./container.ts";
+import { ownerName } from "./owner.ts";
+
+export interface LaunchRequest {
+  root: string;
+  id: string;
+  /** The bundle's directory. */
+  bundle: string;
+  /** A file in place of the bundle's config.json. */
+  configPath?: string;
+  /** The socket that gets the master of the container's terminal. */
+  consoleSocket?: string;
+  /** A file that gets the pid of the init process as the caller sees it. */
+  pidFile?: string;
+  warn: (text: string) => void;
+}
+
+export interface Launched {
+  container: Container;
+  /** To be dropped by the caller. */
+  lock: Lock;
+  pid: number;
+  /** The master of the container's terminal, when it was not sent away. */
+  terminal: number | undefined;
+}
+
+/**
+ * Makes a container. `waits`: up to the state `created`; otherwise its command runs when this returns. `attached`: the
+ * terminal is the caller's to serve. Throws a ContainerError.
+ */
+export function launch(request: LaunchRequest, { waits, attached }: { waits: boolean; attached: boolean }): Launched {
+  const { root, id, warn } = request;
+  const bundle = loadBundle(request.bundle, request.configPath);
+  for (const text of bundle.warnings) warn(text);
+  checkConsole(bundle, request, attached);
+  const pidFile = request.pidFile === undefined ? undefined : absolute(request.pidFile);
+  const consoleSocket = request.consoleSocket === undefined ? undefined : absolute(request.consoleSocket);
+  const lock = claimContainer(root, id);
+  try {
+    const launched = make(request, bundle, lock, { waits, consoleSocket });
+    if (pidFile !== undefined) replaceFile(pidFile, String(launched.pid), 0o644);
+    return launched;
+  } catch (error) {
+    removeRecord(lock);
+    throw error;
+  }
+}
+
+function make(
+  { root, id, warn }: LaunchRequest,
+  { path: bundlePath, configText, config }: Bundle,
+  lock: Lock,
+  { waits, consoleSocket }: { waits: boolean; consoleSocket: string | undefined },
+): Launched {
+  const host = probeHost();
+  const plan = makePlan(config, host, { id, state: lock.path, bundle: bundlePath, detached: { waits } });
+  for (const text of plan.warnings) warn(text);
+  replaceFile(`${lock.path}/config.json`, configText);
+  const { poststart, poststop } = config.hooks ?? {};
+  const state = hookState(config, id, bundlePath);
+  const record = {
+    version: 1 as const,
+    ...state,
+    rootfs: config.root.path,
+    created: new Date().toISOString(),
+    owner: ownerName(raw.geteuid()),
+    cgroups: plan.steps.flatMap((step) =>
+      step.op === "makeCgroup" && plan.cleanup.cgroups.includes(step.path)
+        ? [{ controller: step.controller, path: step.path }]
+        : [],
+    ),
+    remove: plan.cleanup.cgroups,
+    ...(poststart === undefined ? {} : { poststart }),
+    ...(poststop === undefined ? {} : { poststop }),
+  };
+  blockSignals();
+  // Hooks start in the bundle.
+  sys.chdir(bundlePath);
+  let sent = false;
+  try {
+    const { pid, terminal } = execute(plan, {
+      tracer: makeTracer("off"),
+      warn,
+      startsLater: waits,
+      recordState: () => writeRecord(lock, record),
+      recordCreated: (initPid, master) => {
+        writeInit(lock, initPid);
+        if (consoleSocket === undefined || master === undefined) return;
+        sendToConsoleSocket(consoleSocket, master);
+        sent = true;
+      },
+    });
+    if (sent && terminal !== undefined) raw.close(terminal);
+    return { container: loadContainer(root, id), lock, pid, terminal: sent ? undefined : terminal };
+  } catch (error) {
+    runHooks("poststop", poststop ?? [], state, 0, (failure) => warn(failure.message));
+    throw error;
+  }
+}
+
+function checkConsole({ config }: Bundle, { consoleSocket }: LaunchRequest, attached: boolean): void {
+  const { terminal = false } = config.process;
+  if (terminal && consoleSocket === undefined && !attached)
+    throw new ContainerError(
+      "CONSOLE_SOCKET_NEEDED",
+      "cannot allocate a terminal for a container in the background: use --console-socket",
+      { field: "process.terminal", hint: "its path is that of a socket which receives the terminal's master" },
+    );
+  if (!terminal && consoleSocket !== undefined)
+    throw new ContainerError("CONSOLE_SOCKET_UNUSED", "--console-socket is for a container with a terminal", {
+      field: "process.terminal",
+      hint: "set process.terminal to true, or leave --console-socket out",
+    });
+}

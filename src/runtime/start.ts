@@ -1,0 +1,41 @@
+/** `start`: the command of a created container. runtime.md, "Start". */
+import { ContainerError } from "../error.ts";
+import { runHooks } from "../execute/run-hooks.ts";
+import { sendStart } from "../execute/start-socket.ts";
+import { AT_FDCWD } from "../sys/constants.ts";
+import { sys } from "../sys/sys.ts";
+import { type Container, loadContainer, lockContainer, statusOf, unlock } from "./container.ts";
+import { destroy } from "./delete.ts";
+import { hookStateOf } from "./state.ts";
+
+/** Returns when the command runs. Throws CONTAINER_NOT_CREATED, and what its last steps throw, execve among them. */
+export function startContainer(root: string, id: string, warn: (text: string) => void): void {
+  const lock = lockContainer(root, id);
+  try {
+    const container = loadContainer(root, id);
+    const status = statusOf(container);
+    if (status !== "created")
+      throw new ContainerError("CONTAINER_NOT_CREATED", `cannot start a container in the ${status} state`, {
+        hint: status === "stopped" ? "delete it and create it anew" : "it has been started already",
+      });
+    try {
+      sendStart(`${container.path}/start`, warn);
+    } finally {
+      sys.unlinkat(AT_FDCWD, `${container.path}/start`, 0);
+    }
+    runPoststartHooks(container, () => destroy(container, lock, warn));
+  } finally {
+    unlock(lock);
+  }
+}
+
+/** A poststart hook that fails is the end of the container. runtime.md (1.3), "Lifecycle", step 9. */
+export function runPoststartHooks({ record, init }: Container, undo: () => void): void {
+  if (record.poststart === undefined) return;
+  try {
+    runHooks("poststart", record.poststart, hookStateOf(record), init?.pid ?? 0);
+  } catch (error) {
+    undo();
+    throw error;
+  }
+}
