@@ -44,10 +44,7 @@ function reported(act: () => number, failureCode: () => number): number {
     // Help was asked for, or is the answer to a command line without a command.
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE;
     writeErr(renderError(error, colorsOf(2)));
-    if (error instanceof UsageError) {
-      writeErr(`${error.usage}\n`);
-      return error.exitCode;
-    }
+    if (error instanceof UsageError) writeErr(`${error.usage}\n`);
     const isRuntime = failureCode === runtimeFailure;
     if (isRuntime || !(error instanceof ContainerError) || error.exitCode === EXIT.failure) return failureCode();
     return error.exitCode;
