@@ -1,10 +1,10 @@
 /*
  * The host: QuickJS, one global object `sys`, and a heap that starts where the build left it.
  *
- * A normal build links once, runs itself with --snapshot to evaluate the TypeScript bundle, and
- * stores the resulting heap in its own section .snap (scripts/build.ts). At start the heap is
+ * A normal build runs itself with --snapshot to evaluate the TypeScript bundle, and stores the
+ * resulting heap in its own sections .snap and .snap.cold (scripts/build.ts). At start the heap is
  * simply there: no parsing, no evaluation. This needs a non-PIE static binary (pointers in the
- * heap stay true), an allocator that keeps everything in that section (pool.h), and a bundle whose
+ * heap stay true), an allocator that keeps everything in those sections (pool.h), and a bundle whose
  * top level reads nothing of the outside world.
  *
  * With -DHOST_PLAIN the same program uses libc's allocator and evaluates the bundle at every
@@ -28,6 +28,12 @@
 
 #ifndef HOST_PLAIN
 #include "pool.h"
+#endif
+#ifdef HOST_TRAINING
+#define TRAINING 1
+#include "training.h"
+#else
+#define TRAINING 0
 #endif
 #include "native.h"
 #include "sys_glue.h"
@@ -142,43 +148,55 @@ int main(int argc, char **argv) {
  */
 int __real_gettimeofday(struct timeval *tv, void *tz);
 int __wrap_gettimeofday(struct timeval *tv, void *tz) {
-  if (snap.ready) return __real_gettimeofday(tv, tz);
+  if (snap.ready && !TRAINING) return __real_gettimeofday(tv, tz);
   *tv = (struct timeval){ 0 };
   return 0;
+}
+
+static void write_file(const char *path, const void *bytes, size_t length) {
+  int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+  for (size_t done = 0; done < length;) {
+    ssize_t n = write(fd, (const char *)bytes + done, length - done);
+    if (n <= 0) { perror(path); _exit(70); }
+    done += n;
+  }
+  close(fd);
 }
 
 /* Runs on a stack of its own at a fixed address, so that no stack address differs between two builds. */
 static int make_snapshot(void *data) {
   char **argv = data;
+  size_t length;
+  if (!TRAINING && argv[6]) pool_place((const struct pool_placement *)read_whole(argv[6], &length));
   host_source_map = read_whole_into_pool(argv[3]);
   JSRuntime *rt = JS_NewRuntime2(&pool_functions, NULL);
   JSContext *ctx = new_context(rt);
   snap.entry = load_bundle(ctx, argv[2]);
   JS_RunGC(rt);
-  /* Holes between frozen blocks stay unused: each would cost a private copy of a page. New blocks lie together. */
-  memset(snap.free_lists, 0, sizeof snap.free_lists);
+  if (!pool_is_as_placed()) { dprintf(2, "host: the heap is not made as it was the first time\n"); _exit(70); }
+#ifdef HOST_TRAINING
+  if (argv[6]) write_file(argv[6], pool_numbers, sizeof pool_numbers);
+#endif
+  snap.room = (struct pool_area){ .next = pool_first_chunk, .end = pool_first_chunk + sizeof pool_first_chunk };
   snap.context = ctx;
   snap.source_map = host_source_map;
   snap.ready = 1;
-  size_t used = snap.next - (char *)&snap;
-  int fd = open(argv[4], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-  for (size_t done = 0; done < sizeof snap;) {
-    ssize_t n = write(fd, (char *)&snap + done, sizeof snap - done);
-    if (n <= 0) { perror(argv[4]); _exit(70); }
-    done += n;
-  }
-  dprintf(1, "%zu\n", used);
-  _exit(used > sizeof snap ? 70 : 0);
+  write_file(argv[4], &snap, sizeof snap);
+  write_file(argv[5], pool_cold, sizeof pool_cold);
+  _exit(0);
 }
 
 int main(int argc, char **argv) {
   if (snap.ready) {
     host_source_map = snap.source_map;
     JS_UpdateStackTop(JS_GetRuntime(snap.context));
+#ifdef HOST_TRAINING
+    training_begin(snap.context);
+#endif
     _exit(call_main(snap.context, snap.entry, argc, argv));
   }
-  if (argc != 5 || strcmp(argv[1], "--snapshot")) {
-    dprintf(2, "usage: host --snapshot BUNDLE SOURCE-MAP OUTPUT\n");
+  if (argc < 6 || argc > 7 || strcmp(argv[1], "--snapshot")) {
+    dprintf(2, "usage: host --snapshot BUNDLE SOURCE-MAP HOT COLD [%s]\n", TRAINING ? "NUMBERS" : "PLACEMENT");
     return 64;
   }
   return run_on_fixed_stack(make_snapshot, argv);

@@ -1,13 +1,19 @@
 /*
- * The allocator behind the snapshot: size classes with free lists over one array in section .snap,
- * metadata and all, then anonymous memory when the array is full. Single-threaded.
+ * The allocator behind the snapshot: size classes with free lists. While the build makes the heap, blocks come from
+ * an array in section .snap, metadata and all; from then on from anonymous memory. Single-threaded.
+ *
+ * The kernel maps 16 pages around each page of a file that is touched, so what one command needs has to lie together.
+ * The build makes the heap twice, with the same calls in the same order. The first time it counts them and sees which
+ * blocks commands touch (training.h, scripts/placement.ts); the second time the n-th block goes into the area that
+ * the placement names for n.
  *
  * pool_usable must be exact: QuickJS grows arrays into what it reports.
  */
 #ifndef POOL_H
 #define POOL_H
 
-#define POOL_BYTES (POOL_KIB << 10)
+#define POOL_BYTES (POOL_KIB << 10)           /* of .snap: what commands need */
+#define POOL_COLD_BYTES (POOL_COLD_KIB << 10) /* of .snap.cold, a mapping of its own: what they do not */
 #define POOL_GRAIN 8u                 /* what QuickJS keeps in a block wants no more alignment */
 #define POOL_FINE 2048u               /* up to here multiples of the grain are classes, above four per doubling */
 #define POOL_LARGE (256u << 10)       /* beyond here a block is a mapping of its own */
@@ -15,28 +21,36 @@
 #define POOL_CLASSES (POOL_FINE_CLASSES + 1 + 4 * 7)
 #define POOL_CHUNK (1u << 20)
 
+struct pool_area { char *next, *end; void *free_lists[POOL_CLASSES]; };
+
 struct snapshot {
   uint64_t ready;
   JSContext *context;
   JSValue entry;
   const char *source_map;
-  char *next, *end;
-  void *free_lists[POOL_CLASSES];
+  struct pool_area room; /* for new blocks */
   char pool[POOL_BYTES] __attribute__((aligned(64)));
 };
 
 __attribute__((section(".snap"), aligned(4096))) static struct snapshot snap = {
-  .ready = 0, .next = snap.pool, .end = snap.pool + POOL_BYTES,
+  .ready = 0, .room = { .next = snap.pool, .end = snap.pool + POOL_BYTES },
 };
+
+__attribute__((section(".snap.cold"), aligned(4096))) static char pool_cold[POOL_COLD_BYTES];
+
+/* What the finished program allocates first: zero pages, which cost less than copies of a file's. */
+static char pool_first_chunk[POOL_CHUNK];
 
 /* A block is its usable size in 8 bytes, and the bytes given out. (A mapping of its own begins 16 bytes before.) */
 #define POOL_HEADER sizeof(size_t)
 static inline size_t *pool_size(void *p) { return (size_t *)p - 1; }
 
-static inline int pool_in_array(const void *p) { return (uintptr_t)p - (uintptr_t)snap.pool < POOL_BYTES; }
+static inline int pool_is_frozen(const void *p) {
+  return (uintptr_t)p - (uintptr_t)snap.pool < POOL_BYTES || (uintptr_t)p - (uintptr_t)pool_cold < POOL_COLD_BYTES;
+}
 
 /* Whether a block is a mapping of its own. Until the snapshot is taken none is: it would not be in it. */
-static inline int pool_is_mapping(void *p) { return *pool_size(p) > POOL_LARGE && !pool_in_array(p); }
+static inline int pool_is_mapping(void *p) { return snap.ready && *pool_size(p) > POOL_LARGE && !pool_is_frozen(p); }
 
 /* The distance of two classes above n bytes: the grain up to 2 KiB, then a quarter of the power of two below. */
 static inline size_t pool_step(size_t n) {
@@ -64,7 +78,69 @@ static void *pool_map(size_t bytes) {
   return p == MAP_FAILED ? NULL : p;
 }
 
-static void *pool_take(size_t usable) {
+/* ---- places, while the snapshot is made ---- */
+
+/* In .snap one after the other, but for the first, which is dropped, and the last. */
+enum { POOL_DROPPED, POOL_WRITTEN, POOL_READ, POOL_CHAINS, POOL_COLD, POOL_AREAS };
+
+/* From scripts/placement.ts: the size of each area, and the area of each block in the order in which they are made. */
+struct pool_placement { uint64_t blocks, size[POOL_AREAS]; uint8_t area[]; };
+static const struct pool_placement *pool_placement;
+static struct pool_area pool_areas[POOL_AREAS];
+static uint64_t pool_blocks; /* made so far */
+
+#ifdef HOST_TRAINING
+static uint32_t pool_numbers[POOL_BYTES / POOL_GRAIN]; /* the block that begins here, from 1 */
+static void pool_note(char *p, uint64_t number) { if (!snap.ready) pool_numbers[(p - snap.pool) / POOL_GRAIN] = number; }
+#else
+static void pool_note(char *p, uint64_t number) { (void)p, (void)number; }
+#endif
+
+#define POOL_DROPPED_BYTES (64u << 20)
+
+static char *pool_page(char *p) { return (char *)(((uintptr_t)p + 4095) & ~(uintptr_t)4095); }
+
+static void pool_place(const struct pool_placement *placement) {
+  char *dropped = pool_map(POOL_DROPPED_BYTES), *at = snap.pool;
+  if (!dropped) _exit(70);
+  for (int i = POOL_WRITTEN; i < POOL_AREAS; i++) {
+    /* A page that is copied, because something in it is written, holds nothing that is only read. */
+    if (i == POOL_READ) at = pool_page(at);
+    char *from = i == POOL_COLD ? pool_cold : at;
+    pool_areas[i] = (struct pool_area){ .next = from, .end = from + placement->size[i] };
+    if (i != POOL_COLD) at += placement->size[i];
+  }
+  if (at > snap.pool + POOL_BYTES || placement->size[POOL_COLD] > POOL_COLD_BYTES) {
+    dprintf(2, "host: the areas do not fit into .snap and .snap.cold\n");
+    _exit(70);
+  }
+  pool_areas[POOL_DROPPED] = (struct pool_area){ .next = dropped, .end = dropped + POOL_DROPPED_BYTES };
+  pool_placement = placement;
+}
+
+static struct pool_area *pool_area_of_next(void) {
+  if (snap.ready) return &snap.room;
+  uint64_t n = pool_blocks++;
+  if (!pool_placement) return &snap.room;
+  return &pool_areas[n < pool_placement->blocks ? pool_placement->area[n] : POOL_DROPPED];
+}
+
+static struct pool_area *pool_area_of(const char *p) {
+  if (snap.ready || !pool_placement) return &snap.room;
+  for (int i = POOL_WRITTEN; pool_is_frozen(p) && i < POOL_AREAS; i++)
+    if (p < pool_areas[i].end && p >= pool_areas[i].end - pool_placement->size[i]) return &pool_areas[i];
+  return &pool_areas[POOL_DROPPED];
+}
+
+/* Whether each area holds exactly the blocks that it was made for. */
+static int pool_is_as_placed(void) {
+  for (int i = POOL_WRITTEN; pool_placement && i < POOL_AREAS; i++) if (pool_areas[i].next != pool_areas[i].end) return 0;
+  return 1;
+}
+
+/* ---- blocks ---- */
+
+static void *pool_take(struct pool_area *area, size_t usable) {
   size_t whole = usable + POOL_HEADER;
   if (snap.ready && usable > POOL_LARGE) {
     char *fresh = pool_map(pool_pages(usable));
@@ -72,81 +148,51 @@ static void *pool_take(size_t usable) {
     *pool_size(fresh + 16) = pool_pages(usable) - 16;
     return fresh + 16;
   }
-  if ((size_t)(snap.end - snap.next) < whole) {
+  if ((size_t)(area->end - area->next) < whole) {
     if (!snap.ready) {
-      dprintf(2, "host: the heap does not fit into section .snap: raise POOL_KIB in scripts/build.ts\n");
+      dprintf(2, "host: no room for block %lu of %zu bytes: %s\n", pool_blocks, usable,
+              pool_placement ? "the heap is not made as it was in training" : "raise TRAINING_POOL_KIB in scripts/link-host.ts");
       _exit(70);
     }
     char *fresh = pool_map(POOL_CHUNK);
     if (!fresh) return NULL;
-    snap.next = fresh;
-    snap.end = fresh + POOL_CHUNK;
+    area->next = fresh;
+    area->end = fresh + POOL_CHUNK;
   }
-  char *p = snap.next + POOL_HEADER;
-  snap.next += whole;
+  char *p = area->next + POOL_HEADER;
+  area->next += whole;
   *pool_size(p) = usable;
   return p;
 }
 
-static void pool_give(char *p, size_t usable) {
+static void pool_give(struct pool_area *area, char *p, size_t usable) {
   *pool_size(p) = usable;
   size_t class = pool_class(usable);
-  *(void **)p = snap.free_lists[class];
-  snap.free_lists[class] = p;
-}
-
-/* The largest size of a class that is not above n. */
-static inline size_t pool_floor(size_t n) {
-  if (n <= POOL_FINE) return n & ~(size_t)(POOL_GRAIN - 1);
-  size_t rounded = pool_round(n);
-  return rounded == n ? n : rounded - pool_step(n);
-}
-
-/*
- * A part of a larger free block; the rest goes back to the lists. Too slow for every day, but while the snapshot is
- * made it keeps what the loader needed for a moment from becoming holes in the binary.
- */
-static void *pool_split(size_t usable) {
-  for (size_t class = pool_class(usable) + 1; class < POOL_CLASSES; class++) {
-    char *p = snap.free_lists[class];
-    if (!p || *pool_size(p) < usable + 2 * POOL_HEADER) continue;
-    size_t rest = *pool_size(p) - usable;
-    snap.free_lists[class] = *(void **)p;
-    *pool_size(p) = usable;
-    for (char *q = p + usable; rest >= 2 * POOL_HEADER;) {
-      size_t part = pool_floor(rest - POOL_HEADER);
-      pool_give(q + POOL_HEADER, part);
-      q += part + POOL_HEADER;
-      rest -= part + POOL_HEADER;
-    }
-    return p;
-  }
-  return NULL;
+  *(void **)p = area->free_lists[class];
+  area->free_lists[class] = p;
 }
 
 static void *pool_malloc(JSMallocState *state, size_t n) {
   (void)state;
   if (n > (SIZE_MAX >> 1)) return NULL;
   size_t usable = pool_round(n), class = pool_class(usable);
-  if (class < POOL_CLASSES && snap.free_lists[class]) {
-    void **p = snap.free_lists[class];
-    snap.free_lists[class] = *p;
-    return p;
-  }
-  void *part = snap.ready ? NULL : pool_split(usable);
-  return part ? part : pool_take(usable);
+  struct pool_area *area = pool_area_of_next();
+  void **p = class < POOL_CLASSES ? area->free_lists[class] : NULL;
+  if (p) area->free_lists[class] = *p;
+  else p = pool_take(area, usable);
+  pool_note((char *)p, pool_blocks);
+  return p;
 }
 
 static void pool_free(JSMallocState *state, void *p) {
   (void)state;
   if (!p) return;
   size_t usable = *pool_size(p), class = pool_class(usable);
-  if (pool_is_mapping(p)) munmap((char *)p - 16, usable + 16);
-  else if ((char *)p + usable == snap.next) snap.next = (char *)p - POOL_HEADER;
-  else if (class > 0 && class < POOL_CLASSES) {
-    *(void **)p = snap.free_lists[class];
-    snap.free_lists[class] = p;
-  }
+  if (pool_is_mapping(p)) { munmap((char *)p - 16, usable + 16); return; }
+  struct pool_area *area = pool_area_of(p);
+  pool_note(p, 0);
+  if ((char *)p + usable == area->next) area->next = (char *)p - POOL_HEADER;
+  else if (class > 0 && class < POOL_CLASSES) pool_give(area, p, usable);
 }
 
 static size_t pool_usable(const void *p) { return p ? *pool_size((void *)p) : 0; }
@@ -164,8 +210,9 @@ static void *pool_realloc(JSMallocState *state, void *p, size_t n) {
     return moved + 16;
   }
   /* The last block grows in place, unless it becomes one that is to be a mapping. */
-  if ((char *)p + had == snap.next && (size_t)(snap.end - snap.next) >= usable - had && (usable <= POOL_LARGE || !snap.ready)) {
-    snap.next += usable - had;
+  struct pool_area *area = &snap.room;
+  if (snap.ready && (char *)p + had == area->next && (size_t)(area->end - area->next) >= usable - had && usable <= POOL_LARGE) {
+    area->next += usable - had;
     *pool_size(p) = usable;
     return p;
   }

@@ -2,25 +2,21 @@
  * Builds `build/tupper` (and `build/tupper-runtime`, the same file) and, with `--sanitize`, `build/tupper-sanitize`.
  *
  * 1. sys glue from host/sys.table; 2. the TypeScript bundled by esbuild; 3. QuickJS and the host by musl-gcc, static
- * and non-PIE; 4. the binary run once to evaluate the bundle; 5. the heap it ends with put back into section .snap.
- * The result depends on nothing but the sources and the tools: two builds are byte-identical (tests/build.test.ts).
+ * and non-PIE; 4. a training build that shows which parts of the heap commands need (placement.ts); 5. the binary run
+ * once to evaluate the bundle into places that follow from that; 6. the heap it ends with put into .snap and .snap.cold.
+ * The result depends on nothing but the sources and the tools: two builds are byte-identical (tests/host.test.ts).
  */
-import { execFileSync, spawn } from "node:child_process";
-import { createHash } from "node:crypto";
 import {
+  closeSync,
   copyFileSync,
-  existsSync,
   linkSync,
-  mkdirSync,
+  openSync,
   readFileSync,
-  renameSync,
   rmSync,
   statSync,
-  symlinkSync,
   writeFileSync,
+  writeSync,
 } from "node:fs";
-import { basename } from "node:path";
-import { fileURLToPath } from "node:url";
 import {
   type DecodedSourceMap,
   decodedMappings,
@@ -31,62 +27,8 @@ import {
 import { build as esbuild } from "esbuild";
 import { defaultSeccompProgram } from "../src/plan/seccomp/default-program.ts";
 import { generate } from "./generate.ts";
-
-const root = fileURLToPath(new URL("..", import.meta.url)).replace(/\/$/, "");
-const quickjs = `${root}/build/quickjs/src`;
-/** quickjs_frames.c is ours: it includes quickjs.c. */
-const FRAMES = `${root}/host/quickjs_frames.c`;
-const QUICKJS_FILES = [FRAMES, ...["libregexp", "libunicode", "cutils", "dtoa"].map((name) => `${quickjs}/${name}.c`)];
-/** No unwind tables, and only the functions that are called. */
-const LEAN = ["-fno-asynchronous-unwind-tables", "-fno-unwind-tables", "-ffunction-sections", "-fdata-sections"];
-const QUICKJS_FLAGS = ["-O2", "-D_GNU_SOURCE", '-DCONFIG_VERSION="2025-04-26"', "-w", "-fwrapv", "-fno-ident", ...LEAN];
-/** Size of section .snap while its real size is not known yet. */
-/** Where the checkout lies is in no message of the binary. */
-const PLACELESS = `-ffile-prefix-map=${root}=.`;
-const GENEROUS_POOL_KIB = 16384;
-const HOST = `${root}/build/host`;
-
-const run = (command: string, ...args: string[]) =>
-  execFileSync(command, args, { stdio: ["ignore", "pipe", "inherit"], cwd: root });
-
-const runAsync = (command: string, args: string[]) =>
-  new Promise<void>((resolve, reject) => {
-    spawn(command, args, { stdio: "inherit", cwd: root }).on("exit", (code) =>
-      code === 0 ? resolve() : reject(new Error(`${command} ${args.join(" ")}: exit ${code}`)),
-    );
-  });
-
-/** The kernel's headers beside musl's, and nothing else of glibc's. */
-function kernelHeaders(): string {
-  const dir = `${root}/build/kernel-headers`;
-  if (!existsSync(dir)) {
-    const multiarch = run("gcc", "-print-multiarch").toString().trim();
-    mkdirSync(dir);
-    symlinkSync("/usr/include/linux", `${dir}/linux`);
-    symlinkSync("/usr/include/asm-generic", `${dir}/asm-generic`);
-    symlinkSync(`/usr/include/${multiarch}/asm`, `${dir}/asm`);
-  }
-  return dir;
-}
-
-/** QuickJS as objects, compiled once per compiler and flags. */
-async function compileQuickjs(compiler: string, flags: string[]): Promise<string[]> {
-  const key = createHash("sha256")
-    .update([compiler, ...flags, readFileSync(FRAMES, "utf8")].join("\0"))
-    .digest("hex")
-    .slice(0, 12);
-  const dir = `${root}/build/quickjs/${key}`;
-  mkdirSync(dir, { recursive: true });
-  const objects = QUICKJS_FILES.map((file) => `${dir}/${basename(file, ".c")}.o`);
-  const compile = async (file: string, i: number) => {
-    const object = objects[i] ?? "";
-    if (existsSync(object)) return;
-    await runAsync(compiler, [...flags, PLACELESS, `-I${quickjs}`, "-c", file, "-o", `${object}.new`]);
-    renameSync(`${object}.new`, object);
-  };
-  await Promise.all(QUICKJS_FILES.map(compile));
-  return objects;
-}
+import { buildInit, compileQuickjs, freezeHeap, linkHost, QUICKJS_FLAGS, quickjs, root, run } from "./link-host.ts";
+import { placeBlocks } from "./placement.ts";
 
 /** The bundle, its source map, and the size of the bundle in bytes. */
 async function bundle(): Promise<void> {
@@ -145,79 +87,36 @@ function version(): string {
   throw new Error("package.json has no version");
 }
 
-function buildInit(): string {
-  const out = `${root}/build/gen/init`;
-  run(
-    "gcc",
-    "-Os",
-    "-static",
-    "-nostdlib",
-    "-nostartfiles",
-    "-ffreestanding",
-    "-fno-stack-protector",
-    "-fno-pie",
-    "-no-pie",
-    "-fno-ident",
-    "-fno-asynchronous-unwind-tables",
-    "-Wl,--build-id=none",
-    "-Wl,-z,norelro",
-    "-Wl,-z,noseparate-code",
-    "-s",
-    `${root}/host/init.c`,
-    "-o",
-    out,
-  );
-  return out;
-}
-
 async function buildTupper(): Promise<void> {
-  const objects = await compileQuickjs("musl-gcc", QUICKJS_FLAGS);
+  const [objects, observed] = await Promise.all([
+    compileQuickjs("musl-gcc", QUICKJS_FLAGS),
+    compileQuickjs("musl-gcc", [...QUICKJS_FLAGS, "-O0", "-fsanitize=thread"]),
+  ]);
   const init = buildInit();
-  // Once with room to spare, to see how much the heap needs; then with a section of that size.
-  linkHost(objects, init, GENEROUS_POOL_KIB);
-  const used = snapshot();
-  const poolKib = Math.ceil(used / 65536) * 64;
-  linkHost(objects, init, poolKib);
-  snapshot();
-  run("objcopy", "--update-section", `.snap=${root}/build/snapshot`, HOST, `${HOST}.new`);
-  rmSync(`${root}/build/snapshot`);
+  const { placement, hotBytes, coldBytes } = await placeBlocks({ objects: observed, init });
+  const pool = { hotKiB: Math.ceil(hotBytes / 4096) * 4, coldKiB: Math.ceil(coldBytes / 4096) * 4 };
+  const host = `${root}/build/host`;
+  linkHost({ objects, init, output: host, pool });
+  const frozen = `${host}.frozen`;
+  const { hot, cold } = freezeHeap(host, frozen, placement);
   for (const name of ["tupper", "tupper-runtime"]) rmSync(`${root}/build/${name}`, { force: true });
-  renameSync(`${HOST}.new`, `${root}/build/tupper`);
+  writeInPages(`${root}/build/tupper`, readFileSync(frozen));
+  for (const path of [frozen, hot, cold]) rmSync(path);
   linkSync(`${root}/build/tupper`, `${root}/build/tupper-runtime`);
   const size = (path: string) => `${Math.round(statSync(`${root}/build/${path}`).size / 1024)} KiB`;
   console.error(
-    `build/tupper: ${size("tupper")}; bundle ${size("bundle.js")}; snapshot ${Math.round(used / 1024)} KiB`,
+    `build/tupper: ${size("tupper")}; bundle ${size("bundle.js")}; heap ${pool.hotKiB} KiB hot, ${pool.coldKiB} KiB cold`,
   );
 }
 
-function linkHost(objects: string[], init: string, poolKib: number): void {
-  run(
-    "musl-gcc",
-    ...[
-      "-std=gnu11",
-      "-O2",
-      "-Wall",
-      "-Wextra",
-      "-static",
-      "-no-pie",
-      "-fno-pie",
-      "-fno-ident",
-      "-Wl,--gc-sections",
-      ...LEAN,
-      PLACELESS,
-    ],
-    ...[`-DPOOL_KIB=${poolKib}`, `-DINIT_PROGRAM="${init}"`],
-    ...["-isystem", quickjs, `-I${root}/build/gen`, "-idirafter", kernelHeaders()],
-    `${root}/host/host.c`,
-    ...objects,
-    ...["-lm", "-Wl,--build-id=none", "-Wl,--wrap=gettimeofday", "-s", "-o", HOST],
-  );
-}
-
-/** Makes build/snapshot and returns how many bytes of it are used. */
-function snapshot(): number {
-  // -R: no address randomisation while the heap is made, so that it is the same each time.
-  return Number(run("setarch", "-R", HOST, "--snapshot", "build/bundle.js", "build/bundle.js.map", "build/snapshot"));
+/**
+ * The page cache keeps what one call wrote as one piece, and since Linux 6.18 a fault maps the whole piece, up to 2 MB,
+ * cold parts and all. Written by pages, a fault maps 64 KiB, as it does after the file was read from the disk.
+ */
+function writeInPages(path: string, bytes: Buffer): void {
+  const fd = openSync(path, "wx", 0o755);
+  for (let at = 0; at < bytes.length; at += 4096) writeSync(fd, bytes, at, Math.min(4096, bytes.length - at));
+  closeSync(fd);
 }
 
 /** The same sources without snapshot, with libc's allocator, under AddressSanitizer and UndefinedBehaviorSanitizer. */

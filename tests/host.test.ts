@@ -47,10 +47,11 @@ before(async () => {
     logLevel: "warning",
   });
   for (const { path, contents } of outputFiles) writeFileSync(join(work, basename(path)), contents);
-  const [host, snapshot] = [join(root, "build/host"), join(work, "snapshot")];
+  const [host, hot, cold] = [join(root, "build/host"), join(work, "hot"), join(work, "cold")];
   if (!existsSync(host)) return;
-  execFileSync("setarch", ["-R", host, "--snapshot", join(work, "bundle.js"), join(work, "bundle.js.map"), snapshot]);
-  execFileSync("objcopy", ["--update-section", `.snap=${snapshot}`, host, join(work, "programs")]);
+  execFileSync("setarch", ["-R", host, "--snapshot", join(work, "bundle.js"), join(work, "bundle.js.map"), hot, cold]);
+  const sections = [`.snap=${hot}`, `.snap.cold=${cold}`].flatMap((section) => ["--update-section", section]);
+  execFileSync("objcopy", [...sections, host, join(work, "programs")]);
 });
 
 interface Result {

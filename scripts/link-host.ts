@@ -1,0 +1,136 @@
+/** From C to a host: QuickJS compiled once per compiler and flags, tupper-init, and the link of all of it by musl-gcc. */
+import { execFileSync, spawn } from "node:child_process";
+import { createHash } from "node:crypto";
+import { existsSync, mkdirSync, readFileSync, renameSync, symlinkSync } from "node:fs";
+import { basename } from "node:path";
+import { fileURLToPath } from "node:url";
+
+export const root = fileURLToPath(new URL("..", import.meta.url)).replace(/\/$/, "");
+export const quickjs = `${root}/build/quickjs/src`;
+/** quickjs_frames.c is ours: it includes quickjs.c. */
+const FRAMES = `${root}/host/quickjs_frames.c`;
+const QUICKJS_FILES = [FRAMES, ...["libregexp", "libunicode", "cutils", "dtoa"].map((name) => `${quickjs}/${name}.c`)];
+/** No unwind tables, and only the functions that are called. */
+const LEAN = ["-fno-asynchronous-unwind-tables", "-fno-unwind-tables", "-ffunction-sections", "-fdata-sections"];
+export const QUICKJS_FLAGS = [
+  "-O2",
+  "-D_GNU_SOURCE",
+  '-DCONFIG_VERSION="2025-04-26"',
+  "-w",
+  "-fwrapv",
+  "-fno-ident",
+  ...LEAN,
+];
+/** Where the checkout lies is in no message of the binary. */
+const PLACELESS = `-ffile-prefix-map=${root}=.`;
+/** Room for the heap where no placement says yet how much it takes. */
+const TRAINING_POOL_KIB = 16384;
+/** Section .snap.cold begins here, far behind everything else, so that the linker gives it a segment of its own. */
+const COLD_ADDRESS = "0x2000000";
+
+export const run = (command: string, ...args: string[]) =>
+  execFileSync(command, args, { stdio: ["ignore", "pipe", "inherit"], cwd: root });
+
+const runAsync = (command: string, args: string[]) =>
+  new Promise<void>((resolve, reject) => {
+    spawn(command, args, { stdio: "inherit", cwd: root }).on("exit", (code) =>
+      code === 0 ? resolve() : reject(new Error(`${command} ${args.join(" ")}: exit ${code}`)),
+    );
+  });
+
+/** The kernel's headers beside musl's, and nothing else of glibc's. */
+function kernelHeaders(): string {
+  const dir = `${root}/build/kernel-headers`;
+  if (!existsSync(dir)) {
+    const multiarch = run("gcc", "-print-multiarch").toString().trim();
+    mkdirSync(dir);
+    symlinkSync("/usr/include/linux", `${dir}/linux`);
+    symlinkSync("/usr/include/asm-generic", `${dir}/asm-generic`);
+    symlinkSync(`/usr/include/${multiarch}/asm`, `${dir}/asm`);
+  }
+  return dir;
+}
+
+/** QuickJS as objects, compiled once per compiler and flags. */
+export async function compileQuickjs(compiler: string, flags: string[]): Promise<string[]> {
+  const key = createHash("sha256")
+    .update([compiler, ...flags, readFileSync(FRAMES, "utf8")].join("\0"))
+    .digest("hex")
+    .slice(0, 12);
+  const dir = `${root}/build/quickjs/${key}`;
+  mkdirSync(dir, { recursive: true });
+  const objects = QUICKJS_FILES.map((file) => `${dir}/${basename(file, ".c")}.o`);
+  const compile = async (file: string, i: number) => {
+    const object = objects[i] ?? "";
+    if (existsSync(object)) return;
+    await runAsync(compiler, [...flags, PLACELESS, `-I${quickjs}`, "-c", file, "-o", `${object}.new`]);
+    renameSync(`${object}.new`, object);
+  };
+  await Promise.all(QUICKJS_FILES.map(compile));
+  return objects;
+}
+
+/** tupper-init, and where it lies. */
+export function buildInit(): string {
+  const out = `${root}/build/gen/init`;
+  run(
+    "gcc",
+    "-Os",
+    "-static",
+    "-nostdlib",
+    "-nostartfiles",
+    "-ffreestanding",
+    "-fno-stack-protector",
+    "-fno-pie",
+    "-no-pie",
+    "-fno-ident",
+    "-fno-asynchronous-unwind-tables",
+    "-Wl,--build-id=none",
+    "-Wl,-z,norelro",
+    "-Wl,-z,noseparate-code",
+    "-s",
+    `${root}/host/init.c`,
+    "-o",
+    out,
+  );
+  return out;
+}
+
+export interface HostLink {
+  objects: readonly string[];
+  init: string;
+  output: string;
+  /** KiB of the sections .snap and .snap.cold. */
+  pool?: { hotKiB: number; coldKiB: number };
+  /** The build whose accesses are counted (host/training.h). */
+  training?: boolean;
+}
+
+export function linkHost({ objects, init, output, pool, training = false }: HostLink): void {
+  const wraps = ["gettimeofday", ...(training ? ["memcpy", "memmove", "memset", "memcmp", "strlen"] : [])];
+  run(
+    "musl-gcc",
+    ...["-std=gnu11", "-O2", "-Wall", "-Wextra", "-static", "-no-pie", "-fno-pie", "-fno-ident", ...LEAN, PLACELESS],
+    ...[`-DPOOL_KIB=${pool?.hotKiB ?? TRAINING_POOL_KIB}`, `-DPOOL_COLD_KIB=${pool?.coldKiB ?? 4}`],
+    ...[`-DINIT_PROGRAM="${init}"`, "-isystem", quickjs, `-I${root}/build/gen`, "-idirafter", kernelHeaders()],
+    // What QuickJS's atomics would call in the training build is never called.
+    ...(training ? ["-DHOST_TRAINING", "-Wl,--unresolved-symbols=ignore-all"] : ["-s"]),
+    `${root}/host/host.c`,
+    ...objects,
+    ...["-lm", "-Wl,--gc-sections", "-Wl,--build-id=none", `-Wl,--section-start=.snap.cold=${COLD_ADDRESS}`],
+    ...wraps.map((name) => `-Wl,--wrap=${name}`),
+    ...["-o", output],
+  );
+}
+
+/**
+ * Runs a host once, so that it makes the heap, and puts that back into it. `blocks`: where each block of the heap goes;
+ * in the training build the file that says which block begins where.
+ */
+export function freezeHeap(host: string, output: string, blocks: string): { hot: string; cold: string } {
+  const [hot, cold] = [`${output}.hot`, `${output}.cold`];
+  // -R: no address randomisation while the heap is made, so that it is the same each time.
+  run("setarch", "-R", host, "--snapshot", "build/bundle.js", "build/bundle.js.map", hot, cold, blocks);
+  run("objcopy", "--update-section", `.snap=${hot}`, "--update-section", `.snap.cold=${cold}`, host, output);
+  return { hot, cold };
+}

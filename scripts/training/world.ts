@@ -1,0 +1,226 @@
+/**
+ * A make-believe machine for the training build: it stands in the kernel's place while the build watches which parts of
+ * the heap a command touches (scripts/placement.ts). Evaluated on the finished heap, before the command.
+ *
+ * Whatever a set-up asks of it succeeds, and it answers the same each time, so that two builds are equal. Only the init
+ * process is real, and the messages to and from it: the two share the heap in turn, as they do outside.
+ */
+import type { RawSys } from "../../src/sys/generated.ts";
+
+declare const __sys: RawSys;
+declare const __main: (argv: string[]) => number;
+
+const ENOENT = -2;
+const EAGAIN = -11;
+const EBUSY = -16;
+const EINVAL = -22;
+const ENOTTY = -25;
+const SIGCHLD = 17;
+const CLONE_VM = 0x100;
+const CLONE_PARENT = 0x8000;
+const O_WRONLY = 1;
+const O_CREAT = 0o100;
+const FIRST_FD = 1000;
+const INIT = 4242;
+const [S_IFDIR, S_IFREG, S_IFCHR] = [0o040000, 0o100000, 0o020000];
+
+/** The host's functions are not enumerable. */
+const CALLS = Object.getOwnPropertyNames(__sys) as (keyof RawSys)[];
+const real = Object.fromEntries(CALLS.map((name) => [name, __sys[name]])) as unknown as RawSys;
+const variable = (name: string): string =>
+  (real.environment() as string[]).find((entry) => entry.startsWith(`${name}=`))?.slice(name.length + 1) ?? "";
+
+/** `hybrid`: control groups of both versions, as on the oldest machines; `v2`: as on all later ones. */
+const layout = variable("TRAINING_CGROUPS");
+const CONTROLLERS = ["cpu", "cpuacct", "cpuset", "memory", "devices", "freezer", "blkio", "pids", "name=systemd"];
+const directoryOf = (controller: string) => `/sys/fs/cgroup/${controller.replace("name=", "")}`;
+const tree = layout === "v2" ? "/sys/fs/cgroup" : "/sys/fs/cgroup/unified";
+
+const files = new Map<string, string>([
+  [
+    "/proc/self/mountinfo",
+    [
+      "22 27 0:21 / /proc rw,relatime - proc proc rw",
+      "23 27 0:22 / /sys rw,relatime - sysfs sysfs rw",
+      "24 27 0:6 / /dev rw,relatime - devtmpfs devtmpfs rw,size=12334432k,nr_inodes=3083608,mode=755",
+      "25 24 0:23 / /dev/shm rw,relatime - tmpfs tmpfs rw,size=24683656k",
+      "26 24 0:24 / /dev/pts rw,relatime - devpts devpts rw,mode=600,ptmxmode=000",
+      "27 1 254:0 / / rw,relatime - ext4 /dev/vda rw,discard",
+      ...(layout === "v2" ? [] : CONTROLLERS).map(
+        (one, i) => `${32 + i} 31 0:${29 + i} / ${directoryOf(one)} rw,relatime - cgroup cgroup rw,${one}`,
+      ),
+      `41 31 0:38 / ${tree} rw,relatime - cgroup2 cgroup2 rw`,
+      "",
+    ].join("\n"),
+  ],
+  [
+    "/proc/self/cgroup",
+    `${layout === "v2" ? "" : CONTROLLERS.map((one, i) => `${i + 1}:${one}:/\n`).join("")}0::/user.slice\n`,
+  ],
+  [`${tree}/cgroup.controllers`, layout === "v2" ? "cpuset cpu io memory hugetlb pids rdma misc\n" : "\n"],
+  [`${tree}/cgroup.subtree_control`, ""],
+  ["/proc/self/status", "Name:\ttupper\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n"],
+  [`/proc/${INIT}/stat`, `${INIT} (true) S 1 ${"4242 ".repeat(17)}123456 4096 1`],
+  ["/rootfs/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"],
+  ["/sys/fs/cgroup/cpuset/cpuset.cpus", "0-1\n"],
+  ["/sys/fs/cgroup/cpuset/cpuset.mems", "0\n"],
+]);
+
+interface OpenFile {
+  path: string;
+  text: string;
+  at: number;
+}
+const open = new Map<number, OpenFile>();
+const locked = new Set<string>();
+let nextFd = FIRST_FD;
+let keepsFiles = false;
+let busy = true;
+
+const absolute = (dirfd: number | bigint, path: string): string => {
+  if (path.startsWith("/")) return path;
+  const directory = open.get(Number(dirfd))?.path ?? "/rootfs";
+  return path === "" || path === "." ? directory : `${directory}/${path}`;
+};
+
+function openFile(dirfd: number | bigint, path: string, flags: number): number {
+  const name = absolute(dirfd, path);
+  const writes = (flags & (O_WRONLY | O_CREAT)) !== 0;
+  const text = files.get(name);
+  const isDirectory = !/\/(etc|proc\/self\/[a-z_]+$)|\.[a-z]+$/.test(name);
+  if (text === undefined && !writes && !isDirectory && !name.includes("/cpuset.")) return ENOENT;
+  while (open.has(nextFd)) nextFd++;
+  open.set(nextFd, { path: name, text: text ?? "", at: 0 });
+  return nextFd++;
+}
+
+/** What `read` and `readText` take from a file. */
+function take(fd: number | bigint, limit: number): string {
+  const file = open.get(Number(fd));
+  if (file === undefined) return "";
+  const text = file.text.slice(file.at, file.at + limit);
+  file.at += text.length;
+  return text;
+}
+
+function fill(buffer: ArrayBuffer, text: string): number {
+  new Uint8Array(buffer).set(Array.from(text, (character) => character.charCodeAt(0)));
+  return text.length;
+}
+
+function statx(dirfd: number | bigint, path: string, buffer: ArrayBuffer): number {
+  const name = absolute(dirfd, path);
+  const kind = name.startsWith("/dev/") ? S_IFCHR : files.has(name) ? S_IFREG : S_IFDIR;
+  const view = new DataView(buffer);
+  view.setUint32(16, 2, true); // stx_nlink
+  view.setUint16(28, kind | 0o755, true); // stx_mode
+  view.setBigUint64(40, BigInt(files.get(name)?.length ?? 0), true); // stx_size
+  return 0;
+}
+
+/** One entry, a directory, for the state root; nothing elsewhere. getdents64(2). */
+function readEntries(fd: number | bigint, buffer: ArrayBuffer): number {
+  const file = open.get(Number(fd));
+  if (file?.path !== "/run/tupper" || file.at > 0) return 0;
+  file.at = 1;
+  const view = new DataView(buffer);
+  const name = "box\0";
+  view.setUint16(16, 24, true);
+  view.setUint8(18, 4);
+  for (let i = 0; i < name.length; i++) view.setUint8(19 + i, name.charCodeAt(i));
+  return 24;
+}
+
+const number = (value: number | bigint): number => Number(value);
+
+const fakes: { [K in keyof RawSys]?: RawSys[K] } = {
+  openat: (dirfd, path, flags) => openFile(dirfd, path, number(flags)),
+  openat2: (dirfd, path) => openFile(dirfd, path, 0),
+  openTree: () => nextFd++,
+  openTreeAttr: () => nextFd++,
+  fsopen: () => nextFd++,
+  fsmount: () => nextFd++,
+  pidfdOpen: () => nextFd++,
+  socket: () => nextFd++,
+  memfdCreate: () => nextFd++,
+  signalfd4: () => nextFd++,
+  close: (fd) => {
+    if (number(fd) < FIRST_FD) return real.close(fd);
+    open.delete(number(fd));
+    return 0;
+  },
+  read: (fd, buffer) => {
+    if (open.has(number(fd))) return fill(buffer, take(fd, buffer.byteLength));
+    new DataView(buffer).setUint32(0, SIGCHLD, true);
+    return 128;
+  },
+  readText: (fd) => take(fd, 1 << 20),
+  write: (fd, data) => {
+    if (number(fd) === 2) return real.write(fd, data);
+    const file = open.get(number(fd));
+    const text = typeof data === "string" ? data : (real.decodeText(data, 0, data.byteLength) as string);
+    if (file !== undefined) {
+      file.text += text;
+      files.set(file.path, file.text);
+    }
+    return text.length;
+  },
+  statx: (dirfd, path, _flags, _mask, buffer) => statx(dirfd, path, buffer),
+  getdents64: readEntries,
+  flock: (fd) => {
+    const path = open.get(number(fd))?.path ?? "";
+    if (locked.has(path)) return EAGAIN;
+    locked.add(path);
+    return 0;
+  },
+  // A control group stays busy for a moment after its last process.
+  unlinkat: (dirfd, path) => {
+    if (!keepsFiles) files.delete(absolute(dirfd, path));
+    if (!busy || !path.startsWith("/sys/")) return 0;
+    busy = false;
+    return EBUSY;
+  },
+  readlinkText: (_dirfd, path) => {
+    if (path === "/proc/self/cwd") return "/root";
+    return open.get(Number(path.slice(path.lastIndexOf("/") + 1)))?.path ?? EINVAL;
+  },
+  getcwd: (buffer) => fill(buffer, "/\0"),
+  ioctl: (_fd, request) => (number(request) === 0x5401 ? ENOTTY : 0),
+  capget: (_header, data) => {
+    new Uint32Array(data).fill(0xffffffff);
+    return 0;
+  },
+  uname: (buffer) => {
+    for (const [i, text] of ["Linux", "machine", "6.12.0", "#1", "x86_64"].entries())
+      new Uint8Array(buffer).set(
+        Array.from(text, (character) => character.charCodeAt(0)),
+        65 * i,
+      );
+    return 0;
+  },
+  environment: () => ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TERM=xterm", "LANG=C.UTF-8"],
+  monotonicUs: () => 1000,
+  getpid: () => 4000,
+  execve: () => real.exitGroup(0),
+  exitGroup: real.exitGroup,
+  socketpair: real.socketpair,
+  receiveMessage: real.receiveMessage,
+  sendMessage: (fd, text) => real.sendMessage(fd, text, []),
+  spawn: (flags, _cgroup, childEnd, parentEnd, child) => {
+    const pid = real.spawn(number(flags) & (CLONE_VM | CLONE_PARENT), 0, childEnd, parentEnd, child);
+    return pid < 0 ? pid : INIT;
+  },
+  // Whichever child it is, it ends by itself, and there is no other.
+  wait4: (_pid, status) => (real.wait4(-1, status, 0, null) > 0 ? INIT : -10),
+  encodeText: real.encodeText,
+  decodeText: real.decodeText,
+};
+
+const nothing = () => 0;
+for (const name of CALLS) (__sys as unknown as Record<string, unknown>)[name] = fakes[name] ?? nothing;
+
+// What `exec` needs to find, `run` has to have written.
+if (variable("TRAINING_RUNNING") !== "") {
+  keepsFiles = true;
+  __main(["tupper", "run", "--name", "box", "--root-kind", "bind", "/rootfs", "true"]);
+}

@@ -1,0 +1,72 @@
+/** What a command needs at most: counts of the kernel, taken by the benchmark's measuring program. docs/performance.md. */
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { binary, isSanitizer, start, watchForLeftovers } from "./harness.ts";
+import { missing } from "./missing.ts";
+import { sharedRootfs } from "./rootfs.ts";
+
+const repository = new URL("..", import.meta.url).pathname;
+const elsewhere = isSanitizer && "the sanitizer needs memory of its own";
+const skip = elsewhere || missing("root", "package:musl-tools", "package:busybox-static");
+
+/** Issue 2 asks for 3 MB. What is above this is a part of the heap in the wrong place: scripts/placement.ts. */
+const LIMIT_KIB = 2600;
+/** Of a run, with its container. Without an order in the heap there were 410. */
+const LIMIT_FAULTS = 300;
+
+watchForLeftovers();
+
+const work = mkdtempSync(join(tmpdir(), "tupper-memory-"));
+after(() => rmSync(work, { recursive: true, force: true }));
+before(() => {
+  if (skip === false)
+    execFileSync("musl-gcc", ["-O2", "-static", join(repository, "bench/measure.c"), "-o", join(work, "measure")]);
+});
+
+/** The most that any of ten runs needed: KiB of its largest process, and page faults of all. */
+function measure(...args: readonly string[]): { peakKiB: number; faults: number } {
+  const lines = execFileSync(join(work, "measure"), ["10", "2", "0", "::", binary, ...args], { encoding: "utf8" });
+  const samples = lines
+    .trim()
+    .split("\n")
+    .map((line) => line.split(" ").map(Number));
+  for (const [, , , , , , , status] of samples) assert.equal(status, 0);
+  const most = (column: number) => Math.max(...samples.map((sample) => sample[column] ?? Number.NaN));
+  return { peakKiB: most(2), faults: most(3) };
+}
+
+function assertSmall({ peakKiB, faults }: { peakKiB: number; faults: number }): void {
+  assert.ok(peakKiB < LIMIT_KIB, `${peakKiB} KiB at most, and ${LIMIT_KIB} are the limit`);
+  assert.ok(faults < LIMIT_FAULTS, `${faults} page faults, and ${LIMIT_FAULTS} are the limit`);
+}
+
+const root = sharedRootfs();
+
+for (const kind of ["bind", "overlay"]) {
+  for (const seccomp of [[], ["--security-opt", "seccomp=unconfined"]]) {
+    const flags = ["--no-tty", "--root-kind", kind, ...seccomp];
+    test(`run ${flags.join(" ")}: needs less than ${LIMIT_KIB} KiB`, { skip }, () =>
+      assertSmall(measure("run", ...flags, root, "true")),
+    );
+  }
+}
+
+test(`exec: needs less than ${LIMIT_KIB} KiB`, { skip }, async () => {
+  const container = start(["run", "--name", "memory-exec", root, "sh", "-c", "echo ready; exec sleep 60"]);
+  await container.until(/ready/);
+  const { peakKiB } = measure("exec", "--no-tty", "memory-exec", "true");
+  execFileSync(binary, ["kill", "memory-exec"]);
+  await container.ended;
+  assert.ok(peakKiB < LIMIT_KIB, `${peakKiB} KiB at most, and ${LIMIT_KIB} are the limit`);
+});
+
+test(`--version: needs less than ${LIMIT_KIB} KiB`, { skip }, () => assertSmall(measure("--version")));
+
+test("training: every command that the build runs on the make-believe machine succeeds", { skip: elsewhere }, () => {
+  const failures = join(repository, "build/training/failures");
+  assert.equal(existsSync(failures) ? readFileSync(failures, "utf8") : "", "");
+});
