@@ -138,8 +138,7 @@ export const text: Check = (value, { nul }) =>
 
 /** A string with a form of its own. */
 export function textLike(expected: string, fits: (value: string) => boolean): Check {
-  return (value, pass) =>
-    typeof value === "string" && fits(value) && text(value, pass) === undefined ? undefined : wrong(value, expected);
+  return (value, pass) => (typeof value === "string" && fits(value) ? text(value, pass) : wrong(value, expected));
 }
 
 export const absolutePath: Check = textLike("an absolute path", (value) => value.charCodeAt(0) === 47);

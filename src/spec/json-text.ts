@@ -29,8 +29,9 @@ function found(text: string, offset: number): string {
   return `found ${JSON.stringify(line === "" ? "\n" : line.length > 40 ? `${line.slice(0, 40)}…` : line)}`;
 }
 
-/** Whole numbers of 16 digits and more, strings (which may hold such digits), and the colon that makes a string a name. */
-const STRING_OR_LARGE_NUMBER = /"(?:[^"\\]|\\.)*"(\s*:)?|-?\d{16,}(?![\d.eE])/g;
+/** Numbers, strings (which may hold digits), and the colon that makes a string a name. */
+const STRING_OR_NUMBER = /"(?:[^"\\]|\\.)*"(\s*:)?|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
+const LARGE = /^-?\d{16,}$/;
 const IS_NUMBER = "n";
 const IS_STRING = "s";
 
@@ -40,9 +41,9 @@ const IS_STRING = "s";
  * Large numbers become strings that begin with NUL for a moment, and strings that begin with NUL get a mark of their own.
  */
 export function parseJsonExactly(text: string): unknown {
-  const marked = text.replace(STRING_OR_LARGE_NUMBER, (token: string, colon: string | undefined) => {
+  const marked = text.replace(STRING_OR_NUMBER, (token: string, colon: string | undefined) => {
     if (colon !== undefined) return token;
-    if (token[0] !== '"') return `"\\u0000${IS_NUMBER}${token}"`;
+    if (LARGE.test(token)) return `"\\u0000${IS_NUMBER}${token}"`;
     return token.startsWith('"\\u0000') ? `"\\u0000${IS_STRING}${token.slice(1)}` : token;
   });
   return JSON.parse(marked, (_, value: unknown) => {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ContainerError } from "../error.ts";
+import { FULL_CONFIG } from "./full-config.ts";
 import { parseConfig, parseProcess, parseResources, parseSeccomp } from "./parse-config.ts";
 
 type Json = Record<string, unknown>;
@@ -34,6 +35,10 @@ test("parseConfig: a config without linux, user and mounts gets an empty linux a
     },
     warnings: [],
   });
+});
+
+test("parseConfig: a config with every field is taken as it is", () => {
+  assert.deepEqual(accept(FULL_CONFIG), { config: FULL_CONFIG, warnings: [] });
 });
 
 test("parseConfig: every version 1.x is taken, other versions are not", () => {

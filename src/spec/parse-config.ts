@@ -81,7 +81,7 @@ function parse<T>(text: string, root: string, name: string, check: Check): Parse
 /** First of all: a config of another major version may look quite different. */
 function versionOf(value: unknown): Problem | undefined {
   if (!isObject(value)) return wrong(value, "an object");
-  const version = value.ociVersion;
+  const version = value.ociVersion ?? undefined;
   if (typeof version !== "string" || !SEMVER.test(version))
     return within("ociVersion", wrong(version, "a version of the runtime-spec, such as 1.3.0"));
   if (!version.startsWith("1."))
