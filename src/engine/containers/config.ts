@@ -9,6 +9,7 @@ import { DEFAULT_PROFILE, NATIVE_ARCH } from "../../plan/seccomp/profile-program
 import { CAPABILITIES } from "../../spec/capabilities.ts";
 import { ANNOTATION, type Config, type Resources } from "../../spec/config.ts";
 import type { LinuxSeccomp } from "../../spec/seccomp.ts";
+import { SPEC_VERSION } from "../../spec/version.ts";
 import { containerCapabilities } from "./config/capabilities.ts";
 import { containerDevices } from "./config/devices.ts";
 import { environment } from "./config/environment.ts";
@@ -69,7 +70,7 @@ export function configFromOptions(options: RunOptions, root: RootFacts): { confi
   const offsets = timeOffsets(options, namespaces);
 
   const config: Config = {
-    ociVersion: "1.3.0",
+    ociVersion: SPEC_VERSION,
     root: { path: root.path, readonly: options.readOnly ?? false },
     mounts: [...containerMounts(options, root, namespaces), ...devices.mounts],
     process: {
