@@ -26,6 +26,7 @@ import {
 } from "@jridgewell/trace-mapping";
 import { build as esbuild } from "esbuild";
 import { defaultSeccompProgram } from "../src/plan/seccomp/default-program.ts";
+import { NAMES, NUMBERS } from "../src/plan/seccomp/syscall-numbers.ts";
 import { generate } from "./generate.ts";
 import { buildInit, compileQuickjs, freezeHeap, linkHost, QUICKJS_FLAGS, quickjs, root, run } from "./link-host.ts";
 import { placeBlocks } from "./placement.ts";
@@ -60,16 +61,23 @@ async function bundle(): Promise<void> {
     logLevel: "warning",
     plugins: [
       {
-        name: "default-seccomp-program",
-        setup: (build) =>
+        name: "evaluated-modules",
+        setup: (build) => {
           build.onLoad({ filter: /seccomp\/default-program\.ts$/ }, () => ({
             contents: `export const defaultSeccompProgram = new Uint8Array([${defaultSeccompProgram.join()}]);`,
-          })),
+          }));
+          build.onLoad({ filter: /seccomp\/syscall-numbers\.ts$/ }, () => ({ contents: syscallNumbersModule() }));
+        },
       },
     ],
     define: { __VERSION__: JSON.stringify(version()) },
   });
   thinSourceMap(`${root}/build/bundle.js.map`);
+}
+
+function syscallNumbersModule(): string {
+  const arrays = Object.entries(NUMBERS).map(([arch, numbers]) => `${arch}:Int32Array.of(${numbers.join()})`);
+  return `export const NAMES = ${JSON.stringify(NAMES)}; export const NUMBERS = {${arrays.join()}};`;
 }
 
 /** Keeps the first mapping of each line: stack traces need no more, and the map is part of the binary. */

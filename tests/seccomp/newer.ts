@@ -4,7 +4,8 @@
  */
 import { AUDIT_ARCHES } from "../../src/plan/seccomp/compile.ts";
 import type { SeccompData } from "../../src/plan/seccomp/emulate.ts";
-import { isSyscallArch, type SyscallArch, syscallNumber, X32_SYSCALL_BIT } from "../../src/plan/seccomp/syscalls.ts";
+import { X32_SYSCALL_BIT } from "../../src/plan/seccomp/syscall-tables.ts";
+import { isSyscallArch, type SyscallArch, syscallNumber } from "../../src/plan/seccomp/syscalls.ts";
 import type { LinuxSeccomp } from "../../src/spec/seccomp.ts";
 
 /** SECCOMP_RET_ERRNO with ENOSYS. */

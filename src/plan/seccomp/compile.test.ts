@@ -12,7 +12,8 @@ import type {
 } from "../../spec/seccomp.ts";
 import { ACTION_VALUES, AUDIT_ARCHES, compileSeccomp } from "./compile.ts";
 import { emulateSeccomp, type SeccompData } from "./emulate.ts";
-import { type SyscallArch, syscallNames, syscallNumber, X32_SYSCALL_BIT } from "./syscalls.ts";
+import { X32_SYSCALL_BIT } from "./syscall-tables.ts";
+import { type SyscallArch, syscallNames, syscallNumber } from "./syscalls.ts";
 
 const ALLOW = ACTION_VALUES.SCMP_ACT_ALLOW;
 const KILL = ACTION_VALUES.SCMP_ACT_KILL_THREAD;

@@ -20,14 +20,8 @@ import type { LinuxSeccomp, LinuxSeccompArg, SeccompAction, SeccompFlag } from "
 import { type ArgumentRule, argumentOutcome, toCondition } from "./argument-rules.ts";
 import { BpfWriter, type Label } from "./bpf-writer.ts";
 import { emitRanges, type Outcome, type Range, returns } from "./ranges.ts";
-import {
-  isSyscallArch,
-  type SyscallArch,
-  syscallIndex,
-  syscallNumber,
-  syscallNumbers,
-  X32_SYSCALL_BIT,
-} from "./syscalls.ts";
+import { X32_SYSCALL_BIT } from "./syscall-tables.ts";
+import { isSyscallArch, type SyscallArch, syscallIndex, syscallNumber, syscallNumbers } from "./syscalls.ts";
 
 export interface CompiledSeccomp {
   /** An array of `struct sock_filter`, 8 bytes each, little-endian. */

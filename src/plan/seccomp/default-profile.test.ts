@@ -7,7 +7,8 @@ import { ACTION_VALUES, AUDIT_ARCHES, compileSeccomp } from "./compile.ts";
 import { DEFAULT_CAPABILITIES, defaultSeccompProfile } from "./default-profile.ts";
 import { defaultSeccompProgram } from "./default-program.ts";
 import { emulateSeccomp } from "./emulate.ts";
-import { isSyscallArch, type SyscallArch, syscallNumber, X32_SYSCALL_BIT } from "./syscalls.ts";
+import { X32_SYSCALL_BIT } from "./syscall-tables.ts";
+import { isSyscallArch, type SyscallArch, syscallNumber } from "./syscalls.ts";
 
 const ALLOW = ACTION_VALUES.SCMP_ACT_ALLOW;
 const EPERM = ACTION_VALUES.SCMP_ACT_ERRNO + 1;

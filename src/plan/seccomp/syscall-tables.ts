@@ -3,8 +3,19 @@
  *
  * Taken from the kernel's uapi headers; what they lacked (451 and later, uretprobe, uprobe) from the kernel's
  * syscall.tbl files. One string per table: names in ascending order of their numbers, and a number wherever the count
- * leaps. syscalls.ts parses them in the build; neither they nor the parser are needed after that.
+ * leaps.
  */
+
+import type { SeccompArch } from "../../spec/seccomp.ts";
+
+/** The architectures whose system calls are known here, in the runtime-spec's names. */
+export type SyscallArch = Extract<
+  SeccompArch,
+  "SCMP_ARCH_X86_64" | "SCMP_ARCH_X86" | "SCMP_ARCH_X32" | "SCMP_ARCH_AARCH64" | "SCMP_ARCH_ARM"
+>;
+
+/** Set in the number of every x32 call (`__X32_SYSCALL_BIT`). */
+export const X32_SYSCALL_BIT = 0x40000000;
 
 /** Numbered alike on every architecture; memfd_secret (447), which arm lacks, is listed with the others. */
 export const SHARED = `
