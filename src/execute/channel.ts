@@ -20,6 +20,13 @@ export type Message =
   | /** The parent is to put the container on record: it can live on its own. */ { kind: "created" }
   | /** What was asked for is done. */ { kind: "done" }
   | /** From `start`, with the socket for the answers. */ { kind: "start" }
+  | /** The descriptor `fd` of the init process will be the listener of its seccomp filter, for the agent at `path`. */ {
+      kind: "listener";
+      fd: number;
+      path: string;
+      metadata: string | undefined;
+    }
+  | /** The filter may be loaded. */ { kind: "listening" }
   | { kind: "warning"; text: string }
   | /** From the process between parent and init: init's number. */ { kind: "spawned"; pid: number }
   | /** Set-up is complete; execve is next. */ { kind: "exec" }

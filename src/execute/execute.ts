@@ -32,6 +32,7 @@ import {
   performParentStep,
 } from "./parent.ts";
 import { removeCgroups } from "./remove-cgroups.ts";
+import { serveListener } from "./seccomp-listener.ts";
 import { explainStep } from "./step-error.ts";
 import { waitFor } from "./wait.ts";
 
@@ -193,6 +194,9 @@ function serveInit(
         break;
       case "pty":
         terminal = fds[0];
+        break;
+      case "listener":
+        serveListener(channel, pid, message, context.options.containerState(pid));
         break;
       case "warning":
         options.warn(message.text);

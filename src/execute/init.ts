@@ -13,6 +13,7 @@ import { lifecycleSteps } from "./init/lifecycle.ts";
 import { mountSteps } from "./init/mounts.ts";
 import { namespaceSteps } from "./init/namespaces.ts";
 import { processSteps } from "./init/process.ts";
+import { seccompSteps } from "./init/seccomp.ts";
 import { explainStep } from "./step-error.ts";
 
 type PlainStep = Exclude<InitStep, { op: "forkInit" }>;
@@ -23,6 +24,7 @@ const performers: Performers<PlainStep["op"]> = {
   ...fileSteps,
   ...processSteps,
   ...lifecycleSteps,
+  ...seccompSteps,
 };
 
 /** Performs the steps in order and becomes the command. What goes wrong is told to the parent; then the process ends. */

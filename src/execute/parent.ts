@@ -21,6 +21,7 @@ import { runHelper } from "./helper-program.ts";
 import { slotValue } from "./init/context.ts";
 import { namespaceFlag, namespaceFlags } from "./namespace-flags.ts";
 import { runHooks } from "./run-hooks.ts";
+import type { ContainerState } from "./seccomp-listener.ts";
 import { listenAt } from "./start-socket.ts";
 import { explainStep } from "./step-error.ts";
 import type { Tracer } from "./tracer.ts";
@@ -36,6 +37,8 @@ export interface ExecuteOptions {
   recordCreated?: (pid: number, terminal: number | undefined) => void;
   /** The init process waits for `start`: `execute` returns then. */
   startsLater?: boolean;
+  /** For the agent of a seccomp profile; `pid` is that of the process that starts. */
+  containerState: (pid: number) => ContainerState;
 }
 
 /** What parent steps share. */

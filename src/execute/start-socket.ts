@@ -7,6 +7,7 @@ import { AF_UNIX, SOCK_CLOEXEC, SOCK_DGRAM } from "../sys/constants.ts";
 import { raw, sys } from "../sys/sys.ts";
 import { withUnixAddress } from "../sys/unix-address.ts";
 import { openChannel, receive, send, unpackError } from "./channel.ts";
+import { type ContainerState, serveListener } from "./seccomp-listener.ts";
 
 /** A socket bound at a path, which only the owner can reach. */
 export function listenAt(path: string): number {
@@ -29,9 +30,9 @@ export function awaitStart(socket: number): number {
 
 /**
  * Lets the container behind a start socket go on, and returns when its command runs. Throws what its set-up threw, and
- * CONTAINER_NOT_RUNNING when nobody waits there any more.
+ * CONTAINER_NOT_RUNNING when nobody waits there any more. `state` is for the agent of a seccomp profile.
  */
-export function sendStart(path: string, warn: (text: string) => void): void {
+export function sendStart(path: string, state: () => ContainerState, warn: (text: string) => void): void {
   const socket = sys.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   const connected = withUnixAddress(path, (address) => raw.connect(socket, address));
   if (connected < 0) throw notWaiting();
@@ -49,6 +50,10 @@ export function sendStart(path: string, warn: (text: string) => void): void {
     const { message } = got;
     if (message.kind === "error") throw unpackError(message.error);
     if (message.kind === "warning") warn(message.text);
+    if (message.kind === "listener") {
+      const container = state();
+      serveListener(ours, container.pid, message, container);
+    }
     executing = message.kind === "exec";
   }
 }

@@ -95,7 +95,7 @@ export function describeStep(step: Step): string {
     case "noNewPrivileges":
       return "give up new privileges";
     case "seccomp":
-      return `load the seccomp filter (${step.profile}, ${step.program.length / 8} instructions)`;
+      return `load the seccomp filter (${step.profile}, ${step.program.length / 8} instructions${step.listener === undefined ? "" : `, agent at ${step.listener.path}`})`;
     case "closeDescriptors":
       return `close descriptors from ${step.from} at exec`;
     case "listenForStart":

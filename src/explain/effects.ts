@@ -81,7 +81,10 @@ const EFFECTS: Effects = {
     `Become uid ${uid} and gid ${gid}${groups === undefined ? "; supplementary groups cannot be changed here" : groups.length === 0 ? ", in no other group" : `, and in the groups ${groups.join(", ")}`}`,
   setCapabilities: ({ sets }) => `Set the capabilities: effective ${names(sets.effective ?? [])}${otherSets(sets)}`,
   noNewPrivileges: () => "Give up all new privileges",
-  seccomp: ({ program, profile }) => `Load the seccomp filter ${profile}: ${program.length / 8} instructions`,
+  seccomp: ({ program, profile, listener, ignored }) =>
+    `Load the seccomp filter ${profile}: ${program.length / 8} instructions${
+      listener === undefined ? "" : `; the agent at ${listener.path} decides about some calls`
+    }${ignored === undefined ? "" : `; unknown here and left out: ${ignored.join(", ")}`}`,
   closeDescriptors: ({ from }) => `Close all file descriptors from ${from} up`,
   listenForStart: ({ path }) => `Make the socket ${path}, which start will write to`,
   runHooks: ({ hooks }) => `Run ${hooks.map(({ path }) => path).join(", then ")}`,

@@ -205,8 +205,18 @@ export interface InitOperations {
   setCapabilities: { sets: Capabilities };
   /** prctl(PR_SET_NO_NEW_PRIVS). */
   noNewPrivileges: object;
-  /** seccomp(2) with a classic BPF program; `flags` as seccomp(2) takes them. */
-  seccomp: { program: Uint8Array; flags: number; profile: string };
+  /**
+   * seccomp(2) with a classic BPF program; `flags` as seccomp(2) takes them. With SECCOMP_FILTER_FLAG_NEW_LISTENER the
+   * parent hands the listener to the agent at `listener`. `ignored`: system calls and architectures of the profile that
+   * are not known here.
+   */
+  seccomp: {
+    program: Uint8Array;
+    flags: number;
+    profile: string;
+    listener?: { path: string; metadata?: string };
+    ignored?: string[];
+  };
   /** All descriptors from `from` up close at exec. close_range(2). */
   closeDescriptors: { from: number };
   /** tupper-init becomes PID 1; the command becomes its child. Both do what follows, but for `newSession` and `exec`. */

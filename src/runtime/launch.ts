@@ -106,6 +106,7 @@ function make(
       warn,
       startsLater: waits,
       recordState: () => writeRecord(lock, record),
+      containerState: (initPid) => ({ ...state, status: "creating", pid: initPid }),
       recordCreated: (initPid, master) => {
         writeInit(lock, initPid);
         if (consoleSocket === undefined || master === undefined) return;

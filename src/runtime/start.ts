@@ -19,7 +19,8 @@ export function startContainer(root: string, id: string, warn: (text: string) =>
         hint: status === "stopped" ? "delete it and create it anew" : "it has been started already",
       });
     try {
-      sendStart(`${container.path}/start`, warn);
+      const state = () => ({ ...hookStateOf(container.record), status, pid: container.init?.pid ?? 0 });
+      sendStart(`${container.path}/start`, state, warn);
     } finally {
       sys.unlinkat(AT_FDCWD, `${container.path}/start`, 0);
     }

@@ -118,6 +118,7 @@ export const LOCK_NB = 4;
 export const LOCK_UN = 8;
 
 export const F_SETFD = 2;
+export const F_DUPFD_CLOEXEC = 1030;
 export const F_ADD_SEALS = 1033;
 export const F_SEAL_SEAL = 1;
 export const F_SEAL_SHRINK = 2;

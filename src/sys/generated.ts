@@ -111,6 +111,8 @@ export interface RawSys {
   sendMessage(fd: number | bigint, text: string, fds: unknown): number;
   receiveMessage(fd: number | bigint): unknown;
   seccompLoad(flags: number | bigint, program: ArrayBuffer): number;
+  seccompLoadListener(flags: number | bigint, program: ArrayBuffer, channel: number | bigint): number;
+  takeListener(pidfd: number | bigint, fd: number | bigint, channel: number | bigint): number;
   attachDeviceProgram(cgroup: number | bigint, program: ArrayBuffer): number;
   writeInit(fd: number | bigint): number;
   monotonicUs(): unknown;
@@ -229,6 +231,8 @@ export const CALL_NAMES = {
   sendMessage: "send_message",
   receiveMessage: "receive_message",
   seccompLoad: "seccomp_load",
+  seccompLoadListener: "seccomp_load_listener",
+  takeListener: "take_listener",
   attachDeviceProgram: "attach_device_program",
   writeInit: "write_init",
   monotonicUs: "monotonic_us",

@@ -3,6 +3,7 @@ import { ContainerError } from "../../error.ts";
 import { blockSignals, execute } from "../../execute/execute.ts";
 import { probeHost } from "../../execute/probe.ts";
 import { makeTracer } from "../../execute/tracer.ts";
+import { hookState } from "../../plan/hooks.ts";
 import type { Host } from "../../plan/host.ts";
 import { isolates, namespaceOf } from "../../plan/namespaces.ts";
 import { CONTAINER, planExec } from "../../plan/plan-exec.ts";
@@ -54,6 +55,11 @@ export function execInContainer(request: ExecRequest): number {
     tracer: makeTracer("off"),
     warn,
     recordState: () => {},
+    containerState: () => ({
+      ...hookState(config, request.id, `${host.stateRoot}/${request.id}`),
+      status: "running",
+      pid,
+    }),
     slots: new Map([[CONTAINER.slot, pidfd]]),
   });
   raw.close(pidfd);

@@ -3,6 +3,7 @@ import { blockSignals, execute } from "../../execute/execute.ts";
 import { probeHost } from "../../execute/probe.ts";
 import { removeCgroups } from "../../execute/remove-cgroups.ts";
 import { makeTracer, type TraceLevel } from "../../execute/tracer.ts";
+import { hookState } from "../../plan/hooks.ts";
 import type { Host } from "../../plan/host.ts";
 import { plan as makePlan } from "../../plan/plan.ts";
 import type { Plan } from "../../plan/step.ts";
@@ -33,7 +34,12 @@ export function runContainer({ config, id, trace, warnings, host = probeHost() }
   try {
     blockSignals();
     const signals = openSignals();
-    const started = execute(plan, { tracer, warn, recordState: () => recordContainer(lock, plan, config) });
+    const started = execute(plan, {
+      tracer,
+      warn,
+      recordState: () => recordContainer(lock, plan, config),
+      containerState: (pid) => ({ ...hookState(config, id, `${host.stateRoot}/${id}`), status: "creating", pid }),
+    });
     recordInit(lock, started.pid);
     try {
       sweepStates();

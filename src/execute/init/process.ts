@@ -28,7 +28,6 @@ type Ops =
   | "setUser"
   | "setCapabilities"
   | "noNewPrivileges"
-  | "seccomp"
   | "closeDescriptors"
   | "exec";
 
@@ -97,10 +96,6 @@ export const processSteps: Performers<Ops> = {
 
   noNewPrivileges() {
     sys.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-  },
-
-  seccomp({ program, flags }) {
-    sys.seccompLoad(flags, program.slice().buffer as ArrayBuffer);
   },
 
   closeDescriptors({ from }) {

@@ -1,0 +1,73 @@
+/**
+ * The parent's part in SCMP_ACT_NOTIFY: hands the listener of the init process's filter to the agent (runtime-spec,
+ * config-linux.md, "The Container Process State").
+ */
+import { ContainerError } from "../error.ts";
+import type { HookState } from "../plan/step.ts";
+import { AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM } from "../sys/constants.ts";
+import { check, raw, SysError, sys } from "../sys/sys.ts";
+import { withUnixAddress } from "../sys/unix-address.ts";
+import { type Message, send } from "./channel.ts";
+
+/** The container as runtime.md, "State", has it. */
+export type ContainerState = HookState & { status: "creating" | "created" | "running"; pid: number };
+
+const EAGAIN = -11;
+const EPERM = -1;
+
+/**
+ * Answers `listener`: takes the descriptor and sends it, with the state, to the agent. The init process waits meanwhile,
+ * and its next message is to be received as always; where the filter could not be loaded that message says so.
+ *
+ * Throws a {@link ContainerError} where the agent cannot be reached; the container must not run then.
+ */
+export function serveListener(
+  channel: number,
+  pid: number,
+  { fd, path, metadata }: Extract<Message, { kind: "listener" }>,
+  state: ContainerState,
+): void {
+  // Before the filter is there: an agent that is missing is told without having started anything.
+  const agent = connectAgent(path);
+  const pidfd = sys.pidfdOpen(pid, 0);
+  let listener = -1;
+  try {
+    send(channel, { kind: "listening" });
+    listener = raw.takeListener(pidfd, fd, channel);
+    if (listener === EAGAIN) return;
+    if (listener === EPERM) {
+      throw new ContainerError("SECCOMP_LISTENER_REFUSED", "cannot take the seccomp listener from the init process", {
+        field: "linux.seccomp.listenerPath",
+        hint: "SCMP_ACT_NOTIFY needs CAP_SYS_PTRACE",
+        cause: new SysError("pidfd_getfd", 1, [pid, fd]),
+      });
+    }
+    check(listener, "pidfd_getfd", pid, fd);
+    const message = JSON.stringify({ ociVersion: state.ociVersion, fds: ["seccompFd"], pid, metadata, state });
+    const sent = raw.sendMessage(agent, message, [listener]);
+    if (sent < 0) throw agentError(path, new SysError("sendmsg", -sent, [path]));
+    check(raw.write(channel, "sent"), "write", "channel");
+  } finally {
+    raw.close(pidfd);
+    raw.close(agent);
+    if (listener >= 0) raw.close(listener);
+  }
+}
+
+function connectAgent(path: string): number {
+  const socket = sys.socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  try {
+    withUnixAddress(path, (address) => check(raw.connect(socket, address), "connect", path));
+    return socket;
+  } catch (error) {
+    raw.close(socket);
+    throw error instanceof SysError ? agentError(path, error) : error;
+  }
+}
+
+const agentError = (path: string, cause: SysError): ContainerError =>
+  new ContainerError("SECCOMP_AGENT_UNREACHABLE", `cannot hand the seccomp listener to the agent at ${path}`, {
+    field: "linux.seccomp.listenerPath",
+    hint: "the agent must listen on this socket (AF_UNIX, SOCK_STREAM) before the container starts",
+    cause,
+  });
