@@ -114,6 +114,8 @@ function statx(dirfd: number | bigint, path: string, buffer: ArrayBuffer): numbe
   const view = new DataView(buffer);
   view.setUint32(16, 2, true); // stx_nlink
   view.setUint16(28, kind | 0o755, true); // stx_mode
+  view.setUint32(128, 1, true); // stx_rdev_major and _minor: every device is the null device
+  view.setUint32(132, 3, true);
   view.setBigUint64(40, BigInt(files.get(name)?.length ?? 0), true); // stx_size
   return 0;
 }

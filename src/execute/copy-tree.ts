@@ -39,27 +39,39 @@ interface Stat {
 export function copyTree(source: string, target: string): void {
   const from = sys.openat(AT_FDCWD, source, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
   const to = sys.openat(AT_FDCWD, target, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-  const root = statAt(from, "");
-  copyDirectory(from, to, target, "", root, { device: root.device, copied: new Map() });
+  copyTreeInto(from, to, { root: true });
   raw.close(from);
   raw.close(to);
 }
 
+/** The same for open directories. `root`: the directory itself gets mode, owner and times too. */
+export function copyTreeInto(from: number, to: number, { root }: { root: boolean }): void {
+  const stat = statAt(from, "");
+  const copy: Copy = { device: stat.device, root: to, copied: new Map() };
+  copyEntries(from, to, "", copy);
+  if (root) copyDirectoryItself(from, to, stat);
+}
+
 interface Copy {
   device: string;
+  /** The directory that the whole copy goes to. */
+  root: number;
   /** Where the first name of a file with several links went, by inode. */
   copied: Map<bigint, string>;
 }
 
-function copyDirectory(from: number, to: number, targetRoot: string, path: string, stat: Stat, copy: Copy): void {
-  for (const { name } of readDirectoryFd(from)) copyEntry(from, to, name, targetRoot, `${path}/${name}`, copy);
+function copyEntries(from: number, to: number, path: string, copy: Copy): void {
+  for (const { name } of readDirectoryFd(from)) copyEntry(from, to, name, `${path}${name}`, copy);
+}
+
+function copyDirectoryItself(from: number, to: number, stat: Stat): void {
   copyOwnership(to, "", stat);
-  copyAttributes(`/proc/self/fd/${from}`, `/proc/self/fd/${to}`);
+  copyAttributes(from, to);
   sys.fchmod(to, stat.mode & 0o7777);
   sys.utimensat(to, null, stat.times, 0);
 }
 
-function copyEntry(from: number, to: number, name: string, targetRoot: string, path: string, copy: Copy): void {
+function copyEntry(from: number, to: number, name: string, path: string, copy: Copy): void {
   const stat = statAt(from, name);
   if (stat.device !== copy.device) {
     // A mount point: the directory, not what is mounted on it.
@@ -68,7 +80,7 @@ function copyEntry(from: number, to: number, name: string, targetRoot: string, p
   }
   const earlier = stat.links > 1 && (stat.mode & S_IFMT) !== S_IFDIR ? copy.copied.get(stat.inode) : undefined;
   if (earlier !== undefined) {
-    sys.linkat(AT_FDCWD, `${targetRoot}${earlier}`, to, name, 0);
+    sys.linkat(copy.root, earlier, to, name, 0);
     return;
   }
   if (stat.links > 1) copy.copied.set(stat.inode, path);
@@ -77,7 +89,8 @@ function copyEntry(from: number, to: number, name: string, targetRoot: string, p
       sys.mkdirat(to, name, 0o700);
       const childFrom = sys.openat(from, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
       const childTo = sys.openat(to, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
-      copyDirectory(childFrom, childTo, targetRoot, path, stat, copy);
+      copyEntries(childFrom, childTo, `${path}/`, copy);
+      copyDirectoryItself(childFrom, childTo, stat);
       raw.close(childFrom);
       raw.close(childTo);
       return;
@@ -108,7 +121,7 @@ function copyFile(from: number, to: number, name: string, stat: Stat): void {
   const target = sys.openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600);
   copyData(source, target, stat.size);
   copyOwnership(target, "", stat);
-  copyAttributes(`/proc/self/fd/${source}`, `/proc/self/fd/${target}`);
+  copyAttributes(source, target);
   // After chown, which clears set-user-id.
   sys.fchmod(target, stat.mode & 0o7777);
   sys.utimensat(target, null, stat.times, 0);
@@ -144,19 +157,19 @@ function copyOwnership(dirfd: number, name: string, { uid, gid }: Stat): void {
 }
 
 /** xattr(7): file capabilities among them. What the target's filesystem has no room for is left out. */
-function copyAttributes(from: string, to: string): void {
+function copyAttributes(from: number, to: number): void {
   for (const name of listAttributes(from)) {
     const value = new ArrayBuffer(65536);
-    const size = raw.getxattr(from, name, value);
+    const size = raw.fgetxattr(from, name, value);
     if (size < 0) continue;
-    const result = raw.setxattr(to, name, value.slice(0, size), 0);
-    if (result < 0 && result !== -95 && result !== -1) throw new SysError("setxattr", -result, [to, name]);
+    const result = raw.fsetxattr(to, name, value.slice(0, size), 0);
+    if (result < 0 && result !== -95 && result !== -1) throw new SysError("fsetxattr", -result, [to, name]);
   }
 }
 
-function listAttributes(path: string): string[] {
+function listAttributes(fd: number): string[] {
   const list = new ArrayBuffer(65536);
-  const length = raw.listxattr(path, list);
+  const length = raw.flistxattr(fd, list);
   if (length <= 0) return [];
   return (sys.decodeText(list, 0, length) as string).split("\0").filter((name) => name !== "");
 }

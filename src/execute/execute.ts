@@ -152,7 +152,7 @@ function spawnInit(
     moreFlags;
   const run = () => {
     closeInherited([childEnd, ...(slots?.values() ?? [])]);
-    runInit(init, { channel: childEnd, tracer, slots: new Map(slots) });
+    runInit(init, { channel: childEnd, tracer, slots: new Map(slots), freshMounts: new Set() });
   };
   const pid = raw.spawn(flags, Math.max(cgroup, 0), childEnd, parentEnd, run);
   if (cgroup >= 0) raw.close(cgroup);

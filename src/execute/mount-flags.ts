@@ -1,4 +1,5 @@
 /** Flags of mounts as the two interfaces want them: MS_* for mount(2), MOUNT_ATTR_* for mount_setattr(2). */
+import { ATIME_MODES } from "../plan/mount-options.ts";
 import {
   MOUNT_ATTR__ATIME,
   MOUNT_ATTR_NOATIME,
@@ -23,6 +24,7 @@ import {
   MS_RDONLY,
   MS_REC,
   MS_RELATIME,
+  MS_REMOUNT,
   MS_SHARED,
   MS_SILENT,
   MS_SLAVE,
@@ -48,6 +50,7 @@ const MOUNT_FLAGS: Readonly<Record<string, number>> = {
   lazytime: MS_LAZYTIME,
   silent: MS_SILENT,
   nosymfollow: MS_NOSYMFOLLOW,
+  remount: MS_REMOUNT,
 };
 
 const ATTRIBUTES: Readonly<Record<string, number>> = {
@@ -69,8 +72,6 @@ const PROPAGATION: Readonly<Record<string, number>> = {
   unbindable: MS_UNBINDABLE,
 };
 
-const ATIME_MODES = ["noatime", "relatime", "strictatime"];
-
 /** For mount(2). */
 export const mountFlags = (flags: readonly string[]): number =>
   flags.reduce((bits, flag) => bits | (MOUNT_FLAGS[flag] ?? 0), 0);
@@ -85,8 +86,22 @@ export function propagationFlags(mode: string): number {
 export const mountAttributeBits = (flags: readonly string[]): number =>
   flags.reduce((bits, flag) => bits | (ATTRIBUTES[flag] ?? 0), 0);
 
-/** struct mount_attr with these flags set, and where it is not 0 this propagation. The access time modes exclude each other: one is set by clearing all first. */
-export function mountAttributes(flags: readonly string[], propagation = 0): ArrayBuffer {
-  const atime = flags.some((flag) => ATIME_MODES.includes(flag));
-  return packMountAttr({ set: mountAttributeBits(flags), propagation, ...(atime ? { clear: MOUNT_ATTR__ATIME } : {}) });
+/**
+ * struct mount_attr that sets and clears these flags, and where it is not 0 sets this propagation. The access time modes
+ * exclude each other: one is set by clearing all, and what is cleared without another becomes `relatime`, the kernel's default.
+ */
+export function mountAttributes({
+  set,
+  clear = [],
+  propagation = 0,
+}: {
+  set: readonly string[];
+  clear?: readonly string[];
+  propagation?: number;
+}): ArrayBuffer {
+  const isMode = (flag: string) => ATIME_MODES.includes(flag);
+  const cleared =
+    mountAttributeBits(clear.filter((flag) => !isMode(flag))) |
+    (set.some(isMode) || clear.some(isMode) ? MOUNT_ATTR__ATIME : 0);
+  return packMountAttr({ set: mountAttributeBits(set), clear: cleared, propagation });
 }

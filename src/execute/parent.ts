@@ -25,6 +25,7 @@ import type { ContainerState } from "./seccomp-listener.ts";
 import { listenAt } from "./start-socket.ts";
 import { explainStep } from "./step-error.ts";
 import type { Tracer } from "./tracer.ts";
+import { mapOwners, mapText, openMappedNamespace, takeTree } from "./trees.ts";
 
 export interface ExecuteOptions {
   tracer: Tracer;
@@ -162,6 +163,18 @@ const performers: Performers = {
     trees.set(tree.slot, check(result, "mount_setattr", source, "MOUNT_ATTR_IDMAP") + fd);
   },
 
+  takeIdMappedTree(step, { options }) {
+    const namespace =
+      step.userns === undefined
+        ? openMappedNamespace(step.uidMappings, step.gidMappings)
+        : sys.openat(AT_FDCWD, step.userns, O_RDONLY | O_CLOEXEC, 0);
+    const tree = takeTree(step);
+    mapOwners(tree, namespace, step);
+    raw.close(namespace);
+    options.slots ??= new Map();
+    options.slots.set(step.tree.slot, tree);
+  },
+
   mapIds({ uidMappings, gidMappings, helper, denySetgroups }, { pid }) {
     if (helper) return mapByHelper(pid, uidMappings, gidMappings);
     // Without CAP_SETGID in the parent namespace the kernel answers EPERM to gid_map until "deny" stands in setgroups.
@@ -171,9 +184,6 @@ const performers: Performers = {
     writeFile(`/proc/${pid}/gid_map`, mapText(gidMappings));
   },
 };
-
-const mapText = (mappings: readonly IdMapping[]): string =>
-  mappings.map(({ containerID, hostID, size }) => `${containerID} ${hostID} ${size}\n`).join("");
 
 /** Ranges of /etc/subuid may be mapped by the set-user-id programs newuidmap(1) and newgidmap(1) only. */
 function mapByHelper(pid: number, uidMappings: readonly IdMapping[], gidMappings: readonly IdMapping[]): void {

@@ -22,6 +22,8 @@ export function describeStep(step: Step): string {
       return "write the id maps of the user namespace";
     case "takeMappedTree":
       return `take ${step.source} with owners mapped`;
+    case "takeIdMappedTree":
+      return `take ${step.source} with its owners shown as others`;
     case "parentDeathSignal":
       return `ask for ${step.signal} when the parent dies`;
     case "joinCgroup":
@@ -41,7 +43,9 @@ export function describeStep(step: Step): string {
     case "propagation":
       return `make mounts below ${step.target} ${step.mode}`;
     case "mount":
-      return `mount ${step.fstype} at ${step.target}`;
+      return step.flags.includes("remount")
+        ? `change the mount ${step.target}`
+        : `mount ${step.fstype} at ${step.target}`;
     case "takeTree":
       return `take ${step.source}`;
     case "takeFilesystem":
@@ -51,7 +55,7 @@ export function describeStep(step: Step): string {
     case "bind":
       return `bind ${step.source} at ${step.target}`;
     case "setMountFlags":
-      return `make the mount ${step.target} ${step.flags.join(",")}`;
+      return `make the mount ${step.target} ${[...step.flags, ...(step.clear ?? []).map((flag) => `not ${flag}`)].join(",")}`;
     case "copyTree":
       return `copy ${step.source} to ${step.target}`;
     case "makeDirectory":

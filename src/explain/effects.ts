@@ -34,6 +34,12 @@ const EFFECTS: Effects = {
   mapIds: ({ uidMappings, gidMappings, helper }) =>
     `Map uids (${mapText(uidMappings)}) and gids (${mapText(gidMappings)})${helper ? ", by newuidmap and newgidmap" : ""}`,
   takeMappedTree: ({ source }) => `Take ${source} as a tree whose owners are seen through the id map`,
+  takeIdMappedTree: (step) =>
+    `Take hold of ${step.source}${step.recursive ? " and all that is mounted below" : ""}${changesOf(step)}, with owners ${
+      step.userns === undefined
+        ? `shown as others: uids ${mapText(step.uidMappings)}; gids ${mapText(step.gidMappings)}`
+        : `as the user namespace ${step.userns} maps them`
+    }`,
   parentDeathSignal: ({ signal }) => `Ask for ${signal} when the parent dies`,
   joinCgroup: ({ controller, path }) => `Join the control group ${controller}: ${path}`,
   joinNamespace: ({ type, path }) => `Join the ${type} namespace behind ${path}`,
@@ -44,16 +50,18 @@ const EFFECTS: Effects = {
   timeOffset: ({ clock, secs, nanosecs }) =>
     `Shift the ${clock} clock by ${secs} s${nanosecs === 0 ? "" : ` ${nanosecs} ns`}`,
   propagation: ({ target, mode }) => `Make ${target} ${mode}`,
-  mount: ({ source, target, fstype, flags, data }) =>
-    `Mount ${fstype}${source === fstype || source === "" ? "" : ` "${source}"`} on ${target}${inBrackets([...flags, data])}`,
-  takeTree: ({ source, recursive, flags, recursiveFlags }) =>
-    `Take hold of ${source}${recursive ? " and all that is mounted below" : ""}${inBrackets([...flags, ...recursiveFlags.map((flag) => `${flag} with all below`)])}`,
+  mount: ({ source, target, fstype, flags, data, like }) =>
+    flags.includes("remount")
+      ? `Change what is mounted on ${target}${inBrackets([...flags.filter((flag) => flag !== "remount"), data])}`
+      : `Mount ${fstype}${source === fstype || source === "" ? "" : ` "${source}"`} on ${target}${inBrackets([...flags, data])}${like === undefined ? "" : like === "copy" ? ", with a copy of what is there" : ", with the mode of what is there"}`,
+  takeTree: (step) =>
+    `Take hold of ${step.source}${step.recursive ? " and all that is mounted below" : ""}${changesOf(step)}`,
   takeFilesystem: ({ fstype, tree }) => `Make a new ${fstype}, without a place yet (${tree.slot})`,
   placeTree: ({ tree, target }) => `Place it at ${target} (${tree.slot})`,
   bind: ({ source, target, recursive }) =>
     `Bind ${source} to ${target}${recursive ? ", with all that is mounted below" : ""}`,
-  setMountFlags: ({ target, flags, recursive }) =>
-    `Make the mount ${target} ${flags.join(", ")}${recursive ? ", and all below it" : ""}`,
+  setMountFlags: ({ target, flags, clear = [], recursive }) =>
+    `Make the mount ${target} ${[...flags, ...clear.map((flag) => `not ${flag}`)].join(", ")}${recursive ? ", and all below it" : ""}`,
   copyTree: ({ source, target }) => `Copy ${source} to ${target}, without crossing into other filesystems`,
   makeDirectory: ({ path, mode, like }) =>
     `Make the directory ${path}${like === undefined ? ` (mode ${mode.toString(8)})` : `, mode and owner as ${like.path}`}`,
@@ -117,6 +125,20 @@ const inBrackets = (parts: readonly string[]): string => {
 };
 
 const limit = (value: Int64): string => (value < 0 ? "unlimited" : String(value));
+
+/** What a taken tree has other than its source. */
+const changesOf = ({
+  flags,
+  clear = [],
+  recursiveFlags,
+  recursiveClear = [],
+}: Pick<StepOf<"takeTree">, "flags" | "clear" | "recursiveFlags" | "recursiveClear">): string =>
+  inBrackets([
+    ...flags,
+    ...clear.map((flag) => `not ${flag}`),
+    ...recursiveFlags.map((flag) => `${flag} with all below`),
+    ...recursiveClear.map((flag) => `not ${flag} with all below`),
+  ]);
 
 /** Names without CAP_, for lists. */
 export function names(capabilities: readonly string[]): string {

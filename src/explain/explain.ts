@@ -114,6 +114,7 @@ function groupOf(step: Step, plan: Plan): Group {
     case "setMountFlags":
       return at < pivot ? "Root filesystem" : "Mounts";
     case "takeTree":
+    case "takeIdMappedTree":
     case "takeFilesystem":
     case "placeTree":
       return step.tree.slot.startsWith("device.") ? "Devices" : "Mounts";

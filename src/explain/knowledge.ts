@@ -295,6 +295,11 @@ export const OPERATIONS: Readonly<Record<Op, Knowledge>> = {
     without: "they would belong to nobody (65534), and the container's root could not change them",
     man: ["mount_setattr(2)", "user_namespaces(7)"],
   },
+  takeIdMappedTree: {
+    gives: "files under other owners than they have on disk, in this one mount",
+    without: "they would belong to ids that mean nothing in the container, and could not be changed there",
+    man: ["mount_setattr(2)", "user_namespaces(7)"],
+  },
   parentDeathSignal: {
     gives: "an end for the container when the command that runs it is killed",
     without: "kill -9 of tupper would leave a container behind that nobody watches",

@@ -96,10 +96,13 @@ export const FUNCTIONS = {
   ],
 
   take_tree: [
-    "# take_tree SOURCE TREE --bind|--rbind: a second view of a file or a directory, kept beside the tools for now.",
+    "# take_tree SOURCE TREE --bind|--rbind [rprivate]: a second view of a file or a directory, kept beside the tools for",
+    "# now; with the last word, what the machine mounts below it later does not show.",
     "take_tree() {",
     '  if [ -d "$1" ]; then mkdir "$bag/$2"; else : >"$bag/$2"; fi',
     '  mount -n -i "$3" "$1" "$bag/$2"',
+    // biome-ignore lint/suspicious/noTemplateCurlyInString: an expansion of the shell
+    '  [ -z "${4-}" ] || mount -n -i --make-"$4" "$bag/$2"',
     "}",
   ],
 

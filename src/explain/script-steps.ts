@@ -4,7 +4,7 @@
  * what they want in {@link ScriptState} and say so in a comment.
  */
 
-import type { Op, Step } from "../plan/step.ts";
+import type { MountFlag, Op, Step } from "../plan/step.ts";
 import type { IdMapping, Int64, NamespaceType } from "../spec/config.ts";
 import { packBag } from "./script-bag.ts";
 import { commandLine } from "./script-command.ts";
@@ -92,6 +92,9 @@ const writers: Writers = {
       `mount(8) before util-linux 2.39 cannot map owners: ${source} is bound as it is, its files belong to nobody`,
     );
   },
+
+  takeIdMappedTree: () => note("mount(8) before util-linux 2.39 cannot map owners: this mount is left out, see below"),
+
   mapIds(step, state) {
     state.launch.mapIds = mapperOf(step);
     return note("a helper waits for the process just before `unshare`, at the end of this script");
@@ -176,33 +179,53 @@ const writers: Writers = {
     return state.needsBag && !state.bagPacked ? [...lines, ...packBag(state)] : lines;
   },
 
-  mount({ source, target, fstype, flags, data }, state) {
+  mount({ source, target, fstype, flags, data, like }, state) {
     const where = at(target, state);
-    const options = [...flags, ...(data === "" ? [] : [data])].join(",");
+    const options = word([...flags, ...(data === "" ? [] : [data])].join(","));
     const lines: string[] = [];
     if (fstype === "proc" || fstype === "sysfs")
       lines.push(`[ ! -L ${where} ] || die ${where} ${word("is a symbolic link")}`);
+    if (like !== undefined) lines.push(`mode=$(${tool(state, "stat")} -L -c %a ${where} 2>/dev/null) || mode=1777`);
     if (where !== "." && state.inside) lines.push(`[ -e ${where} ] || ${tool(state, "mkdir")} -p ${where}`);
-    lines.push(
-      mount(state, ["-t", word(fstype), ...(options === "" ? [] : ["-o", word(options)]), ...operands(source), where]),
-    );
+    if (like === "copy") lines.push(`${tool(state, "cp")} -a -x ${where} ./covered`);
+    // What comes later counts: a mode among the options goes before that of the directory.
+    const mode = like === undefined ? "" : `"mode=$mode",`;
+    const given = options === "''" ? mode.slice(0, -1) : `${mode}${options}`;
+    lines.push(mount(state, ["-t", word(fstype), ...(given === "" ? [] : ["-o", given]), ...operands(source), where]));
+    if (like === "copy") {
+      lines.push(`${tool(state, "cp")} -a -x ./covered/. ${where}`);
+      lines.push(`${tool(state, "rm")} -r ./covered`);
+    }
     return lines;
   },
 
   takeTree(step, state) {
     state.functions.add("take_tree");
-    const { source, recursive, tree } = step;
+    const { source, recursive, tree, propagation } = step;
     const name = variable(tree.slot);
-    const lines = [`take_tree ${at(source, state)} ${name} ${recursive ? "--rbind" : "--bind"}`];
-    if (step.flags.length > 0) lines.push(setFlags(state, "this", step.flags, `"$bag/${name}"`));
-    if (step.recursiveFlags.length > 0) lines.push(setFlags(state, "recursive", step.recursiveFlags, `"$bag/${name}"`));
+    const lines = [
+      `take_tree ${at(source, state)} ${name} ${recursive ? "--rbind" : "--bind"}${propagation === "rprivate" ? " rprivate" : ""}`,
+    ];
+    if (step.link !== undefined) lines.push(warn(state, `where ${source} is a symbolic link, this script follows it`));
+    if (propagation === undefined)
+      lines.push(warn(state, `mounts below ${source} do not spread to the machine: this script cut the ties before`));
+    const flags = [...step.flags, ...opposites(step.clear)];
+    const recursiveFlags = [...step.recursiveFlags, ...opposites(step.recursiveClear)];
+    if (flags.length > 0) lines.push(setFlags(state, "this", flags, `"$bag/${name}"`));
+    if (recursiveFlags.length > 0) lines.push(setFlags(state, "recursive", recursiveFlags, `"$bag/${name}"`));
     return lines;
   },
 
   takeFilesystem: ({ fstype }) => note(`mount(8) makes and places in one: ${fstype} is mounted where it belongs below`),
 
   placeTree({ tree, target }, state) {
-    const made = state.plan.steps.find((step) => step.op === "takeFilesystem" && step.tree.slot === tree.slot);
+    const made = state.plan.steps.find(
+      (step) => (step.op === "takeFilesystem" || step.op === "takeIdMappedTree") && step.tree.slot === tree.slot,
+    );
+    if (made?.op === "takeIdMappedTree")
+      return [
+        warn(state, `${target} is left out: mount(8) before util-linux 2.39 cannot map the owners of ${made.source}`),
+      ];
     if (made?.op === "takeFilesystem") return writers.mount({ ...made, op: "mount", target }, state);
     state.functions.add("place_tree");
     state.tools.add("mkdir").add("mount");
@@ -213,8 +236,8 @@ const writers: Writers = {
     mount(state, [recursive ? "--rbind" : "--bind", at(source, state), at(target, state)]),
   ],
 
-  setMountFlags: ({ target, flags, recursive }, state) => [
-    setFlags(state, recursive ? "recursive" : "this", flags, at(target, state)),
+  setMountFlags: ({ target, flags, clear, recursive }, state) => [
+    setFlags(state, recursive ? "recursive" : "this", [...flags, ...opposites(clear)], at(target, state)),
   ],
 
   // -a -x: modes, owners, times, links, devices and extended attributes are kept, other filesystems are not entered.
@@ -239,8 +262,9 @@ const writers: Writers = {
     return uid === 0 && gid === 0 ? lines : [...lines, `${tool(state, "chown")} ${uid}:${gid} ${where}`];
   },
 
-  makeLink({ target, path }, state) {
+  makeLink({ target, path, replace }, state) {
     const where = at(path, state);
+    if (replace) return [`${tool(state, "ln")} -s -f ${[...operands(target), where].join(" ")}`];
     return [`[ -e ${where} ] || [ -L ${where} ] || ${tool(state, "ln")} -s ${[...operands(target), where].join(" ")}`];
   },
 
@@ -427,6 +451,12 @@ function setFlags(state: ScriptState, which: "this" | "recursive", flags: readon
   if (state.inside) state.tools.add("mount");
   return `set_mount_flags ${which} ${word(flags.join(","))} ${target}`;
 }
+
+/** mount(8) takes flags away by options of their own. */
+const opposites = (flags: readonly MountFlag[] = []): string[] =>
+  flags.map((flag) =>
+    flag === "ro" ? "rw" : flag === "relatime" || flag === "strictatime" ? `no${flag}` : flag.slice(2),
+  );
 
 function capabilities(names: readonly string[]): string {
   return ["-all", ...names.map((name) => `+${name.replace(/^CAP_/, "").toLowerCase()}`)].join(",");

@@ -2,8 +2,11 @@
  * /dev: the devices that config-linux.md ("Default Devices") promises, those that the config adds, and the links that
  * programs expect. In a user namespace mknod is forbidden: the machine's own nodes are bound in place of new ones.
  */
-import type { Config, Device } from "../spec/config.ts";
+import { ContainerError } from "../error.ts";
+import type { Config, Device, Mount } from "../spec/config.ts";
+import type { Host } from "./host.ts";
 import { isolates } from "./namespaces.ts";
+import { cleanPath } from "./proc-files.ts";
 import type { InitStep } from "./step.ts";
 
 const DEFAULT_DEVICES: readonly Device[] = (
@@ -25,20 +28,24 @@ const LINKS: readonly (readonly [target: string, path: string])[] = [
   ["pts/ptmx", "/dev/ptmx"],
 ];
 
-export function planDevices(config: Config): { take: InitStep[]; place: InitStep[] } {
+export function planDevices(config: Config, host: Host): { take: InitStep[]; place: InitStep[] } {
   const take: InitStep[] = [];
   const place: InitStep[] = [];
-  // Without a /dev of its own the container has what the rootfs has.
-  if (!config.mounts?.some((mount) => mount.destination === "/dev")) return { take, place };
-  const own = config.linux.devices ?? [];
+  // A /dev of the machine has what it has.
+  if (config.mounts?.some(isDevBind)) return { take, place };
+  const own = (config.linux.devices ?? []).map((device, i) => ({
+    device: { ...device, path: cleanPath(device.path) },
+    field: `linux.devices[${i}]`,
+  }));
   const devices = [
-    ...DEFAULT_DEVICES.filter((device) => !own.some(({ path }) => path === device.path)).map((device) => ({
+    ...DEFAULT_DEVICES.filter((device) => !own.some(({ device: { path } }) => path === device.path)).map((device) => ({
       device,
       field: undefined,
     })),
-    ...own.map((device, i) => ({ device, field: `linux.devices[${i}]` })),
+    // That one is a link to the container's own devpts.
+    ...own.filter(({ device: { path } }) => path !== "/dev/ptmx"),
   ];
-  const bound = isolates(config, "user");
+  const bound = isolates(config, "user") || !host.privileged;
   for (const { device, field } of devices) {
     const why = {
       ...(field === undefined ? {} : { field }),
@@ -47,7 +54,8 @@ export function planDevices(config: Config): { take: InitStep[]; place: InitStep
           ? "every container has this device (config-linux.md, Default Devices)"
           : "the config asks for this device",
     };
-    if (bound) {
+    // A FIFO is no device: everybody may make one.
+    if (bound && device.type !== "p") {
       const tree = { slot: `device.${device.path}` };
       take.push({
         op: "takeTree",
@@ -56,26 +64,13 @@ export function planDevices(config: Config): { take: InitStep[]; place: InitStep
         recursive: false,
         flags: [],
         recursiveFlags: [],
-        tied: false,
+        propagation: "rprivate",
         tree,
         ...why,
         because: `${why.because}; a user namespace cannot make device nodes`,
       });
       place.push({ op: "placeTree", by: "init", tree, target: device.path, ...why });
-    } else {
-      place.push({
-        op: "makeNode",
-        by: "init",
-        path: device.path,
-        type: device.type === "u" ? "c" : device.type,
-        major: device.major ?? 0,
-        minor: device.minor ?? 0,
-        mode: device.fileMode ?? 0o666,
-        uid: device.uid ?? 0,
-        gid: device.gid ?? 0,
-        ...why,
-      });
-    }
+    } else place.push({ op: "makeNode", by: "init", ...node(device, field), ...why });
   }
   for (const [target, path] of LINKS) {
     place.push({
@@ -83,8 +78,33 @@ export function planDevices(config: Config): { take: InitStep[]; place: InitStep
       by: "init",
       target,
       path,
+      ...(path === "/dev/ptmx" ? { replace: true } : {}),
       because: "programs expect it (config-linux.md, Default Devices)",
     });
   }
   return { take, place };
 }
+
+/** A `/dev` that is bound from elsewhere: nothing is made in it. */
+const isDevBind = ({ destination, type, options = [] }: Mount): boolean =>
+  cleanPath(destination) === "/dev" && (type === "bind" || options.includes("bind") || options.includes("rbind"));
+
+/** Whether a file that is there already must be this device: the spec says so of those that the config names. */
+function node(device: Device, field: string | undefined): Node {
+  const { path, type, major = 0, minor = 0, fileMode = 0o666, uid = 0, gid = 0 } = device;
+  if (field !== undefined && type !== "p" && (device.major === undefined || device.minor === undefined))
+    throw new ContainerError("DEVICE_NUMBER_MISSING", `the device ${path} has no major and minor number`, { field });
+  return {
+    path,
+    type: type === "u" ? "c" : type,
+    major,
+    minor,
+    // Some callers write the whole st_mode.
+    mode: fileMode & 0o7777,
+    uid,
+    gid,
+    ...(field === undefined ? {} : { exact: true }),
+  };
+}
+
+type Node = Omit<Extract<InitStep, { op: "makeNode" }>, "op" | "by" | "field" | "because">;

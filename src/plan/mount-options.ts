@@ -1,24 +1,56 @@
 /**
- * `mounts[].options` of the runtime-spec (config.md, "Linux mount options"): which of them are flags of the mount,
- * which are propagation, and what is left for the filesystem itself.
+ * `mounts[].options` of the runtime-spec (config.md, "Linux mount options") and of crun: which of them are flags of the
+ * mount, which are propagation, and what is left for the filesystem itself.
+ *
+ * An option that takes a flag back is more than the absence of that flag: a bind mount begins with the flags of its
+ * source, and `rw` makes it writable where the source is not.
  */
 import type { MountFlag } from "./step.ts";
 
 export interface MountOptions {
   /** Flags to set on the mount. A later `rw` takes an earlier `ro` back, as mount(8) does. */
   flags: MountFlag[];
+  /** Flags to take away from the mount: `ro` for `rw`, `nosuid` for `suid` … */
+  clear: MountFlag[];
   /** Flags to set on the mount and on all below it: `rro`, `rnosuid` … (mount_setattr(2), AT_RECURSIVE). */
   recursiveFlags: MountFlag[];
-  /** `private`, `rslave` … */
-  propagation: string | undefined;
+  /** Flags to take away from the mount and from all below it: `rrw`, `rsuid` … */
+  recursiveClear: MountFlag[];
+  /** `private`, `rslave` …, in order: a mount can be a slave and shared at once. */
+  propagation: string[];
   /** `bind` or `rbind` was named. */
   bind: boolean;
   recursiveBind: boolean;
+  /** Change the mount that is there, instead of making one. */
+  remount: boolean;
   /** What the filesystem reads: everything else, in order. */
   data: string;
   /** Copy what the rootfs has at the destination into the new tmpfs (`tmpcopyup`). */
   copyUp: boolean;
+  /** Owners are mapped: of the mount (`idmap`), or also of those below (`ridmap`). */
+  idmap: "idmap" | "ridmap" | undefined;
+  /** crun: the mapping that follows `idmap=`. */
+  idmapText: string | undefined;
+  /** crun: a source that is a symbolic link is made anew (`copy-symlink`), or bound itself (`src-nofollow`). */
+  copySymlink: boolean;
+  srcNofollow: boolean;
+  /** crun: a destination that is a symbolic link is mounted on, not followed. */
+  destNofollow: boolean;
 }
+
+/** Options that stand for themselves. */
+const WORDS = new Set([
+  "bind",
+  "rbind",
+  "defaults",
+  "remount",
+  "tmpcopyup",
+  "idmap",
+  "ridmap",
+  "copy-symlink",
+  "src-nofollow",
+  "dest-nofollow",
+]);
 
 const FLAGS = new Set([
   "ro",
@@ -80,36 +112,77 @@ const RECURSIVE = new Set([
   "nosymfollow",
 ]);
 
+/** The access time modes exclude each other: to the kernel they are one value. mount_setattr(2). */
+export const ATIME_MODES: readonly string[] = ["noatime", "relatime", "strictatime"];
+
+/** Every option that is not data for a filesystem: `mountOptions` of features.json. */
+export const KNOWN_MOUNT_OPTIONS: readonly string[] = [
+  ...WORDS,
+  ...FLAGS,
+  ...Object.keys(CLEARS),
+  ...PROPAGATION,
+  ...[...RECURSIVE].map((flag) => `r${flag}`),
+  ...Object.entries(CLEARS)
+    .filter(([, flag]) => RECURSIVE.has(flag))
+    .map(([option]) => `r${option}`),
+].sort();
+
 /** Splits the options of one mount. An option that is no flag is data for the filesystem. */
 export function parseMountOptions(options: readonly string[]): MountOptions {
-  const flags = new Set<string>();
-  const recursiveFlags = new Set<string>();
+  const one = new FlagSet();
+  const recursive = new FlagSet();
   const data: string[] = [];
-  let propagation: string | undefined;
-  let bind = false;
-  let recursiveBind = false;
-  let copyUp = false;
+  const propagation: string[] = [];
+  const seen = new Set<string>();
+  let idmapText: string | undefined;
   for (const option of options) {
+    const inner = option.startsWith("r") ? option.slice(1) : "";
     const cleared = CLEARS[option];
-    const recursive = option.startsWith("r") ? option.slice(1) : "";
-    if (option === "bind") bind = true;
-    else if (option === "rbind") bind = recursiveBind = true;
-    else if (option === "defaults" || option === "remount") continue;
-    else if (option === "tmpcopyup") copyUp = true;
-    else if (FLAGS.has(option)) flags.add(option);
-    else if (cleared !== undefined) flags.delete(cleared);
-    else if (PROPAGATION.has(option)) propagation = option;
-    else if (RECURSIVE.has(recursive)) recursiveFlags.add(recursive);
-    else if (CLEARS[recursive] !== undefined) recursiveFlags.delete(CLEARS[recursive] ?? "");
-    else data.push(option);
+    const clearedBelow = CLEARS[inner];
+    if (WORDS.has(option)) seen.add(option);
+    else if (FLAGS.has(option)) one.set(option);
+    else if (cleared !== undefined) one.clear(cleared);
+    else if (PROPAGATION.has(option)) propagation.push(option);
+    else if (RECURSIVE.has(inner)) recursive.set(inner);
+    else if (clearedBelow !== undefined && RECURSIVE.has(clearedBelow)) recursive.clear(clearedBelow);
+    else if (/^r?idmap=/.test(option)) {
+      const at = option.indexOf("=");
+      seen.add(option.slice(0, at));
+      idmapText = option.slice(at + 1);
+    } else data.push(option);
   }
   return {
-    flags: [...flags],
-    recursiveFlags: [...recursiveFlags],
+    flags: [...one.flags],
+    clear: [...one.cleared],
+    recursiveFlags: [...recursive.flags],
+    recursiveClear: [...recursive.cleared],
     propagation,
-    bind,
-    recursiveBind,
+    bind: seen.has("bind") || seen.has("rbind"),
+    recursiveBind: seen.has("rbind"),
+    remount: seen.has("remount"),
     data: data.join(","),
-    copyUp,
+    copyUp: seen.has("tmpcopyup"),
+    idmap: seen.has("ridmap") ? "ridmap" : seen.has("idmap") ? "idmap" : undefined,
+    idmapText,
+    copySymlink: seen.has("copy-symlink"),
+    srcNofollow: seen.has("src-nofollow"),
+    destNofollow: seen.has("dest-nofollow"),
   };
+}
+
+/** Flags set and flags taken back; of the access time modes at most one is set. */
+class FlagSet {
+  readonly flags = new Set<string>();
+  readonly cleared = new Set<string>();
+
+  set(flag: string): void {
+    if (ATIME_MODES.includes(flag)) for (const mode of ATIME_MODES) this.flags.delete(mode);
+    this.flags.add(flag);
+    this.cleared.delete(flag);
+  }
+
+  clear(flag: string): void {
+    this.flags.delete(flag);
+    this.cleared.add(flag);
+  }
 }

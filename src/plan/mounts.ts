@@ -4,79 +4,58 @@
  */
 import { ContainerError } from "../error.ts";
 import type { Config, Mount } from "../spec/config.ts";
+import type { ControlGroup } from "./cgroup/limits.ts";
+import { planCgroupMount } from "./cgroup-mounts.ts";
 import type { Host } from "./host.ts";
-import { parseMountOptions } from "./mount-options.ts";
+import { planIdMap } from "./id-mapped-mounts.ts";
+import { type MountOptions, parseMountOptions } from "./mount-options.ts";
 import { isNew, isolates } from "./namespaces.ts";
-import type { InitStep, MountFlag } from "./step.ts";
+import { cleanPath, PROC_FILES } from "./proc-files.ts";
+import { planPropagation } from "./propagation.ts";
+import type { InitStep, MountFlag, ParentStep, TakenTree } from "./step.ts";
 
-export function planMounts(config: Config, host: Host): { take: InitStep[]; place: InitStep[] } {
-  const take: InitStep[] = [];
-  const place: InitStep[] = [];
-  const userns = isolates(config, "user");
-  for (const [i, mount] of (config.mounts ?? []).entries()) {
+export interface MountsPlan {
+  /** Trees that only the parent may take: those with owners mapped. */
+  before: ParentStep[];
+  /** What is taken while the machine's files are in sight. */
+  take: InitStep[];
+  place: InitStep[];
+  /** What becomes read-only once everything is in place. */
+  seal: InitStep[];
+}
+
+/** One mount on its way. */
+interface Request {
+  config: Config;
+  host: Host;
+  mount: Mount;
+  options: MountOptions;
+  /** The destination, absolute. */
+  target: string;
+  /** `mounts[3]` */
+  field: string;
+  /** Tells its slots from those of other mounts. */
+  index: number;
+}
+
+export function planMounts(config: Config, host: Host, groups: readonly ControlGroup[]): MountsPlan {
+  const plan: MountsPlan = { before: [], take: [], place: [], seal: [] };
+  for (const [index, mount] of (config.mounts ?? []).entries()) {
     const options = parseMountOptions(mount.options ?? []);
-    const field = `mounts[${i}]`;
-    const target = mount.destination.startsWith("/") ? mount.destination : `/${mount.destination}`;
-    if (options.bind) {
-      if (mount.source === undefined)
-        throw new ContainerError("MOUNT_SOURCE_NEEDED", `the bind mount on ${target} has no source`, {
-          field: `${field}.source`,
-        });
-      const tree = { slot: `tree.${i}` };
-      take.push({
-        op: "takeTree",
-        by: "init",
-        source: mount.source,
-        recursive: options.recursiveBind,
-        flags: options.flags,
-        recursiveFlags: options.recursiveFlags,
-        tied: /^r?(shared|slave)$/.test(options.propagation ?? ""),
-        tree,
-        field: `${field}.source`,
-        because: "the source is a path of the machine: it is taken while the machine's files are in sight",
-      });
-      place.push({
-        op: "placeTree",
-        by: "init",
-        tree,
-        target,
-        field: `${field}.destination`,
-        because: `shows ${mount.source} of the machine at ${target}`,
-      });
-    } else if (mount.type === "cgroup" || mount.type === "cgroup2") {
-      place.push(...planCgroupMount(config, host, target, options.flags, field));
-    } else {
-      const fstype = mount.type ?? "none";
-      const filesystem = { source: mount.source ?? fstype, fstype, flags: options.flags, data: options.data };
-      const because = mountPurpose(mount);
-      if (userns && (fstype === "proc" || fstype === "sysfs")) {
-        const tree = { slot: `filesystem.${i}` };
-        take.push({ op: "takeFilesystem", by: "init", ...filesystem, tree, field, because });
-        place.push({
-          op: "placeTree",
-          by: "init",
-          tree,
-          target,
-          exact: true,
-          field,
-          because: `${fstype} was made while the machine's was in sight, as the kernel demands`,
-        });
-      } else place.push({ op: "mount", by: "init", ...filesystem, target, field, because });
-    }
-    if (options.propagation !== undefined) {
-      place.push({
-        op: "propagation",
-        by: "init",
-        target,
-        mode: options.propagation,
-        field: `${field}.options`,
-        because: "the config says how mounts below it spread",
-      });
-    }
+    if (mount.type === "bind") options.bind = true;
+    const target = cleanPath(mount.destination);
+    const request: Request = { config, host, mount, options, target, field: `mounts[${index}]`, index };
+    checkPlace(request);
+    if (options.remount) remount(request, plan);
+    else if (options.bind) bind(request, plan);
+    else if (mount.type === "cgroup") {
+      const cgroup = planCgroupMount({ ...request, flags: options.flags, data: options.data, groups });
+      plan.take.push(...cgroup.take);
+      plan.place.push(...cgroup.place);
+    } else filesystem(request, plan);
   }
-  for (const [i, [key, value]] of Object.entries(config.linux.sysctl ?? {}).entries()) {
-    void i;
-    place.push({
+  for (const [key, value] of Object.entries(config.linux.sysctl ?? {})) {
+    plan.place.push({
       op: "write",
       by: "init",
       path: `/proc/sys/${sysctlPath(key)}`,
@@ -85,12 +64,211 @@ export function planMounts(config: Config, host: Host): { take: InitStep[]; plac
       because: "a kernel setting that belongs to one of the container's namespaces",
     });
   }
-  return { take, place };
+  return plan;
 }
 
 /** `net.ipv4.conf.eth0/1.x`: dots separate, a slash stands for a dot within a name. sysctl(8). */
 const sysctlPath = (key: string): string =>
   [...key].map((letter) => (letter === "." ? "/" : letter === "/" ? "." : letter)).join("");
+
+/** What may be mounted where: see proc-files.ts. */
+function checkPlace({ mount, options, target, field }: Request): void {
+  if (target === "/") {
+    throw new ContainerError("MOUNT_ON_ROOT", "a mount on / would cover the root filesystem", {
+      field: `${field}.destination`,
+      hint: "root.path says what the root is",
+    });
+  }
+  if (target === "/proc") {
+    if (options.bind || options.remount || mount.type === "proc") return;
+    throw new ContainerError("MOUNT_INSIDE_PROC", `only proc can be mounted on /proc, not ${mount.type ?? "this"}`, {
+      field: `${field}.destination`,
+    });
+  }
+  if (!target.startsWith("/proc/") || PROC_FILES.includes(target) || options.remount) return;
+  throw new ContainerError("MOUNT_INSIDE_PROC", `nothing can be mounted on ${target}: it is inside /proc`, {
+    field: `${field}.destination`,
+    hint: `other files there are the kernel's; what can be mounted on: ${PROC_FILES.join(", ")}`,
+  });
+}
+
+/** A bind mount: its source is taken, with its flags changed, and placed. */
+function bind(request: Request, plan: MountsPlan): void {
+  const { config, mount, options, target, field, index } = request;
+  if (mount.source === undefined)
+    throw new ContainerError("MOUNT_SOURCE_NEEDED", `the bind mount on ${target} has no source`, {
+      field: `${field}.source`,
+    });
+  if (options.data !== "" || options.copyUp)
+    throw new ContainerError(
+      "BAD_MOUNT_OPTION",
+      `a bind mount takes no ${options.copyUp ? "tmpcopyup" : `option ${options.data}`}: it is no filesystem of its own`,
+      { field: `${field}.options`, hint: "options of a filesystem belong to the mount that made it" },
+    );
+  if (options.copySymlink && (options.srcNofollow || options.destNofollow))
+    throw new ContainerError("BAD_MOUNT_OPTION", "copy-symlink cannot go together with src-nofollow or dest-nofollow", {
+      field: `${field}.options`,
+    });
+  const propagation = planPropagation(options, config.linux.rootfsPropagation);
+  const tree: TakenTree = {
+    source: mount.source,
+    recursive: options.recursiveBind,
+    flags: options.flags,
+    ...(options.clear.length === 0 ? {} : { clear: options.clear }),
+    recursiveFlags: options.recursiveFlags,
+    ...(options.recursiveClear.length === 0 ? {} : { recursiveClear: options.recursiveClear }),
+    ...(propagation.taken === undefined ? {} : { propagation: propagation.taken }),
+    ...(options.srcNofollow ? { link: "bound" } : options.copySymlink ? { link: "copied" } : {}),
+    tree: { slot: `tree.${index}` },
+  };
+  const idMap = planIdMap(request);
+  if (idMap === undefined)
+    plan.take.push({
+      op: "takeTree",
+      by: "init",
+      ...tree,
+      field: `${field}.source`,
+      because: "the source is a path of the machine: it is taken while the machine's files are in sight",
+    });
+  else
+    plan.before.push({
+      op: "takeIdMappedTree",
+      by: "parent",
+      ...tree,
+      ...idMap,
+      field,
+      because: "the mount shows files under other owners than they have, and only root of the machine may map that",
+    });
+  plan.place.push({
+    op: "placeTree",
+    by: "init",
+    tree: tree.tree,
+    target,
+    ...(options.destNofollow ? { nofollow: true } : {}),
+    ...(target === "/proc" ? { proc: true } : {}),
+    field: `${field}.destination`,
+    because: `shows ${mount.source} of the machine at ${target}`,
+  });
+  plan.place.push(...spread(propagation.later, target, field));
+}
+
+/** A mount of a filesystem that is made for the container. */
+function filesystem(request: Request, plan: MountsPlan): void {
+  const { config, mount, options, target, field, index } = request;
+  const fstype = mount.type ?? "";
+  if (fstype === "" || fstype === "none")
+    throw new ContainerError("MOUNT_TYPE_NEEDED", `the mount on ${target} has no type`, {
+      field: `${field}.type`,
+      hint: "name a filesystem such as tmpfs, or a bind mount's option bind or rbind",
+    });
+  if (mount.uidMappings !== undefined || mount.gidMappings !== undefined || options.idmap !== undefined)
+    throw new ContainerError("MOUNT_IDMAP_REFUSED", "owners can be mapped in bind mounts only", { field });
+  if (options.copyUp && fstype !== "tmpfs")
+    throw new ContainerError("BAD_MOUNT_OPTION", "tmpcopyup is for tmpfs only", { field: `${field}.options` });
+  // Mount points, devices and copies are still to be made there.
+  const later: MountFlag[] = (fstype === "tmpfs" || target === "/dev") && options.flags.includes("ro") ? ["ro"] : [];
+  const step = {
+    source: mount.source ?? fstype,
+    fstype,
+    flags: options.flags.filter((flag) => !later.includes(flag)),
+    data: options.data,
+  };
+  const because = mountPurpose(mount);
+  if (isolates(config, "user") && (fstype === "proc" || fstype === "sysfs")) {
+    const tree = { slot: `filesystem.${index}` };
+    plan.take.push({
+      op: "takeFilesystem",
+      by: "init",
+      ...step,
+      tree,
+      // sysfs shows a network namespace, and only who owns that may make one.
+      ...(fstype === "sysfs" && !isNew(config, "network") ? { otherwise: "/sys" } : {}),
+      field,
+      because,
+    });
+    plan.place.push({
+      op: "placeTree",
+      by: "init",
+      tree,
+      target,
+      exact: true,
+      field,
+      because: `${fstype} was made while the machine's was in sight, as the kernel demands`,
+    });
+  } else {
+    const like = options.copyUp ? "copy" : fstype === "tmpfs" && !/(^|,)mode=/.test(step.data) ? "mode" : undefined;
+    plan.place.push({
+      op: "mount",
+      by: "init",
+      ...step,
+      target,
+      ...(like === undefined ? {} : { like }),
+      field,
+      because,
+    });
+  }
+  plan.place.push(...spread(options.propagation, target, field));
+  if (options.recursiveFlags.length + options.recursiveClear.length > 0)
+    plan.place.push({
+      op: "setMountFlags",
+      by: "init",
+      target,
+      flags: options.recursiveFlags,
+      ...(options.recursiveClear.length === 0 ? {} : { clear: options.recursiveClear }),
+      recursive: true,
+      field: `${field}.options`,
+      because: "the config asks for these flags on the mount and on all below it",
+    });
+  if (later.length > 0)
+    plan.seal.push({
+      op: "setMountFlags",
+      by: "init",
+      target,
+      flags: later,
+      recursive: false,
+      field: `${field}.options`,
+      because: "read-only from now on: mount points and devices in it have been made",
+    });
+}
+
+/** A change of what an earlier mount, or the root filesystem, has there. */
+function remount({ mount, options, target, field }: Request, plan: MountsPlan): void {
+  const because = "the config changes a mount that is already there";
+  if (options.bind)
+    plan.place.push({
+      op: "setMountFlags",
+      by: "init",
+      target,
+      flags: options.flags,
+      ...(options.clear.length === 0 ? {} : { clear: options.clear }),
+      recursive: false,
+      field,
+      because,
+    });
+  else
+    plan.place.push({
+      op: "mount",
+      by: "init",
+      source: mount.source ?? "none",
+      target,
+      fstype: mount.type ?? "none",
+      flags: ["remount", ...options.flags],
+      data: options.data,
+      field,
+      because,
+    });
+  plan.place.push(...spread(options.propagation, target, field));
+}
+
+const spread = (modes: readonly string[], target: string, field: string): InitStep[] =>
+  modes.map((mode) => ({
+    op: "propagation",
+    by: "init",
+    target,
+    mode,
+    field: `${field}.options`,
+    because: "the config says how mounts below it spread",
+  }));
 
 function mountPurpose({ type, destination }: Mount): string {
   switch (type) {
@@ -109,80 +287,4 @@ function mountPurpose({ type, destination }: Mount): string {
     default:
       return `the config asks for a ${type ?? "filesystem"} there`;
   }
-}
-
-/** The container's control groups: the one tree of v2, or on v1 a tmpfs with a directory per hierarchy. */
-function planCgroupMount(config: Config, host: Host, target: string, flags: MountFlag[], field: string): InitStep[] {
-  const { cgroups } = host;
-  const because = "programs read their limits and usage there";
-  if (cgroups.mode === "none") return [];
-  // Without a cgroup namespace the mount would show the machine's whole tree: nothing is better.
-  if (!isNew(config, "cgroup")) return [];
-  if (cgroups.mode === "v2") {
-    return [{ op: "mount", by: "init", source: "cgroup", target, fstype: "cgroup2", flags, data: "", field, because }];
-  }
-  const steps: InitStep[] = [
-    {
-      op: "mount",
-      by: "init",
-      source: "tmpfs",
-      target,
-      fstype: "tmpfs",
-      flags: flags.filter((flag) => flag !== "ro"),
-      data: "mode=755,size=1m",
-      field,
-      because,
-    },
-  ];
-  for (const { controllers } of cgroups.hierarchies) {
-    const name = (controllers[0] ?? "").startsWith("name=") ? (controllers[0] ?? "").slice(5) : controllers.join(",");
-    steps.push({
-      op: "mount",
-      by: "init",
-      source: "cgroup",
-      target: `${target}/${name}`,
-      fstype: "cgroup",
-      flags,
-      data: controllers.join(","),
-      field,
-      because,
-    });
-    if (controllers.length > 1) {
-      for (const controller of controllers) {
-        steps.push({
-          op: "makeLink",
-          by: "init",
-          target: name,
-          path: `${target}/${controller}`,
-          field,
-          because: "each controller is also found under its own name",
-        });
-      }
-    }
-  }
-  if (cgroups.unified !== undefined) {
-    steps.push({
-      op: "mount",
-      by: "init",
-      source: "cgroup",
-      target: `${target}/unified`,
-      fstype: "cgroup2",
-      flags,
-      data: "",
-      field,
-      because,
-    });
-  }
-  if (flags.includes("ro")) {
-    steps.push({
-      op: "setMountFlags",
-      by: "init",
-      target,
-      flags: ["ro"],
-      recursive: false,
-      field,
-      because: "the container must not change its own limits",
-    });
-  }
-  return steps;
 }

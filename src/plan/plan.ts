@@ -16,6 +16,7 @@ import type { Host } from "./host.ts";
 import { planMounts } from "./mounts.ts";
 import { namespaceOf, planNamespaces } from "./namespaces.ts";
 import { planIdentity, planPrivileges, planTerminal } from "./process.ts";
+import { planRootPropagation } from "./propagation.ts";
 import { enterRoot, planRootfs } from "./rootfs.ts";
 import type { InitStep, ParentStep, Plan, Slot, Step } from "./step.ts";
 
@@ -38,6 +39,7 @@ export function plan(config: Config, host: Host, options: PlanOptions): Plan {
   const cgroups = planCgroups(config, host, id, { strict: detached !== undefined });
   const namespaces = planNamespaces(config, host, cgroups.join.length > 0);
   const ownView = namespaceOf(config, "mount")?.path === undefined;
+  const mounts = ownView ? planMounts(config, host, cgroups.groups) : undefined;
   const warnings = [...cgroups.warnings, ...unappliedLabels(config)];
 
   const before: ParentStep[] = [
@@ -49,6 +51,7 @@ export function plan(config: Config, host: Host, options: PlanOptions): Plan {
     },
     ...(detached?.waits ? [listenForStart(state)] : []),
     ...cgroups.create,
+    ...(mounts?.before ?? []),
     ...namespaces.before,
     {
       op: "clone",
@@ -83,10 +86,9 @@ export function plan(config: Config, host: Host, options: PlanOptions): Plan {
     ...cgroups.join,
     ...namespaces.inside,
   ];
-  if (ownView) {
+  if (mounts !== undefined) {
     const rootfs = planRootfs(config, host, state);
-    const mounts = planMounts(config, host);
-    const devices = planDevices(config);
+    const devices = planDevices(config, host);
     const hooks = planHooks(config, hookState(config, id, bundle));
     before.push(...rootfs.afterClone, ...hooks.byParent);
     // What is taken keeps its ties to the machine's mounts, so it is taken before those ties are cut.
@@ -100,8 +102,10 @@ export function plan(config: Config, host: Host, options: PlanOptions): Plan {
       ...mounts.place,
       ...devices.place,
       ...planTerminal(config),
+      ...mounts.seal,
       ...planProtection(config),
       ...hooks.beforeEntering,
+      ...planRootPropagation(config),
     );
   }
   init.push(...planIdentity(config, ownView));

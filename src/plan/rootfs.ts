@@ -9,6 +9,7 @@ import { ANNOTATION, type Config } from "../spec/config.ts";
 import type { Host } from "./host.ts";
 import { isNew } from "./namespaces.ts";
 import { planOverlay } from "./overlay.ts";
+import { checkRootPropagation, inheritedPropagation } from "./propagation.ts";
 import type { InitStep, ParentStep, Slot } from "./step.ts";
 
 const DEFAULT_SIZE_BYTES = 500 * 1024 * 1024;
@@ -37,13 +38,13 @@ export interface MadeRoot {
 }
 
 export function planRootfs(config: Config, host: Host, stage: string): RootfsPlan {
-  const propagation = config.linux.rootfsPropagation ?? "rprivate";
+  checkRootPropagation(config);
   const kind = rootKind(config);
   const cutTies: InitStep = {
     op: "propagation",
     by: "init",
     target: "/",
-    mode: propagation.endsWith("slave") ? "rslave" : "rprivate",
+    mode: inheritedPropagation(config.linux.rootfsPropagation) ?? "rslave",
     ...(config.linux.rootfsPropagation === undefined ? {} : { field: "linux.rootfsPropagation" }),
     because: "mounts made here must not spread to the machine, and pivot_root refuses a shared parent",
   };
@@ -75,6 +76,7 @@ export function enterRoot(root: string): InitStep[] {
 }
 
 function planBind(config: Config, _host: Host, stage: string): MadeRoot {
+  const { rootfsPropagation } = config.linux;
   return {
     steps: [
       {
@@ -86,6 +88,18 @@ function planBind(config: Config, _host: Host, stage: string): MadeRoot {
         field: "root.path",
         because: "pivot_root wants a mount point, and a bind mount makes one of any directory",
       },
+      // As under runc: what is mounted below follows the machine, the root itself only where the config says so.
+      ...(/private$|slave$/.test(rootfsPropagation ?? "")
+        ? []
+        : [
+            {
+              op: "propagation",
+              by: "init",
+              target: stage,
+              mode: "private",
+              because: "what the machine mounts into this directory later is not the container's",
+            } as const,
+          ]),
     ],
     root: stage,
   };

@@ -89,6 +89,29 @@ export interface ParentOperations {
   listenForStart: { path: string; socket: Slot };
   /** Programs of the config, in the machine's namespaces, one after the other, with the state on stdin. config.md, "POSIX-platform Hooks". */
   runHooks: { kind: HookName; hooks: Hook[]; state: HookState };
+  /**
+   * The source of a bind mount with owners mapped as the mount asks: `userns` is a namespace to map through, else one is made
+   * with these mappings and left again. `all`: the mounts below it too. mount_setattr(2), MOUNT_ATTR_IDMAP (Linux 5.12).
+   */
+  takeIdMappedTree: TakenTree & { uidMappings: IdMapping[]; gidMappings: IdMapping[]; userns?: string; all: boolean };
+}
+
+/** A clone of a mounted tree, with what is changed of its flags and its propagation. open_tree(2), mount_setattr(2). */
+export interface TakenTree {
+  source: string;
+  /** With the mounts below it. */
+  recursive: boolean;
+  /** Flags of the mount itself; `clear`: those that it has from its source and is to lose. */
+  flags: MountFlag[];
+  clear?: MountFlag[];
+  /** The same for the mount and for all below. */
+  recursiveFlags: MountFlag[];
+  recursiveClear?: MountFlag[];
+  /** `rprivate`, `rslave` …; without it mounts spread between the tree and its source, where that is shared. */
+  propagation?: string;
+  /** A source that is a symbolic link: taken itself, not what it leads to (`bound`), or made anew at the destination (`copied`). */
+  link?: "bound" | "copied";
+  tree: Slot;
 }
 
 /** What the init process does, by the name of the operation. */
@@ -111,34 +134,36 @@ export interface InitOperations {
   timeOffset: { clock: "monotonic" | "boottime"; secs: number; nanosecs: number };
   /** Propagation of a mount, such as `rprivate`. */
   propagation: { target: string; mode: string };
-  /** mount(2) of a new filesystem. `data` is what the filesystem itself reads. A missing target is made. */
-  mount: { source: string; target: string; fstype: string; flags: MountFlag[]; data: string };
   /**
-   * A clone of a mounted tree, taken while its source can be seen. `recursive`: with the mounts below it;
-   * `recursiveFlags`: flags for those too; `tied`: mounts spread between it and its source, as the config asks. open_tree(2).
+   * mount(2) of a new filesystem; with the flag `remount` a change of the one that is there. `data` is what the filesystem
+   * itself reads. A missing target is made. `like`: a tmpfs gets the mode of the directory that it covers, or (`copy`) all
+   * that is in it.
    */
-  takeTree: {
-    source: string;
-    recursive: boolean;
-    flags: MountFlag[];
-    recursiveFlags: MountFlag[];
-    tree: Slot;
-    tied: boolean;
-  };
+  mount: { source: string; target: string; fstype: string; flags: MountFlag[]; data: string; like?: "mode" | "copy" };
+  /** A clone of a mounted tree, taken while its source can be seen. */
+  takeTree: TakenTree;
   /**
    * A new filesystem, not mounted anywhere yet. In a user namespace proc and sysfs may be made only while a whole one of
-   * the machine's is in sight. fsopen(2), fsmount(2).
+   * the machine's is in sight. `otherwise`: where that is refused (EPERM), this tree is taken in its place. fsopen(2), fsmount(2).
    */
-  takeFilesystem: { source: string; fstype: string; flags: MountFlag[]; data: string; tree: Slot };
+  takeFilesystem: {
+    source: string;
+    fstype: string;
+    flags: MountFlag[];
+    data: string;
+    tree: Slot;
+    otherwise?: string;
+  };
   /**
-   * Puts a taken tree or filesystem in place. A missing target is made, a file for a file. `exact`: the target may not be
-   * a link. move_mount(2).
+   * Puts a taken tree or filesystem in place. A missing target is made, a file for a file. The target may not lie in procfs,
+   * but for the files named in proc-files.ts. `exact`: the target may not be a link; `nofollow`: a link is mounted on
+   * itself; `proc`: the tree must be a whole procfs. move_mount(2).
    */
-  placeTree: { tree: Slot; target: string; exact?: boolean };
+  placeTree: { tree: Slot; target: string; exact?: boolean; nofollow?: boolean; proc?: boolean };
   /** bind mount within one view: source and target are both visible. `mapped`: the tree that takeMappedTree made of the source. */
   bind: { source: string; target: string; recursive: boolean; mapped?: Slot };
-  /** Flags of an existing mount, and with `recursive` of those below. mount_setattr(2). */
-  setMountFlags: { target: string; flags: MountFlag[]; recursive: boolean };
+  /** Flags of an existing mount, and with `recursive` of those below; `clear`: flags to take away. mount_setattr(2). */
+  setMountFlags: { target: string; flags: MountFlag[]; clear?: MountFlag[]; recursive: boolean };
   /** Copies a tree without crossing filesystems: modes, owners, times, links, devices, xattrs. */
   copyTree: { source: string; target: string };
   /**
@@ -146,7 +171,7 @@ export interface InitOperations {
    * is one that the user namespace does not map, and is left out.
    */
   makeDirectory: { path: string; mode: number; like?: { path: string; userns: boolean } };
-  /** mknod(2). A node that is there stays. */
+  /** mknod(2). A node that is there stays; with `exact` it must be of this type and number. */
   makeNode: {
     path: string;
     type: "c" | "b" | "p";
@@ -155,9 +180,10 @@ export interface InitOperations {
     mode: number;
     uid: number;
     gid: number;
+    exact?: boolean;
   };
-  /** symlink(2). What is there stays. */
-  makeLink: { target: string; path: string };
+  /** symlink(2). What is there stays, or with `replace` goes. */
+  makeLink: { target: string; path: string; replace?: boolean };
   /** chdir(2). `inside`: the container's working directory, which is made if it is missing and must lie inside its root. */
   changeDirectory: { path: string; inside?: boolean };
   /** pivot_root(".", "."): the old root is stacked on the new one, in place. pivot_root(2), "pivot_root(., .)". */
@@ -178,7 +204,10 @@ export interface InitOperations {
   reportCreated: object;
   /** Sleeps until `start` sends a socket; errors from here on go to that one. */
   waitForStart: { socket: Slot };
-  /** Hides a path: a file under /dev/null, a directory under an empty read-only tmpfs. A missing path is fine. */
+  /**
+   * Hides a path: a file under the container's null device, which must be one (CVE-2025-31133), a directory under an empty
+   * read-only tmpfs. A missing path is fine.
+   */
   mask: { path: string };
   /** Binds a path on itself and makes that read-only, recursively. A missing path is fine. */
   makeReadonly: { path: string };

@@ -40,9 +40,9 @@ export interface RawSys {
   getcwd(buffer: ArrayBuffer): number;
   fchdir(fd: number | bigint): number;
   chroot(path: string): number;
-  getxattr(path: string, name: string, value: ArrayBuffer): number;
-  setxattr(path: string, name: string, value: string | ArrayBuffer, flags: number | bigint): number;
-  listxattr(path: string, list: ArrayBuffer): number;
+  fgetxattr(fd: number | bigint, name: string, value: ArrayBuffer): number;
+  fsetxattr(fd: number | bigint, name: string, value: string | ArrayBuffer, flags: number | bigint): number;
+  flistxattr(fd: number | bigint, list: ArrayBuffer): number;
   mount(source: string | null, target: string, fstype: string | null, flags: number | bigint, data: string | null): number;
   umount2(target: string, flags: number | bigint): number;
   pivotRoot(newRoot: string, putOld: string): number;
@@ -160,9 +160,9 @@ export const CALL_NAMES = {
   getcwd: "getcwd",
   fchdir: "fchdir",
   chroot: "chroot",
-  getxattr: "getxattr",
-  setxattr: "setxattr",
-  listxattr: "listxattr",
+  fgetxattr: "fgetxattr",
+  fsetxattr: "fsetxattr",
+  flistxattr: "flistxattr",
   mount: "mount",
   umount2: "umount2",
   pivotRoot: "pivot_root",

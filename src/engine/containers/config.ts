@@ -7,7 +7,7 @@
 import { DEFAULT_CAPABILITIES, defaultSeccompProfile } from "../../plan/seccomp/default-profile.ts";
 import { DEFAULT_PROFILE, NATIVE_ARCH } from "../../plan/seccomp/profile-program.ts";
 import { CAPABILITIES } from "../../spec/capabilities.ts";
-import { ANNOTATION, type Config, type Resources } from "../../spec/config.ts";
+import { ANNOTATION, type Config, type Mount, type Resources } from "../../spec/config.ts";
 import type { LinuxSeccomp } from "../../spec/seccomp.ts";
 import { SPEC_VERSION } from "../../spec/version.ts";
 import { containerCapabilities } from "./config/capabilities.ts";
@@ -69,10 +69,12 @@ export function configFromOptions(options: RunOptions, root: RootFacts): { confi
   const sysctl = sysctls(options, namespaces);
   const offsets = timeOffsets(options, namespaces);
 
+  const mounts = [...containerMounts(options, root, namespaces), ...devices.mounts];
+
   const config: Config = {
     ociVersion: SPEC_VERSION,
     root: { path: root.path, readonly: options.readOnly ?? false },
-    mounts: [...containerMounts(options, root, namespaces), ...devices.mounts],
+    mounts,
     process: {
       terminal,
       user,
@@ -96,6 +98,7 @@ export function configFromOptions(options: RunOptions, root: RootFacts): { confi
       ...(offsets === undefined ? {} : { timeOffsets: offsets }),
       devices: devices.devices,
       ...cgroup.linux,
+      ...rootPropagation(mounts),
       maskedPaths: security.protectsPaths ? [...MASKED_PATHS] : [],
       readonlyPaths: security.protectsPaths ? [...READONLY_PATHS] : [],
       sysctl,
@@ -105,6 +108,12 @@ export function configFromOptions(options: RunOptions, root: RootFacts): { confi
   const warnings = [...userWarnings, ...capabilities.warnings, ...cgroup.warnings, ...sharedMemory(namespaces)];
   return { config, warnings };
 }
+
+/** Mounts of the container can spread to the machine only from a root that is not cut off: docker says so too. */
+const rootPropagation = (mounts: readonly Mount[]): { rootfsPropagation?: string } =>
+  mounts.some(({ options }) => options?.some((option) => option === "shared" || option === "rshared"))
+    ? { rootfsPropagation: "shared" }
+    : {};
 
 /** What an IPC namespace joined by its file does not bring: /dev/shm is a directory of some container, nobody knows whose. */
 function sharedMemory({ modes }: Namespaces): string[] {

@@ -14,6 +14,15 @@ export interface InitContext {
   terminal?: number;
   /** The first masked directory: later ones are bound from it. */
   maskedDirectory?: string;
+  /** Where a tmpfs was mounted in which nothing is but what we made. */
+  freshMounts: Set<string>;
+  /** The container's null device, looked at, and a clone of it that is mounted nowhere yet. */
+  nullDevice?: number;
+  nullTree?: number | undefined;
+  /** A procfs that is known to be one: the container's, or one of our own. */
+  proc?: number;
+  /** What symbolic links say that are to be made anew, by slot name. */
+  links?: Map<string, string>;
 }
 
 export type StepArguments<Op extends InitStep["op"]> = Extract<InitStep, { op: Op }>;
@@ -24,6 +33,7 @@ export type Performers<Ops extends InitStep["op"]> = {
 };
 
 /** Answers of raw calls that are looked at without an exception. */
+export const EPERM = -1;
 export const ENOENT = -2;
 export const EEXIST = -17;
 export const ENOTDIR = -20;

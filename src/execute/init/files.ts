@@ -1,9 +1,11 @@
 /** Steps of the init process: directories, device nodes, links, the working directory, values in files of the kernel. */
-import { AT_FDCWD, S_IFBLK, S_IFCHR, S_IFIFO } from "../../sys/constants.ts";
+import { ContainerError } from "../../error.ts";
+import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, S_IFBLK, S_IFCHR, S_IFIFO, S_IFMT } from "../../sys/constants.ts";
 import { writeFile } from "../../sys/files.ts";
 import { check, raw, sys } from "../../sys/sys.ts";
 import { EEXIST, ENOENT, type Performers } from "./context.ts";
 import { makeDirectories, parentOf, refuseUnreachable, statOf } from "./paths.ts";
+import { writeProcFile } from "./proc.ts";
 
 type Ops = "makeDirectory" | "makeNode" | "makeLink" | "changeDirectory" | "write";
 
@@ -18,7 +20,7 @@ export const fileSteps: Performers<Ops> = {
     sys.fchmodat(AT_FDCWD, path, likeMode & 0o7777);
   },
 
-  makeNode({ path, type, major, minor, mode, uid, gid }) {
+  makeNode({ path, type, major, minor, mode, uid, gid, exact }) {
     const format = { c: S_IFCHR, b: S_IFBLK, p: S_IFIFO }[type];
     // makedev(3): 12 low bits of major above 8 low bits of minor, the rest of minor above them.
     const dev = ((minor & 0xff) | ((major & 0xfff) << 8)) + (minor >> 8) * 2 ** 20;
@@ -27,13 +29,20 @@ export const fileSteps: Performers<Ops> = {
       makeDirectories(parentOf(path), 0o755);
       result = raw.mknodat(AT_FDCWD, path, format | mode, dev);
     }
-    if (result === EEXIST) return;
+    if (result === EEXIST) {
+      if (exact) requireNode(path, format, major, minor);
+      return;
+    }
     check(result, "mknodat", path, format | mode, dev);
     if (uid !== 0 || gid !== 0) sys.fchownat(AT_FDCWD, path, uid, gid, 0);
   },
 
-  makeLink({ target, path }) {
-    const result = raw.symlinkat(target, AT_FDCWD, path);
+  makeLink({ target, path, replace }) {
+    let result = raw.symlinkat(target, AT_FDCWD, path);
+    if (result === EEXIST && replace && raw.readlinkText(AT_FDCWD, path) !== target) {
+      sys.unlinkat(AT_FDCWD, path, 0);
+      result = raw.symlinkat(target, AT_FDCWD, path);
+    }
     if (result !== EEXIST) check(result, "symlinkat", target, path);
   },
 
@@ -47,7 +56,18 @@ export const fileSteps: Performers<Ops> = {
     if (inside) refuseUnreachable(path);
   },
 
-  write({ path, value }) {
-    writeFile(path, value);
+  write({ path, value }, context) {
+    if (path.startsWith("/proc/sys/")) writeProcFile(path, value, context);
+    else writeFile(path, value);
   },
 };
+
+/** "If a file already exists at path that does not match the requested device, the runtime MUST generate an error." config-linux.md, "Devices" */
+function requireNode(path: string, format: number, major: number, minor: number): void {
+  const { mode, rdevMajor, rdevMinor } = statOf(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW);
+  const isDevice = format !== S_IFIFO;
+  if ((mode & S_IFMT) === format && (!isDevice || (rdevMajor === major && rdevMinor === minor))) return;
+  throw new ContainerError("DEVICE_EXISTS", `${path} is there already and is not the device that the config asks for`, {
+    hint: "remove it from the root filesystem, or leave the device out of linux.devices",
+  });
+}

@@ -6,19 +6,24 @@ import {
   CLONE_NEWNS,
   MNT_DETACH,
   MOVE_MOUNT_F_EMPTY_PATH,
+  MOVE_MOUNT_T_EMPTY_PATH,
   MS_BIND,
-  MS_PRIVATE,
-  MS_RDONLY,
   MS_REC,
   O_CLOEXEC,
+  O_DIRECTORY,
+  O_NOFOLLOW,
+  O_PATH,
   O_RDONLY,
   OPEN_TREE_CLONE,
 } from "../../sys/constants.ts";
-import { check, raw, sys } from "../../sys/sys.ts";
-import { copyTree } from "../copy-tree.ts";
-import { mountAttributeBits, mountAttributes, mountFlags, propagationFlags } from "../mount-flags.ts";
-import { EINVAL, ENOENT, ENOSYS, ENOTDIR, type Performers, type StepArguments, slotValue } from "./context.ts";
-import { makeDirectories, makeMountPoint, refuseSymlink } from "./paths.ts";
+import { check, raw, SysError, sys } from "../../sys/sys.ts";
+import { copyTree, copyTreeInto } from "../copy-tree.ts";
+import { mountAttributes, mountFlags, propagationFlags } from "../mount-flags.ts";
+import { takeFilesystem, takeTree } from "../trees.ts";
+import { EEXIST, ENOENT, EPERM, type InitContext, type Performers, type StepArguments, slotValue } from "./context.ts";
+import { maskPath } from "./masks.ts";
+import { makeDirectories, makeMountPoint, parentOf, refuseSymlink, statOf } from "./paths.ts";
+import { refuseInsideProc, refuseInsideProcFd, requireProcRoot } from "./proc.ts";
 
 type Ops =
   | "propagation"
@@ -41,39 +46,47 @@ export const mountSteps: Performers<Ops> = {
     sys.mount(null, target, null, propagationFlags(mode), null);
   },
 
-  mount({ source, target, fstype, flags, data }) {
-    if (fstype === "proc" || fstype === "sysfs") refuseSymlink(target);
+  mount({ source, target, fstype, flags, data, like }, context) {
+    // In a tmpfs that is empty but for what we made there is no link, and the target is still to be made.
+    const fresh = context.freshMounts.has(parentOf(target));
+    if (fresh) makeDirectories(target, 0o755);
+    else if (fstype === "proc" || fstype === "sysfs") refuseSymlink(target);
+    else refuseInsideProc(target);
+    const covered = like === undefined ? undefined : coveredDirectory(target);
     const bits = mountFlags(flags);
-    const options = data === "" ? null : data;
+    const mode = covered === undefined || /(^|,)mode=/.test(data) ? "" : `mode=0${modeOf(covered).toString(8)}`;
+    const options = [mode, data].filter((text) => text !== "").join(",") || null;
     let result = raw.mount(source, target, fstype, bits, options);
     if (result === ENOENT) {
       makeDirectories(target, 0o755);
       result = raw.mount(source, target, fstype, bits, options);
     }
     check(result, "mount", source, target, fstype, bits, options);
+    if (fstype === "tmpfs" && like !== "copy") context.freshMounts.add(target);
+    if (covered === undefined) return;
+    if (like === "copy") copyUp(covered, target, data);
+    raw.close(covered);
   },
 
-  takeTree(step, { slots }) {
-    slots.set(step.tree.slot, takeTree(step));
+  takeTree(step, context) {
+    if (step.link === "copied" && takeLink(step, context)) return;
+    context.slots.set(step.tree.slot, takeTree(step));
   },
 
-  takeFilesystem({ source, fstype, flags, data, tree }, { slots }) {
-    slots.set(tree.slot, takeFilesystem(source, fstype, flags, data));
+  takeFilesystem({ source, fstype, flags, data, tree, otherwise }, { slots }) {
+    slots.set(tree.slot, takeFilesystemOr(source, fstype, flags, data, otherwise));
   },
 
-  placeTree({ tree, target, exact }, { slots }) {
-    if (exact) refuseSymlink(target);
-    const fd = slotValue(slots, tree);
-    const FOLLOW_TARGET = 0x10; // MOVE_MOUNT_T_SYMLINKS: within the container's own root by now
-    const flags = MOVE_MOUNT_F_EMPTY_PATH | FOLLOW_TARGET;
-    let result = raw.moveMount(fd, "", AT_FDCWD, target, flags);
-    if (result === ENOENT) {
-      makeMountPoint(target, fd);
-      result = raw.moveMount(fd, "", AT_FDCWD, target, flags);
-    }
-    check(result, "move_mount", fd, "", AT_FDCWD, target, flags);
+  placeTree(step, context) {
+    const { tree, target } = step;
+    const link = context.links?.get(tree.slot);
+    if (link !== undefined) return placeLink(link, target);
+    const fd = slotValue(context.slots, tree);
+    placeTree(fd, step);
+    // A link may have led it onto any of them.
+    if (!step.exact) context.freshMounts.clear();
     raw.close(fd);
-    slots.delete(tree.slot);
+    context.slots.delete(tree.slot);
   },
 
   bind({ source, target, recursive, mapped }, { slots }) {
@@ -86,8 +99,8 @@ export const mountSteps: Performers<Ops> = {
     sys.mount(source, target, null, MS_BIND | (recursive ? MS_REC : 0), null);
   },
 
-  setMountFlags({ target, flags, recursive }) {
-    setMountFlags(AT_FDCWD, target, flags, recursive);
+  setMountFlags({ target, flags, clear, recursive }) {
+    setMountFlags(target, flags, clear ?? [], recursive);
   },
 
   copyTree({ source, target }) {
@@ -117,79 +130,95 @@ export const mountSteps: Performers<Ops> = {
   },
 
   mask({ path }, context) {
-    let result = raw.mount("/dev/null", path, null, MS_BIND, null);
-    if (result === ENOTDIR) {
-      if (context.maskedDirectory === undefined) {
-        result = raw.mount("tmpfs", path, "tmpfs", MS_RDONLY, "size=0k");
-        if (result >= 0) context.maskedDirectory = path;
-      } else result = raw.mount(context.maskedDirectory, path, null, MS_BIND, null);
-    }
-    if (result !== ENOENT) check(result, "mount", "/dev/null", path, null, MS_BIND, null);
+    maskPath(path, context);
   },
 
   makeReadonly({ path }) {
     const result = raw.mount(path, path, null, MS_BIND | MS_REC, null);
     if (result === ENOENT) return;
     check(result, "mount", path, path, null, MS_BIND | MS_REC, null);
-    setMountFlags(AT_FDCWD, path, ["ro"], true);
+    setMountFlags(path, ["ro"], [], true);
   },
 };
 
+function setMountFlags(target: string, flags: readonly string[], clear: readonly string[], recursive: boolean): void {
+  sys.mountSetattr(AT_FDCWD, target, recursive ? AT_RECURSIVE : 0, mountAttributes({ set: flags, clear }));
+}
+
+/** sysfs is refused to a user namespace that does not own the network namespace: the machine's is shown then, as crun does. */
+function takeFilesystemOr(
+  source: string,
+  fstype: string,
+  flags: readonly string[],
+  data: string,
+  otherwise: string | undefined,
+): number {
+  try {
+    return takeFilesystem(source, fstype, flags, data);
+  } catch (error) {
+    if (otherwise === undefined || !(error instanceof SysError) || error.errno !== -EPERM) throw error;
+    // Not only the mount itself: below it are others of the machine.
+    return takeTree({
+      source: otherwise,
+      recursive: true,
+      flags: [],
+      recursiveFlags: [...flags],
+      propagation: "rprivate",
+    });
+  }
+}
+
+/** With `copy-symlink`: notes what a symbolic link says, to be made anew. False when the source is none. */
+function takeLink({ source, tree }: StepArguments<"takeTree">, context: InitContext): boolean {
+  const text = raw.readlinkText(AT_FDCWD, source);
+  if (typeof text !== "string") return false;
+  context.links ??= new Map();
+  context.links.set(tree.slot, text);
+  return true;
+}
+
+function placeLink(text: string, target: string): void {
+  let result = raw.symlinkat(text, AT_FDCWD, target);
+  if (result === ENOENT) {
+    makeDirectories(parentOf(target), 0o755);
+    result = raw.symlinkat(text, AT_FDCWD, target);
+  }
+  if (result === EEXIST && raw.readlinkText(AT_FDCWD, target) === text) return;
+  check(result, "symlinkat", text, target);
+}
+
 /**
- * A clone of a mounted tree as a descriptor. Unless it is `tied`, what is mounted on either side later stays there
- * (MS_PRIVATE). open_tree_attr needs Linux 6.15, mount_setattr 5.12.
+ * The target is opened once, looked at, and mounted on by descriptor: a link that another container swaps in meanwhile
+ * changes nothing.
  */
-function takeTree({ source, recursive, flags, recursiveFlags, tied }: StepArguments<"takeTree">): number {
-  const how = OPEN_TREE_CLONE | O_CLOEXEC | (recursive ? AT_RECURSIVE : 0);
-  const all = mountAttributes(recursive ? recursiveFlags : [...flags, ...recursiveFlags], tied ? 0 : MS_PRIVATE);
-  let tree = raw.openTreeAttr(AT_FDCWD, source, how, all);
-  if (tree === ENOSYS || tree === EINVAL) {
-    tree = openForeignTree(source, how);
-    check(raw.mountSetattr(tree, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), all), "mount_setattr", source);
+function placeTree(tree: number, { target, exact, nofollow, proc }: StepArguments<"placeTree">): void {
+  if (exact) refuseSymlink(target);
+  if (proc) requireProcRoot(tree, target);
+  const how = O_PATH | O_CLOEXEC | (exact || nofollow ? O_NOFOLLOW : 0);
+  let place = raw.openat(AT_FDCWD, target, how, 0);
+  if (place === ENOENT) {
+    makeMountPoint(target, tree);
+    place = raw.openat(AT_FDCWD, target, how, 0);
   }
-  check(tree, "open_tree_attr", AT_FDCWD, source, how, all);
-  if (recursive && flags.length > 0) setMountFlags(tree, "", flags, false);
-  return tree;
+  check(place, "openat", AT_FDCWD, target, how, 0);
+  if (!exact && !proc) refuseInsideProcFd(place, target);
+  const flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
+  const result = raw.moveMount(tree, "", place, "", flags);
+  raw.close(place);
+  check(result, "move_mount", tree, "", AT_FDCWD, target, flags);
 }
 
-/** open_tree clones only mounts of the caller's own mount namespace: for /proc/PID/root/… it goes there and comes back. */
-function openForeignTree(source: string, how: number): number {
-  const [, pid, path] = /^\/proc\/(\d+)\/root(\/.*)$/.exec(source) ?? [];
-  if (path === undefined) return sys.openTree(AT_FDCWD, source, how);
-  const own = sys.openat(AT_FDCWD, "/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC, 0);
-  const other = sys.openat(AT_FDCWD, `/proc/${pid}/ns/mnt`, O_RDONLY | O_CLOEXEC, 0);
-  sys.setns(other, CLONE_NEWNS);
-  const tree = raw.openTree(AT_FDCWD, path, how);
-  sys.setns(own, CLONE_NEWNS);
-  raw.close(own);
-  raw.close(other);
-  return check(tree, "open_tree", source, how);
+/** What a tmpfs is going to cover; undefined where there is nothing yet. */
+function coveredDirectory(target: string): number | undefined {
+  const fd = raw.openat(AT_FDCWD, target, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+  return fd === ENOENT ? undefined : check(fd, "openat", AT_FDCWD, target, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 }
 
-/** A new filesystem as a descriptor. fsopen(2), Linux 5.2. */
-function takeFilesystem(source: string, fstype: string, flags: readonly string[], data: string): number {
-  const [FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC] = [1, 1];
-  const [SET_FLAG, SET_STRING, CREATE] = [0, 1, 6]; // FSCONFIG_*
-  const fs = sys.fsopen(fstype, FSOPEN_CLOEXEC);
-  sys.fsconfig(fs, SET_STRING, "source", source, 0);
-  // As mount(2) has it: the filesystem itself is read-only, not only this mount of it.
-  if (flags.includes("ro")) sys.fsconfig(fs, SET_FLAG, "ro", null, 0);
-  for (const option of data.split(",").filter((text) => text !== "")) {
-    const at = option.indexOf("=");
-    if (at < 0) sys.fsconfig(fs, SET_FLAG, option, null, 0);
-    else sys.fsconfig(fs, SET_STRING, option.slice(0, at), option.slice(at + 1), 0);
-  }
-  sys.fsconfig(fs, CREATE, null, null, 0);
-  const tree = sys.fsmount(fs, FSMOUNT_CLOEXEC, mountAttributeBits(flags));
-  raw.close(fs);
-  return tree;
-}
+const modeOf = (fd: number): number => statOf(fd, "", AT_EMPTY_PATH).mode & 0o7777;
 
-function setMountFlags(dirfd: number, path: string, flags: readonly string[], recursive: boolean): void {
-  sys.mountSetattr(
-    dirfd,
-    path,
-    (path === "" ? AT_EMPTY_PATH : 0) | (recursive ? AT_RECURSIVE : 0),
-    mountAttributes(flags),
-  );
+/** `tmpcopyup`: what the directory has goes into the tmpfs on it. Its own mode and owner are the tmpfs's options, where they are named. */
+function copyUp(covered: number, target: string, data: string): void {
+  const copy = sys.openat(AT_FDCWD, target, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+  copyTreeInto(covered, copy, { root: !/(^|,)(mode|uid|gid)=/.test(data) });
+  raw.close(copy);
 }

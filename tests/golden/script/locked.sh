@@ -181,10 +181,12 @@ set_mount_flags() {
   done </proc/self/mountinfo
 }
 
-# take_tree SOURCE TREE --bind|--rbind: a second view of a file or a directory, kept beside the tools for now.
+# take_tree SOURCE TREE --bind|--rbind [rprivate]: a second view of a file or a directory, kept beside the tools for
+# now; with the last word, what the machine mounts below it later does not show.
 take_tree() {
   if [ -d "$1" ]; then mkdir "$bag/$2"; else : >"$bag/$2"; fi
   mount -n -i "$3" "$1" "$bag/$2"
+  [ -z "${4-}" ] || mount -n -i --make-"$4" "$bag/$2"
 }
 
 # place_tree TREE TARGET: moves a taken tree to its place, which is made when missing: a file for a file.
@@ -237,7 +239,7 @@ cat >"$work/init-2.sh" <<'END_OF_INIT'
 
 # 26. propagation: mounts made here must not spread to the machine, and pivot_root refuses a shared
 # parent. See mount_namespaces(7).
-mount -n -i --make-rprivate /
+mount -n -i --make-rslave /
 
 # The bag: tools for the time after pivot_root, when the host's files are out of sight and the
 # container may have none. It is a tmpfs that only this process sees. The shell stands in it when
@@ -284,48 +286,52 @@ set_mount_flags recursive ro "$bag/tree_4"
 # See mount(2).
 mount -n -i --rbind '/srv/it'\''s a root' "$state"
 
-# 28. changeDirectory: pivot_root is called from inside the new root. See chdir(2).
+# 28. propagation: what the machine mounts into this directory later is not the container's. See
+# mount_namespaces(7).
+mount -n -i --make-private "$state"
+
+# 29. changeDirectory: pivot_root is called from inside the new root. See chdir(2).
 cd "$state"
 
-# 29. pivotRoot: the new root becomes /, and the old one is stacked on it: no directory for it is
+# 30. pivotRoot: the new root becomes /, and the old one is stacked on it: no directory for it is
 # needed, and unlike chroot it can be left for good. See pivot_root(2).
 # The shell waits in the bag: pivot_root would take it along if it stood in the old root itself.
 cd "$bag"
 pivot_root "$state" "$state"
 tool=tool
 
-# 31. mount: ps, /proc/self and much of the C library need it; it shows the processes of the
+# 32. mount: ps, /proc/self and much of the C library need it; it shows the processes of the
 # container's PID namespace [mounts[0]]. See proc(5), mount(2).
 [ ! -L /proc ] || die /proc 'is a symbolic link'
 [ -e /proc ] || tool mkdir -p /proc
 tool mount -n -i -t proc -o nosuid,noexec,nodev proc /proc
 
-# 32. mount: a /dev of the container's own: nothing of the machine's devices is in it [mounts[1]].
+# 33. mount: a /dev of the container's own: nothing of the machine's devices is in it [mounts[1]].
 # See tmpfs(5), mount(2).
 [ -e /dev ] || tool mkdir -p /dev
 tool mount -n -i -t tmpfs -o 'nosuid,strictatime,mode=755,size=65536k' tmpfs /dev
 
-# 33. mount: pseudo-terminals of the container alone (newinstance) [mounts[2]]. See pts(4),
+# 34. mount: pseudo-terminals of the container alone (newinstance) [mounts[2]]. See pts(4),
 # mount(2).
 [ -e /dev/pts ] || tool mkdir -p /dev/pts
 tool mount -n -i -t devpts -o 'nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5' devpts /dev/pts
 
-# 34. mount: devices and drivers as files; its network part is the container's own [mounts[3]]. See
+# 35. mount: devices and drivers as files; its network part is the container's own [mounts[3]]. See
 # sysfs(5), mount(2).
 [ ! -L /sys ] || die /sys 'is a symbolic link'
 [ -e /sys ] || tool mkdir -p /sys
 tool mount -n -i -t sysfs -o nosuid,noexec,nodev,ro sysfs /sys
 
-# 35. placeTree: shows /srv/$(reboot)\x0a of the machine at /da ta [mounts[4].destination]. See
+# 36. placeTree: shows /srv/$(reboot)\x0a of the machine at /da ta [mounts[4].destination]. See
 # move_mount(2).
 place_tree tree_4 '/da ta'
 
-# 36-37. write: a kernel setting that belongs to one of the container's namespaces [linux.sysctl].
+# 37-38. write: a kernel setting that belongs to one of the container's namespaces [linux.sysctl].
 # See proc(5), sysctl(8).
 echo 0 >/proc/sys/net/ipv4/ip_unprivileged_port_start
 echo 65536 >/proc/sys/kernel/msgmax
 
-# 38-43. makeNode: every container has this device (config-linux.md, Default Devices). See mknod(2),
+# 39-44. makeNode: every container has this device (config-linux.md, Default Devices). See mknod(2),
 # null(4).
 [ -e /dev/null ] || tool mknod -m 0666 /dev/null c 1 3
 [ -e /dev/zero ] || tool mknod -m 0666 /dev/zero c 1 5
@@ -334,99 +340,99 @@ echo 65536 >/proc/sys/kernel/msgmax
 [ -e /dev/urandom ] || tool mknod -m 0666 /dev/urandom c 1 9
 [ -e /dev/tty ] || tool mknod -m 0666 /dev/tty c 5 0
 
-# 44-48. makeLink: programs expect it (config-linux.md, Default Devices). See symlink(2).
+# 45-49. makeLink: programs expect it (config-linux.md, Default Devices). See symlink(2).
 [ -e /dev/fd ] || [ -L /dev/fd ] || tool ln -s /proc/self/fd /dev/fd
 [ -e /dev/stdin ] || [ -L /dev/stdin ] || tool ln -s /proc/self/fd/0 /dev/stdin
 [ -e /dev/stdout ] || [ -L /dev/stdout ] || tool ln -s /proc/self/fd/1 /dev/stdout
 [ -e /dev/stderr ] || [ -L /dev/stderr ] || tool ln -s /proc/self/fd/2 /dev/stderr
-[ -e /dev/ptmx ] || [ -L /dev/ptmx ] || tool ln -s pts/ptmx /dev/ptmx
+tool ln -s -f pts/ptmx /dev/ptmx
 
-# 49. openPty: a terminal of the container's own devpts: job control, window size, and no way to
+# 50. openPty: a terminal of the container's own devpts: job control, window size, and no way to
 # push input into the caller's (TIOCSTI) [process.terminal]. See pty(7).
 [ ! -e ./console ] || place_tree console /dev/console
 
-# 50-53. mask: it shows or changes the machine, not the container, and no namespace hides it
+# 51-54. mask: it shows or changes the machine, not the container, and no namespace hides it
 # [linux.maskedPaths]. See mount(2), proc(5).
 mask /proc/acpi
 mask /proc/kcore
 mask /proc/keys
 mask /sys/firmware
 
-# 54-55. makeReadonly: writing there configures the machine's kernel [linux.readonlyPaths]. See
+# 55-56. makeReadonly: writing there configures the machine's kernel [linux.readonlyPaths]. See
 # mount_setattr(2), proc(5).
 make_readonly /proc/bus
 make_readonly /proc/sys
 
-# 56. setMountFlags: the config wants a root that cannot be written [root.readonly]. See
+# 57. setMountFlags: the config wants a root that cannot be written [root.readonly]. See
 # mount_setattr(2), mount(8).
 set_mount_flags this ro /
 
-# 30. detach: the old root is stacked on the new one: before any path of the rootfs is followed, it
+# 31. detach: the old root is stacked on the new one: before any path of the rootfs is followed, it
 # must be gone. See umount(2).
 tool umount -n -i -c -l /
 
-# 57. setHostname: the UTS namespace has a name of its own [hostname]. See sethostname(2).
+# 58. setHostname: the UTS namespace has a name of its own [hostname]. See sethostname(2).
 # (done above, before pivot_root: it does not depend on the root, and the host's program was in
 # sight)
 
-# 58. linkUp: a new network namespace has only lo, and that is down [linux.namespaces]. See
+# 59. linkUp: a new network namespace has only lo, and that is down [linux.namespaces]. See
 # netdevice(7).
 # (done above, before pivot_root: it does not depend on the root, and the host's program was in
 # sight)
 
-# 59. newKeyring: keys of the caller's session must not be reachable from inside. See
+# 60. newKeyring: keys of the caller's session must not be reachable from inside. See
 # session-keyring(7).
 # (done above, before pivot_root: it does not depend on the root, and the host's program was in
 # sight)
 
-# 60. forkInit: PID 1 must reap orphans and has no default signal actions: a small program does
+# 61. forkInit: PID 1 must reap orphans and has no default signal actions: a small program does
 # that, the command is its child [annotations["tupper.init"]]. See pid_namespaces(7), wait(2).
 # (done by the last command of the init process)
 
-# 61. newSession: signals of the terminal go to the container's session. See setsid(2),
+# 62. newSession: signals of the terminal go to the container's session. See setsid(2),
 # credentials(7).
 # (script(1) did that)
 
-# 62-63. setRlimit: the config limits this resource of each process [process.rlimits]. See
+# 63-64. setRlimit: the config limits this resource of each process [process.rlimits]. See
 # getrlimit(2).
 # (done by the last command of the init process)
 
-# 64. changeDirectory: the command starts here [process.cwd]. See chdir(2).
+# 65. changeDirectory: the command starts here [process.cwd]. See chdir(2).
 [ -d '/home/a b' ] || tool mkdir -p '/home/a b'
 # (`env -C` of the last command: until then the shell must stay with its tools)
 
-# 65. limitBoundingSet: no program, not even a set-user-id one, can gain more than this
+# 66. limitBoundingSet: no program, not even a set-user-id one, can gain more than this
 # [process.capabilities.bounding]. See capabilities(7).
 # (done by the last command of the init process)
 
-# 66. setUser: who the command runs as [process.user]. See credentials(7), setresuid(2).
+# 67. setUser: who the command runs as [process.user]. See credentials(7), setresuid(2).
 # (done by the last command of the init process)
 
-# 67. setUmask: the permissions that new files do not get [process.user.umask]. See umask(2).
+# 68. setUmask: the permissions that new files do not get [process.user.umask]. See umask(2).
 umask 077
 
-# 68. setCapabilities: root without these is much less than root; inheritable stays empty
+# 69. setCapabilities: root without these is much less than root; inheritable stays empty
 # (CVE-2022-24769) [process.capabilities]. See capabilities(7).
 # (done by the last command of the init process)
 # (effective and permitted follow at execve: for root the bounding set, for others the ambient set;
 # capabilities(7))
 
-# 69. parentDeathSignal: changing ids cleared it. See prctl(2).
+# 70. parentDeathSignal: changing ids cleared it. See prctl(2).
 # (done by the last command of the init process)
 
-# 70. noNewPrivileges: set-user-id and file capabilities give nothing any more
+# 71. noNewPrivileges: set-user-id and file capabilities give nothing any more
 # [process.noNewPrivileges]. See prctl(2).
 # (done by the last command of the init process)
 
-# 71. seccomp: system calls that a container has no use for are the largest attack surface of the
+# 72. seccomp: system calls that a container has no use for are the largest attack surface of the
 # shared kernel [linux.seccomp]. See seccomp(2).
 # (done by the last command of the init process)
 
-# 72. closeDescriptors: a descriptor of the set-up would be a way out (CVE-2024-21626). See
+# 73. closeDescriptors: a descriptor of the set-up would be a way out (CVE-2024-21626). See
 # close_range(2).
 # (done by the last command of the init process)
 
-# 73. exec: the set-up becomes the command [process.args]. See execve(2).
+# 74. exec: the set-up becomes the command [process.args]. See execve(2).
 exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
 exec $ld ./prlimit --nofile=1024:4096 --core=0:unlimited \
   $ld ./setpriv $filter --bounding-set -all,+chown --reuid 1000 --regid 1000 --groups 10,20 --inh-caps -all,+chown --ambient-caps -all,+chown --pdeathsig KILL --no-new-privs -- \

@@ -101,10 +101,12 @@ tool() {
   $ld "./$name" "$@"
 }
 
-# take_tree SOURCE TREE --bind|--rbind: a second view of a file or a directory, kept beside the tools for now.
+# take_tree SOURCE TREE --bind|--rbind [rprivate]: a second view of a file or a directory, kept beside the tools for
+# now; with the last word, what the machine mounts below it later does not show.
 take_tree() {
   if [ -d "$1" ]; then mkdir "$bag/$2"; else : >"$bag/$2"; fi
   mount -n -i "$3" "$1" "$bag/$2"
+  [ -z "${4-}" ] || mount -n -i --make-"$4" "$bag/$2"
 }
 
 # place_tree TREE TARGET: moves a taken tree to its place, which is made when missing: a file for a file.
@@ -146,7 +148,7 @@ cat >"$work/init-2.sh" <<'END_OF_INIT'
 
 # 15. propagation: mounts made here must not spread to the machine, and pivot_root refuses a shared
 # parent. See mount_namespaces(7).
-mount -n -i --make-rprivate /
+mount -n -i --make-rslave /
 
 # The bag: tools for the time after pivot_root, when the host's files are out of sight and the
 # container may have none. It is a tmpfs that only this process sees. The shell stands in it when
@@ -175,12 +177,12 @@ fi
 
 # 9-14. takeTree: every container has this device (config-linux.md, Default Devices); a user
 # namespace cannot make device nodes. See open_tree(2).
-take_tree /dev/null device__dev_null --bind
-take_tree /dev/zero device__dev_zero --bind
-take_tree /dev/full device__dev_full --bind
-take_tree /dev/random device__dev_random --bind
-take_tree /dev/urandom device__dev_urandom --bind
-take_tree /dev/tty device__dev_tty --bind
+take_tree /dev/null device__dev_null --bind rprivate
+take_tree /dev/zero device__dev_zero --bind rprivate
+take_tree /dev/full device__dev_full --bind rprivate
+take_tree /dev/random device__dev_random --bind rprivate
+take_tree /dev/urandom device__dev_urandom --bind rprivate
+take_tree /dev/tty device__dev_tty --bind rprivate
 
 # 16. mount: writes of the container go to memory of this size and vanish with it
 # [annotations["tupper.root.size"]]. See tmpfs(5), mount(2).
@@ -257,7 +259,7 @@ place_tree device__dev_tty /dev/tty
 [ -e /dev/stdin ] || [ -L /dev/stdin ] || tool ln -s /proc/self/fd/0 /dev/stdin
 [ -e /dev/stdout ] || [ -L /dev/stdout ] || tool ln -s /proc/self/fd/1 /dev/stdout
 [ -e /dev/stderr ] || [ -L /dev/stderr ] || tool ln -s /proc/self/fd/2 /dev/stderr
-[ -e /dev/ptmx ] || [ -L /dev/ptmx ] || tool ln -s pts/ptmx /dev/ptmx
+tool ln -s -f pts/ptmx /dev/ptmx
 
 # 26. detach: the old root is stacked on the new one: before any path of the rootfs is followed, it
 # must be gone. See umount(2).

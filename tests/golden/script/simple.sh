@@ -213,7 +213,7 @@ cat >"$work/init-2.sh" <<'END_OF_INIT'
 
 # 24. propagation: mounts made here must not spread to the machine, and pivot_root refuses a shared
 # parent. See mount_namespaces(7).
-mount -n -i --make-rprivate /
+mount -n -i --make-rslave /
 
 # The bag: tools for the time after pivot_root, when the host's files are out of sight and the
 # container may have none. It is a tmpfs that only this process sees. The shell stands in it when
@@ -309,7 +309,7 @@ tool mount -n -i -t sysfs -o nosuid,noexec,nodev,ro sysfs /sys
 [ -e /dev/stdin ] || [ -L /dev/stdin ] || tool ln -s /proc/self/fd/0 /dev/stdin
 [ -e /dev/stdout ] || [ -L /dev/stdout ] || tool ln -s /proc/self/fd/1 /dev/stdout
 [ -e /dev/stderr ] || [ -L /dev/stderr ] || tool ln -s /proc/self/fd/2 /dev/stderr
-[ -e /dev/ptmx ] || [ -L /dev/ptmx ] || tool ln -s pts/ptmx /dev/ptmx
+tool ln -s -f pts/ptmx /dev/ptmx
 
 # 51-54. mask: it shows or changes the machine, not the container, and no namespace hides it
 # [linux.maskedPaths]. See mount(2), proc(5).

@@ -64,7 +64,12 @@ function defaultMounts(options: RunOptions, host: Host, namespaces: Namespaces):
   return [
     // proc shows a PID namespace, and only its owner's user namespace may mount it.
     isolatedUser && modes.pid.kind === "host"
-      ? { destination: "/proc", type: "bind", source: "/proc", options: ["rbind", "nosuid", "noexec", "nodev"] }
+      ? {
+          destination: "/proc",
+          type: "bind",
+          source: "/proc",
+          options: ["rbind", "rprivate", "nosuid", "noexec", "nodev"],
+        }
       : { destination: "/proc", type: "proc", source: "proc", options: ["nosuid", "noexec", "nodev"] },
     {
       destination: "/dev",
@@ -104,7 +109,7 @@ function sysMount(modes: Namespaces["modes"], access: string[]): Mount {
     destination: "/sys",
     type: "bind",
     source: "/sys",
-    options: ["rbind", ...options, ...access.map((flag) => `r${flag}`)],
+    options: ["rbind", "rprivate", ...options, ...access.map((flag) => `r${flag}`)],
   };
 }
 
@@ -127,7 +132,7 @@ function ipcMounts({ shmSize }: RunOptions, host: Host, { modes }: Namespaces): 
     destination,
     type: "bind",
     source,
-    options: ["rbind", ...flags],
+    options: ["rbind", "rprivate", ...flags],
   });
   // POSIX shared memory belongs to the IPC namespace in all but name: it is a directory of the other container.
   if (modes.ipc.kind === "join" && modes.ipc.container !== undefined) {

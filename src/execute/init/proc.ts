@@ -1,0 +1,88 @@
+/**
+ * /proc of the container, and whether it is one. Whoever chose the root filesystem or a volume may put other files in its
+ * place, or other files of procfs in the place of those that are meant; what is written there would go astray.
+ * CVE-2019-16884, CVE-2023-27561, CVE-2025-52881.
+ */
+import { ContainerError } from "../../error.ts";
+import { PROC_FILES } from "../../plan/proc-files.ts";
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  O_CLOEXEC,
+  O_DIRECTORY,
+  O_NOFOLLOW,
+  O_PATH,
+  O_WRONLY,
+  PROC_SUPER_MAGIC,
+  RESOLVE_BENEATH,
+  RESOLVE_NO_MAGICLINKS,
+  RESOLVE_NO_SYMLINKS,
+  RESOLVE_NO_XDEV,
+} from "../../sys/constants.ts";
+import { packOpenHow, parseStatfs, STATFS_SIZE } from "../../sys/structs.ts";
+import { check, raw, SysError } from "../../sys/sys.ts";
+import { takeFilesystem } from "../trees.ts";
+import type { InitContext } from "./context.ts";
+import { statOf } from "./paths.ts";
+
+/** The root of every procfs has this inode number, and nothing else in it. <linux/proc_ns.h> */
+const PROC_ROOT_INO = 1;
+
+/** Refuses to mount in procfs, whatever path led there. Not proof against who swaps links meanwhile; {@link refuseInsideProcFd} is. */
+export function refuseInsideProc(target: string): void {
+  const buffer = new ArrayBuffer(STATFS_SIZE);
+  if (raw.statfs(target, buffer) >= 0 && parseStatfs(buffer).type === PROC_SUPER_MAGIC) refuse(target);
+}
+
+/** The same for an open target. */
+export function refuseInsideProcFd(fd: number, target: string): void {
+  if (isProc(fd)) refuse(target);
+}
+
+function refuse(target: string): void {
+  // The plan lets a path in /proc pass only if it is one of these.
+  if (PROC_FILES.includes(target)) return;
+  throw new ContainerError("MOUNT_INSIDE_PROC", `nothing can be mounted on ${target}: it is inside /proc`, {
+    hint: "a symbolic link of the root filesystem, or of a mount, leads there",
+  });
+}
+
+/** What is bound on /proc must be all of a procfs. */
+export function requireProcRoot(tree: number, target: string): void {
+  if (isProc(tree) && statOf(tree, "", AT_EMPTY_PATH).ino === PROC_ROOT_INO) return;
+  throw new ContainerError("MOUNT_INSIDE_PROC", `what is bound on ${target} is not a procfs`, {
+    hint: "mount a filesystem of type proc there",
+  });
+}
+
+function isProc(fd: number): boolean {
+  const buffer = new ArrayBuffer(STATFS_SIZE);
+  return raw.fstatfs(fd, buffer) >= 0 && parseStatfs(buffer).type === PROC_SUPER_MAGIC;
+}
+
+/**
+ * Writes a value into a file below /proc. The file is reached through what is known to be procfs, past no link and no
+ * other mount. Where the container has no procfs on /proc, one is made for the purpose and mounted nowhere.
+ */
+export function writeProcFile(path: string, value: string, context: InitContext): void {
+  context.proc ??= openProc();
+  const below = path.slice("/proc/".length);
+  const how = packOpenHow({
+    flags: O_WRONLY | O_CLOEXEC,
+    resolve: RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+  });
+  const fd = check(raw.openat2(context.proc, below, how), "openat2", path, "O_WRONLY");
+  const written = raw.write(fd, value);
+  raw.close(fd);
+  if (written < 0) throw new SysError("write", -written, [path, value]);
+}
+
+function openProc(): number {
+  const how = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
+  const fd = raw.openat(AT_FDCWD, "/proc", how, 0);
+  if (fd >= 0) {
+    if (isProc(fd) && statOf(fd, "", AT_EMPTY_PATH).ino === PROC_ROOT_INO) return fd;
+    raw.close(fd);
+  }
+  return takeFilesystem("proc", "proc", ["nosuid", "nodev", "noexec"], "");
+}

@@ -1,0 +1,143 @@
+/** Trees of mounts as descriptors: clones of what is mounted, new filesystems, owners mapped. open_tree(2), fsopen(2). */
+import { ContainerError } from "../error.ts";
+import type { TakenTree } from "../plan/step.ts";
+import type { IdMapping } from "../spec/config.ts";
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  AT_RECURSIVE,
+  AT_SYMLINK_NOFOLLOW,
+  CLONE_NEWNS,
+  CLONE_NEWUSER,
+  MOUNT_ATTR_IDMAP,
+  O_CLOEXEC,
+  O_RDONLY,
+  OPEN_TREE_CLONE,
+} from "../sys/constants.ts";
+import { writeFile } from "../sys/files.ts";
+import { packMountAttr } from "../sys/structs.ts";
+import { check, raw, sys } from "../sys/sys.ts";
+import { openChannel, receive } from "./channel.ts";
+import { EINVAL, ENOSYS } from "./init/context.ts";
+import { mountAttributeBits, mountAttributes, propagationFlags } from "./mount-flags.ts";
+import { waitFor } from "./wait.ts";
+
+/**
+ * A clone of a mounted tree. Unless its propagation says so, what is mounted on either side later stays there.
+ * open_tree_attr needs Linux 6.15, mount_setattr 5.12. Throws {@link SysError}.
+ */
+export function takeTree(request: Omit<TakenTree, "tree">): number {
+  const { source, recursive, link } = request;
+  const how =
+    OPEN_TREE_CLONE | O_CLOEXEC | (recursive ? AT_RECURSIVE : 0) | (link === "bound" ? AT_SYMLINK_NOFOLLOW : 0);
+  const { all, top } = changes(request);
+  if (all === undefined) return changeTop(openForeignTree(source, how), top);
+  let tree = raw.openTreeAttr(AT_FDCWD, source, how, all);
+  if (tree === ENOSYS || tree === EINVAL) {
+    tree = openForeignTree(source, how);
+    check(raw.mountSetattr(tree, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), all), "mount_setattr", source);
+  }
+  return changeTop(check(tree, "open_tree_attr", AT_FDCWD, source, how, all), top);
+}
+
+/** What changes of the whole tree, and after that of its topmost mount alone. */
+function changes({
+  recursive,
+  flags,
+  clear = [],
+  recursiveFlags,
+  recursiveClear = [],
+  propagation,
+}: Omit<TakenTree, "tree">): {
+  all: ArrayBuffer | undefined;
+  top: ArrayBuffer | undefined;
+} {
+  const mode = propagation === undefined ? 0 : propagationFlags(propagation.replace(/^r/, ""));
+  const attributes = (set: readonly string[], cleared: readonly string[], spread: number) =>
+    set.length + cleared.length + spread === 0
+      ? undefined
+      : mountAttributes({ set, clear: cleared, propagation: spread });
+  if (!recursive)
+    return { all: attributes([...flags, ...recursiveFlags], [...clear, ...recursiveClear], mode), top: undefined };
+  return { all: attributes(recursiveFlags, recursiveClear, mode), top: attributes(flags, clear, 0) };
+}
+
+function changeTop(tree: number, attributes: ArrayBuffer | undefined): number {
+  if (attributes !== undefined) sys.mountSetattr(tree, "", AT_EMPTY_PATH, attributes);
+  return tree;
+}
+
+/** open_tree clones only mounts of the caller's own mount namespace: for /proc/PID/root/… it goes there and comes back. */
+function openForeignTree(source: string, how: number): number {
+  const [, pid, path] = /^\/proc\/(\d+)\/root(\/.*)$/.exec(source) ?? [];
+  if (path === undefined) return sys.openTree(AT_FDCWD, source, how);
+  const own = sys.openat(AT_FDCWD, "/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC, 0);
+  const other = sys.openat(AT_FDCWD, `/proc/${pid}/ns/mnt`, O_RDONLY | O_CLOEXEC, 0);
+  sys.setns(other, CLONE_NEWNS);
+  const tree = raw.openTree(AT_FDCWD, path, how);
+  sys.setns(own, CLONE_NEWNS);
+  raw.close(own);
+  raw.close(other);
+  return check(tree, "open_tree", source, how);
+}
+
+/** A new filesystem. fsopen(2), Linux 5.2. Throws {@link SysError}. */
+export function takeFilesystem(source: string, fstype: string, flags: readonly string[], data: string): number {
+  const [FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC] = [1, 1];
+  const [SET_FLAG, SET_STRING, CREATE] = [0, 1, 6]; // FSCONFIG_*
+  const fs = sys.fsopen(fstype, FSOPEN_CLOEXEC);
+  try {
+    sys.fsconfig(fs, SET_STRING, "source", source, 0);
+    // As mount(2) has it: the filesystem itself is read-only, not only this mount of it.
+    if (flags.includes("ro")) sys.fsconfig(fs, SET_FLAG, "ro", null, 0);
+    for (const option of data.split(",").filter((text) => text !== "")) {
+      const at = option.indexOf("=");
+      if (at < 0) sys.fsconfig(fs, SET_FLAG, option, null, 0);
+      else sys.fsconfig(fs, SET_STRING, option.slice(0, at), option.slice(at + 1), 0);
+    }
+    sys.fsconfig(fs, CREATE, null, null, 0);
+    return sys.fsmount(fs, FSMOUNT_CLOEXEC, mountAttributeBits(flags));
+  } finally {
+    raw.close(fs);
+  }
+}
+
+/**
+ * Shows the owners in a taken tree through a user namespace. Only what is mounted nowhere yet can be changed so, and not
+ * every filesystem can: tmpfs since Linux 6.3, overlay since 5.19. Throws a {@link ContainerError} that says that.
+ */
+export function mapOwners(tree: number, namespace: number, { source, all }: { source: string; all: boolean }): void {
+  const attributes = packMountAttr({ set: MOUNT_ATTR_IDMAP, usernsFd: namespace });
+  const result = raw.mountSetattr(tree, "", AT_EMPTY_PATH | (all ? AT_RECURSIVE : 0), attributes);
+  if (result === EINVAL)
+    throw new ContainerError("MOUNT_IDMAP_REFUSED", `the filesystem of ${source} cannot show other owners`, {
+      hint: "ext4, xfs, btrfs and most others can; tmpfs since Linux 6.3, an overlay since 5.19; a mount whose owners are mapped already cannot",
+    });
+  check(result, "mount_setattr", source, "MOUNT_ATTR_IDMAP");
+}
+
+/** A user namespace with these maps, as a descriptor: a process that lives as long as it takes to open it is its first. */
+export function openMappedNamespace(uidMappings: readonly IdMapping[], gidMappings: readonly IdMapping[]): number {
+  const [ours, theirs] = openChannel();
+  const pid = check(
+    raw.spawn(CLONE_NEWUSER, 0, theirs, ours, () => {
+      receive(theirs); // nothing comes: the end of file is the end
+      raw.exitGroup(0);
+    }),
+    "clone3",
+    "user",
+  );
+  raw.close(theirs);
+  try {
+    writeFile(`/proc/${pid}/uid_map`, mapText(uidMappings));
+    writeFile(`/proc/${pid}/gid_map`, mapText(gidMappings));
+    return sys.openat(AT_FDCWD, `/proc/${pid}/ns/user`, O_RDONLY | O_CLOEXEC, 0);
+  } finally {
+    raw.close(ours);
+    waitFor(pid);
+  }
+}
+
+/** As uid_map and gid_map take it. user_namespaces(7) */
+export const mapText = (mappings: readonly IdMapping[]): string =>
+  mappings.map(({ containerID, hostID, size }) => `${containerID} ${hostID} ${size}\n`).join("");
