@@ -71,6 +71,12 @@ export function thaw({ version, path }: Freezer): void {
   if (readFileIfThere(`${path}/${file}`) !== undefined) writeFile(`${path}/${file}`, value);
 }
 
+/** Thaws a container that is frozen: v1 lets nobody die who is. */
+export function thawGroups(groups: readonly { controller: string; path: string }[]): void {
+  const freezer = freezerGroup(groups);
+  if (freezer !== undefined && isFrozen(freezer.path)) thaw(freezer);
+}
+
 /** Thaws a group that is frozen by itself, whatever its version. */
 export function thawGroup(path: string): void {
   if (!isFrozen(path)) return;

@@ -2,7 +2,7 @@
 import { AT_FDCWD, AT_REMOVEDIR } from "../sys/constants.ts";
 import { packTimespec } from "../sys/structs.ts";
 import { raw, SysError } from "../sys/sys.ts";
-import { groupsIn, killProcessesIn } from "./cgroup-processes.ts";
+import { type ControlGroup, groupsIn, killProcesses, killProcessesIn } from "./cgroup-processes.ts";
 import { thawGroup } from "./freezer.ts";
 
 const ENOENT = -2;
@@ -11,9 +11,10 @@ const EBUSY = -16;
 /**
  * Removes control groups with all that is in them. A group whose last process has just ended stays busy for some
  * milliseconds; groups that the container made are removed first; a process that is still there after 20 ms (one that
- * shared the machine's PID namespace) is killed. Throws {@link SysError} EBUSY after 5 s.
+ * shared the machine's PID namespace) is killed. `groups`: the same with their controllers, so that the freezer can help
+ * against processes that fork meanwhile. Throws {@link SysError} EBUSY after 5 s.
  */
-export function removeCgroups(paths: readonly string[]): void {
+export function removeCgroups(paths: readonly string[], groups: readonly ControlGroup[] = []): void {
   for (const path of paths) {
     for (let attempt = 0; ; attempt++) {
       const result = raw.unlinkat(AT_FDCWD, path, AT_REMOVEDIR);
@@ -21,7 +22,10 @@ export function removeCgroups(paths: readonly string[]): void {
       if (result !== EBUSY || attempt === 2500) throw new SysError("rmdir", -result, [path]);
       if (attempt % 10 === 1) removeCgroups(groupsIn(path));
       // A frozen process of v1 does not die before it is thawed.
-      if (attempt === 10) for (const each of paths) thawGroup(each);
+      if (attempt === 10) {
+        for (const each of paths) thawGroup(each);
+        killProcesses(groups);
+      }
       if (attempt >= 10) killProcessesIn(path);
       sleepMs(2);
     }

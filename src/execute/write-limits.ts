@@ -6,7 +6,7 @@
 import { ContainerError } from "../error.ts";
 import { explainCgroupRefusal } from "../plan/cgroup/refusal.ts";
 import type { CgroupWrite } from "../plan/cgroup/request.ts";
-import { writeFile } from "../sys/files.ts";
+import { readFileIfThere, writeFile } from "../sys/files.ts";
 import { SysError } from "../sys/sys.ts";
 
 interface Limit {
@@ -14,8 +14,18 @@ interface Limit {
   request: CgroupWrite;
 }
 
-/** Throws a {@link ContainerError} that names the file; the values before it are in force then. */
+/** Throws a {@link ContainerError} that names the file; then the values are as they were. */
 export function writeLimits(limits: readonly Limit[]): void {
+  const before = limits.flatMap(currentValue);
+  try {
+    writeAll(limits);
+  } catch (error) {
+    restore(before);
+    throw error;
+  }
+}
+
+function writeAll(limits: readonly Limit[]): void {
   for (let left = limits; left.length > 0; ) {
     const refused: { limit: Limit; error: SysError }[] = [];
     for (const limit of left) {
@@ -26,6 +36,25 @@ export function writeLimits(limits: readonly Limit[]): void {
     const [first] = refused;
     if (first !== undefined && refused.length === left.length) throw explain(first.limit, first.error);
     left = refused.map(({ limit }) => limit);
+  }
+}
+
+/** Nothing for files that cannot be read, and for those with a line for each of several devices. */
+function currentValue({ group, request: { file } }: Limit): Limit[] {
+  if (file.startsWith("devices.")) return [];
+  const lines = readFileIfThere(`${group}/${file}`)?.trim().split("\n") ?? [];
+  const [value = ""] = lines;
+  return lines.length === 1 && /^(-?\d+|max)( \d+)?$|^[\d,-]+$/.test(value)
+    ? [{ group, request: { file, value, because: "it was so before" } }]
+    : [];
+}
+
+/** As well as it goes: what counts is the error that led here. */
+function restore(limits: readonly Limit[]): void {
+  try {
+    writeAll(limits);
+  } catch (error) {
+    if (!(error instanceof ContainerError)) throw error;
   }
 }
 

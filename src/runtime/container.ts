@@ -199,9 +199,10 @@ export function writeInit({ path }: Lock, pid: number): void {
 export function statusOf({ path, record, init }: Container): Status {
   if (init === undefined) return isBusy(path) ? "creating" : "stopped";
   if (startTimeOf(init.pid) !== init.startTime) return "stopped";
-  if (raw.faccessat2(AT_FDCWD, `${path}/start`, 0, 0) >= 0) return "created";
   const freezer = freezerGroup(record.cgroups);
-  return freezer !== undefined && isFrozen(freezer.path) ? "paused" : "running";
+  // First: a created container that is frozen cannot be started either.
+  if (freezer !== undefined && isFrozen(freezer.path)) return "paused";
+  return raw.faccessat2(AT_FDCWD, `${path}/start`, 0, 0) >= 0 ? "created" : "running";
 }
 
 /** Somebody holds the lock: `create` is at work. */

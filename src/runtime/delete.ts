@@ -1,5 +1,6 @@
 /** `delete`: what is left of a stopped container. runtime.md, "Delete". */
 import { ContainerError } from "../error.ts";
+import { thawGroups } from "../execute/freezer.ts";
 import { removeCgroups } from "../execute/remove-cgroups.ts";
 import { runHooks } from "../execute/run-hooks.ts";
 import { raw } from "../sys/sys.ts";
@@ -59,11 +60,12 @@ export function destroy({ init, record }: Container, lock: Lock, warn: (text: st
   const pidfd = init === undefined ? undefined : openProcess(init);
   if (pidfd !== undefined) {
     signalProcess(pidfd, SIGKILL);
+    thawGroups(record.cgroups);
     const ended = endsWithin(pidfd, PATIENCE_MS);
     raw.close(pidfd);
     if (!ended) throw new ContainerError("CONTAINER_STAYS", `container ${record.id} does not end, 10 s after SIGKILL`);
   }
-  removeCgroups(record.remove);
+  removeCgroups(record.remove, record.cgroups);
   removeRecord(lock);
   // The others still run when one fails, and the container is gone all the same.
   runHooks("poststop", record.poststop ?? [], hookStateOf(record), 0, (failure) => warn(failure.message));

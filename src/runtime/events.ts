@@ -10,6 +10,7 @@ import { AT_FDCWD, O_CLOEXEC, O_RDONLY, POLLIN } from "../sys/constants.ts";
 import { readDirectory, readFileIfThere, writeFile } from "../sys/files.ts";
 import { packPollfds, packTimespec } from "../sys/structs.ts";
 import { raw, SysError, sys } from "../sys/sys.ts";
+import { loadContainer, statusOf } from "./container.ts";
 import { eventStats, exactJson } from "./event-stats.ts";
 
 export interface Watched {
@@ -19,16 +20,27 @@ export interface Watched {
   pid: number;
 }
 
+/** What is to be watched. Throws CONTAINER_UNKNOWN, CONTAINER_NOT_RUNNING. */
+export function watchedContainer(root: string, id: string): Watched {
+  const container = loadContainer(root, id);
+  const { init, record } = container;
+  if (init !== undefined && statusOf(container) !== "stopped") return { id, cgroups: record.cgroups, pid: init.pid };
+  throw notRunning(id);
+}
+
+const notRunning = (id: string): ContainerError =>
+  new ContainerError("CONTAINER_NOT_RUNNING", `container with id ${id} is not running`);
+
 /** One line: the container's usage now. */
 export const statsEvent = ({ id, cgroups }: Watched): string =>
   `${exactJson({ type: "stats", id, data: eventStats(cgroups, readCounter, hugePageSizes()) })}\n`;
 
 const oomEvent = ({ id }: Watched): string => `${JSON.stringify({ type: "oom", id })}\n`;
 
-/** Writes events until the container ends. `ended` says whether it has ended already when the watch begins. */
+/** Writes events until the container ends. Throws CONTAINER_NOT_RUNNING. */
 export function watchEvents(watched: Watched, intervalMs: number, write: (line: string) => void): void {
   const pidfd = raw.pidfdOpen(watched.pid, 0);
-  if (pidfd < 0) throw new ContainerError("CONTAINER_NOT_RUNNING", `container with id ${watched.id} is not running`);
+  if (pidfd < 0) throw notRunning(watched.id);
   const oom = openOomWatch(watched.cgroups);
   let next = nowMs() + intervalMs;
   for (;;) {

@@ -1,22 +1,34 @@
 /** `kill`: a signal to the container's init process, or with `all` to everything in its control group. runtime.md, "Kill". */
 import { ContainerError } from "../error.ts";
-import { signalProcesses } from "../execute/cgroup-processes.ts";
+import { cgroupProcesses, killProcesses, signalProcesses } from "../execute/cgroup-processes.ts";
+import { thawGroups } from "../execute/freezer.ts";
 import { raw } from "../sys/sys.ts";
-import { loadContainer, statusOf } from "./container.ts";
+import { type ContainerRecord, loadContainer, statusOf } from "./container.ts";
 import { openProcess, signalProcess } from "./signal.ts";
 
 /** Throws CONTAINER_UNKNOWN, CONTAINER_NOT_RUNNING. */
 export function killContainer(root: string, id: string, signal: number, { all = false } = {}): void {
   const container = loadContainer(root, id);
   const { init, record } = container;
-  if (all && signalProcesses(record.cgroups, signal) > 0) return;
+  if (all && signalAll(record.cgroups, signal)) return;
   const status = statusOf(container);
   const pidfd = init === undefined || status === "stopped" ? undefined : openProcess(init);
   const sent = pidfd !== undefined && signalProcess(pidfd, signal);
   if (pidfd !== undefined) raw.close(pidfd);
+  if (sent && signal === SIGKILL) thawGroups(record.cgroups);
   if (!sent)
     throw new ContainerError(
       "CONTAINER_NOT_RUNNING",
       `container not running: ${id} is ${status === "creating" ? status : "stopped"}`,
     );
+}
+
+const SIGKILL = 9;
+
+/** Whether there was anybody to signal. */
+function signalAll(groups: ContainerRecord["cgroups"], signal: number): boolean {
+  if (signal !== SIGKILL) return signalProcesses(groups, signal) > 0;
+  const anybody = cgroupProcesses(groups).length > 0;
+  killProcesses(groups);
+  return anybody;
 }

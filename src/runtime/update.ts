@@ -6,7 +6,39 @@ import { writeLimits } from "../execute/write-limits.ts";
 import { unlessZero } from "../plan/cgroup/request.ts";
 import { planUpdate } from "../plan/cgroup/update.ts";
 import type { MemoryResources, Resources } from "../spec/config.ts";
-import { readFileIfThere } from "../sys/files.ts";
+import { parseConfig, parseResources } from "../spec/parse-config.ts";
+import { readFile, readFileIfThere, replaceFile } from "../sys/files.ts";
+import { type Container, loadContainer, lockContainer, statusOf, unlock } from "./container.ts";
+import { exactJson } from "./event-stats.ts";
+
+/**
+ * Throws CONTAINER_UNKNOWN, CONTAINER_NOT_RUNNING, and errors that name the field and the file; then the limits are as they
+ * were.
+ */
+export function updateContainer(root: string, id: string, asked: Resources, warn: (text: string) => void): void {
+  const lock = lockContainer(root, id);
+  try {
+    const container = loadContainer(root, id);
+    const status = statusOf(container);
+    if (status === "stopped" || status === "creating")
+      throw new ContainerError("CONTAINER_NOT_RUNNING", `container not running: ${id} is ${status}`);
+    const { cgroups } = container.record;
+    const { resources, warnings } = updateLimits({ cgroups, resources: recordedResources(container) }, asked);
+    replaceFile(`${container.path}/${RESOURCES}`, exactJson(resources));
+    for (const text of warnings) warn(text);
+  } finally {
+    unlock(lock);
+  }
+}
+
+/** In the container's directory once it was updated: in place of linux.resources in its config. */
+const RESOURCES = "resources.json";
+
+function recordedResources({ path }: Container): Resources {
+  const updated = readFileIfThere(`${path}/${RESOURCES}`);
+  if (updated !== undefined) return parseResources(updated).value;
+  return parseConfig(readFile(`${path}/config.json`), { seccomp: "unchecked" }).config.linux.resources ?? {};
+}
 
 export interface UpdateTarget {
   cgroups: readonly { controller: string; path: string }[];
@@ -20,7 +52,7 @@ export interface Updated {
   warnings: string[];
 }
 
-/** Throws a ContainerError that names the field and the file; then the limits before it in the list are in force. */
+/** Throws a ContainerError that names the field and the file. */
 export function updateLimits({ cgroups, resources: recorded }: UpdateTarget, asked: Resources): Updated {
   const unified = groupOf(cgroups, "unified");
   const offered = unified === undefined ? "" : (readFileIfThere(`${unified}/cgroup.controllers`) ?? "");

@@ -4,12 +4,17 @@ import { configureProgram } from "../configure-program.ts";
 import { versionText } from "../version.ts";
 import { createCommand } from "./create.ts";
 import { deleteCommand } from "./delete.ts";
+import { eventsCommand } from "./events.ts";
 import { addGlobalOptions } from "./global-options.ts";
 import { killCommand } from "./kill.ts";
 import { listCommand } from "./list.ts";
+import { pauseCommand } from "./pause.ts";
+import { processesCommand } from "./ps.ts";
+import { resumeCommand } from "./resume.ts";
 import { runCommand } from "./run.ts";
 import { startCommand } from "./start.ts";
 import { stateCommand } from "./state.ts";
+import { updateCommand } from "./update.ts";
 
 export const runtimeProgram = addGlobalOptions(new Command("tupper-runtime"))
   .usage("[OPTIONS] COMMAND [ARG…]")
@@ -24,6 +29,11 @@ export const runtimeProgram = addGlobalOptions(new Command("tupper-runtime"))
   .addCommand(deleteCommand)
   .addCommand(runCommand)
   .addCommand(listCommand)
+  .addCommand(processesCommand)
+  .addCommand(pauseCommand)
+  .addCommand(resumeCommand)
+  .addCommand(updateCommand)
+  .addCommand(eventsCommand)
   .helpCommand("help [COMMAND]", "show the help of a command");
 
 configureProgram(runtimeProgram);

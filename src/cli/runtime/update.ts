@@ -1,0 +1,138 @@
+/** `tupper-runtime update`. */
+import { Command, Option } from "commander";
+import { flagError, parseBytes, parseInteger } from "../../engine/containers/config/flag-value.ts";
+import { ContainerError } from "../../error.ts";
+import { updateContainer } from "../../runtime/update.ts";
+import type { CpuResources, MemoryResources, Resources } from "../../spec/config.ts";
+import { parseResources } from "../../spec/parse-config.ts";
+import { readFile } from "../../sys/files.ts";
+import { SysError, sys } from "../../sys/sys.ts";
+import { runtimeContext } from "./global-options.ts";
+
+interface UpdateOptions {
+  resources?: string;
+  blkioWeight?: string;
+  cpuPeriod?: string;
+  cpuQuota?: string;
+  cpuBurst?: string;
+  cpuRtPeriod?: string;
+  cpuRtRuntime?: string;
+  cpuShare?: string;
+  cpuIdle?: string;
+  cpusetCpus?: string;
+  cpusetMems?: string;
+  memory?: string;
+  memoryReservation?: string;
+  memorySwap?: string;
+  pidsLimit?: string;
+  kernelMemory?: string;
+  kernelMemoryTcp?: string;
+  l3CacheSchema?: string;
+  memBwSchema?: string;
+}
+
+export const updateCommand = new Command("update")
+  .summary("change the limits of a container")
+  .description("Changes the limits of a container. Times are microseconds; -1 is no limit.")
+  .argument("<ID>", "a created, running or paused container")
+  .option(
+    "-r, --resources <FILE>",
+    "limits as in linux.resources of a config, - is stdin; other flags do not count then",
+  )
+  .option("--memory <BYTES>", "memory, such as 512m")
+  .option("--memory-reservation <BYTES>", "memory that is left when the machine runs short")
+  .option("--memory-swap <BYTES>", "memory and swap together")
+  .option("--pids-limit <NUMBER>", "processes and threads")
+  .option("--cpu-share <NUMBER>", "the part of the processors, in relation to others")
+  .option("--cpu-quota <TIME>", "processor time in each period")
+  .option("--cpu-period <TIME>", "the length of a period")
+  .option("--cpu-burst <TIME>", "quota left over that may be used at once")
+  .option("--cpu-rt-period <TIME>", "the length of a period for realtime processes")
+  .option("--cpu-rt-runtime <TIME>", "processor time of realtime processes in each period")
+  .option("--cpu-idle <0|1>", "1: only when nobody else wants the processor")
+  .option("--cpuset-cpus <LIST>", "processors, such as 0-2,5")
+  .option("--cpuset-mems <LIST>", "memory nodes")
+  .option("--blkio-weight <NUMBER>", "the part of the disks' time, 10 to 1000")
+  .option("--l3-cache-schema <SCHEMA>", "Intel RDT: the schema of the L3 cache")
+  .option("--mem-bw-schema <SCHEMA>", "Intel RDT: the schema of memory bandwidth")
+  .addOption(new Option("--kernel-memory <BYTES>", "ignored: it counts as memory").hideHelp())
+  .addOption(new Option("--kernel-memory-tcp <BYTES>", "ignored: it counts as memory").hideHelp())
+  .action((id: string, options: UpdateOptions, command: Command) => {
+    const { root, warn } = runtimeContext(command);
+    refuseRdt(options);
+    if (options.resources !== undefined) {
+      const { value, warnings } = parseResources(readResources(options.resources));
+      for (const text of warnings) warn(text);
+      return updateContainer(root, id, value, warn);
+    }
+    if (options.kernelMemory !== undefined || options.kernelMemoryTcp !== undefined)
+      warn("limits of kernel memory are ignored: it counts as memory");
+    updateContainer(root, id, resourcesOf(options), warn);
+  });
+
+function readResources(file: string): string {
+  if (file === "-") return sys.readText(0);
+  try {
+    return readFile(file);
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    throw new ContainerError("RESOURCES_UNREADABLE", `cannot read the resources ${file}`, {
+      field: "--resources",
+      cause: error,
+    });
+  }
+}
+
+/** Resctrl groups are made by create. */
+function refuseRdt({ l3CacheSchema, memBwSchema }: UpdateOptions): void {
+  const flag = l3CacheSchema === undefined ? "--mem-bw-schema" : "--l3-cache-schema";
+  if (l3CacheSchema === undefined && memBwSchema === undefined) return;
+  throw new ContainerError("RDT_UNSUPPORTED", `${flag}: Intel RDT of a running container cannot be changed yet`, {
+    field: flag,
+  });
+}
+
+const MAX = Number.MAX_SAFE_INTEGER;
+
+function resourcesOf(options: UpdateOptions): Resources {
+  const number = (flag: string, value: string | undefined, min = 0, max = MAX) =>
+    value === undefined || value === "" ? undefined : parseInteger(flag, value, min, max);
+  const bytes = (flag: string, value: string | undefined) =>
+    value === undefined || value === "" ? undefined : value === "-1" ? -1 : parseBytes(flag, value);
+  const memory: MemoryResources = defined({
+    limit: bytes("--memory", options.memory),
+    reservation: bytes("--memory-reservation", options.memoryReservation),
+    swap: bytes("--memory-swap", options.memorySwap),
+  });
+  const cpu: CpuResources = defined({
+    shares: number("--cpu-share", options.cpuShare),
+    quota: number("--cpu-quota", options.cpuQuota, -1),
+    period: number("--cpu-period", options.cpuPeriod),
+    burst: number("--cpu-burst", options.cpuBurst),
+    realtimePeriod: number("--cpu-rt-period", options.cpuRtPeriod),
+    realtimeRuntime: number("--cpu-rt-runtime", options.cpuRtRuntime, -1),
+    idle: number("--cpu-idle", options.cpuIdle, 0, 1),
+    cpus: list("--cpuset-cpus", options.cpusetCpus),
+    mems: list("--cpuset-mems", options.cpusetMems),
+  });
+  const limit = number("--pids-limit", options.pidsLimit, -1);
+  const weight = number("--blkio-weight", options.blkioWeight, 0, 65_535);
+  return {
+    memory,
+    cpu,
+    ...(limit === undefined ? {} : { pids: { limit } }),
+    ...(weight === undefined ? {} : { blockIO: { weight } }),
+  };
+}
+
+/** `0-2,5`; what numbers there are, the kernel knows. */
+function list(flag: string, value: string | undefined): string | undefined {
+  if (value === undefined || /^[\d,-]*$/.test(value)) return value;
+  throw flagError("BAD_LIST", flag, `${flag} "${value}" is not a list of numbers`, "such as 0-2,5");
+}
+
+type Defined<Values> = { [Name in keyof Values]?: Exclude<Values[Name], undefined> };
+
+/** Without what is undefined. */
+const defined = <Values extends object>(values: Values): Defined<Values> =>
+  Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as Defined<Values>;
