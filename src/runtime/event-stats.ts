@@ -2,7 +2,7 @@
  * What `events` says a container uses, in the shape that runc gave it and that engines read: types/events.go of runc. A
  * field is left out where runc leaves it out (`omitempty`); what a machine does not count is 0 or missing.
  *
- * Values are bigints where they pass 2^53, which "no limit" does: stringify with {@link exactJson}.
+ * Values are bigints where they pass 2^53, which "no limit" does: they become text with stringifyExactly.
  */
 import { groupOf } from "../execute/cgroup-processes.ts";
 import type { Int64 } from "../spec/config.ts";
@@ -41,14 +41,6 @@ export function eventStats(
     intel_rdt: {},
     network_interfaces: null,
   };
-}
-
-/** JSON on one line, with bigints as the numbers that they are. */
-export function exactJson(value: unknown): string {
-  return JSON.stringify(value, (_, inner: unknown) => (typeof inner === "bigint" ? `\u0001${inner}` : inner)).replace(
-    /"\\u0001(\d+)"/g,
-    "$1",
-  );
 }
 
 /** A whole number; some counters of the kernel are below 0 for a moment. */

@@ -6,12 +6,13 @@
  */
 import { ContainerError } from "../error.ts";
 import { groupOf } from "../execute/cgroup-processes.ts";
+import { stringifyExactly } from "../spec/json-text.ts";
 import { AT_FDCWD, O_CLOEXEC, O_RDONLY, POLLIN } from "../sys/constants.ts";
 import { readDirectory, readFileIfThere, writeFile } from "../sys/files.ts";
 import { packPollfds, packTimespec } from "../sys/structs.ts";
 import { raw, SysError, sys } from "../sys/sys.ts";
 import { loadContainer, statusOf } from "./container.ts";
-import { eventStats, exactJson } from "./event-stats.ts";
+import { eventStats } from "./event-stats.ts";
 
 export interface Watched {
   id: string;
@@ -33,7 +34,7 @@ const notRunning = (id: string): ContainerError =>
 
 /** One line: the container's usage now. */
 export const statsEvent = ({ id, cgroups }: Watched): string =>
-  `${exactJson({ type: "stats", id, data: eventStats(cgroups, readCounter, hugePageSizes()) })}\n`;
+  `${stringifyExactly({ type: "stats", id, data: eventStats(cgroups, readCounter, hugePageSizes()) })}\n`;
 
 const oomEvent = ({ id }: Watched): string => `${JSON.stringify({ type: "oom", id })}\n`;
 

@@ -6,10 +6,10 @@ import { writeLimits } from "../execute/write-limits.ts";
 import { unlessZero } from "../plan/cgroup/request.ts";
 import { planUpdate } from "../plan/cgroup/update.ts";
 import type { MemoryResources, Resources } from "../spec/config.ts";
+import { stringifyExactly } from "../spec/json-text.ts";
 import { parseConfig, parseResources } from "../spec/parse-config.ts";
 import { readFile, readFileIfThere, replaceFile } from "../sys/files.ts";
 import { type Container, loadContainer, lockContainer, statusOf, unlock } from "./container.ts";
-import { exactJson } from "./event-stats.ts";
 
 /**
  * Throws CONTAINER_UNKNOWN, CONTAINER_NOT_RUNNING, and errors that name the field and the file; then the limits are as they
@@ -24,7 +24,7 @@ export function updateContainer(root: string, id: string, asked: Resources, warn
       throw new ContainerError("CONTAINER_NOT_RUNNING", `container not running: ${id} is ${status}`);
     const { cgroups } = container.record;
     const { resources, warnings } = updateLimits({ cgroups, resources: recordedResources(container) }, asked);
-    replaceFile(`${container.path}/${RESOURCES}`, exactJson(resources));
+    replaceFile(`${container.path}/${RESOURCES}`, stringifyExactly(resources));
     for (const text of warnings) warn(text);
   } finally {
     unlock(lock);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { ContainerError } from "../error.ts";
-import { parseJson, parseJsonExactly } from "./json-text.ts";
+import { decimal, parseJson, parseJsonExactly, stringifyExactly } from "./json-text.ts";
 
 const mistake = (text: string): string => {
   try {
@@ -95,4 +95,24 @@ test("parseJsonExactly gives what JSON.parse gives, once its bigints are rounded
     }),
     { numRuns: 2000 },
   );
+});
+
+test("stringifyExactly: bigints are numbers, texts stay texts", () => {
+  const value = { a: 18_446_744_073_709_551_615n, b: -9_223_372_036_854_775_808n, c: ["12", "n12", "\0x"] };
+  assert.equal(
+    stringifyExactly(value),
+    '{"a":18446744073709551615,"b":-9223372036854775808,"c":["12","n12","\\u0000x"]}',
+  );
+  assert.deepEqual(parseJsonExactly(stringifyExactly(value)), value);
+});
+
+test("decimal: numbers of more than one limb", () => {
+  assert.deepEqual([0n, -5n, 2n ** 63n - 1n, 2n ** 63n, 10n ** 19n, 2n ** 64n - 1n].map(decimal), [
+    "0",
+    "-5",
+    "9223372036854775807",
+    "9223372036854775808",
+    "10000000000000000000",
+    "18446744073709551615",
+  ]);
 });

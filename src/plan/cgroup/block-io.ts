@@ -95,7 +95,7 @@ function throttles(
 ): CgroupRequest[] {
   return THROTTLES.flatMap(([name, file, key, what]) =>
     (blockIO[name] ?? []).map((throttle, i) => ({
-      ...target(throttle, file, key),
+      ...target(throttle.rate < 2 ** 63 ? throttle : { ...throttle, rate: 0 }, file, key),
       field: `${FIELD}.${name}[${i}]`,
       because: `${what} on disk ${throttle.major}:${throttle.minor} are limited`,
     })),
