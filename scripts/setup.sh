@@ -11,10 +11,11 @@ say() { printf 'setup: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 69; }
 
 build_packages="gcc libc6-dev musl-tools linux-libc-dev binutils xz-utils util-linux"
-test_packages="crun runc podman libseccomp-dev uidmap busybox-static strace tmux iproute2 procps libasan8 libubsan1"
+test_packages="crun runc libseccomp-dev uidmap busybox-static strace tmux iproute2 procps libasan8 libubsan1"
+engine_packages="docker.io containerd podman"
 
 want=$build_packages
-[ "${1:-}" = --test ] && want="$want $test_packages"
+[ "${1:-}" = --test ] && want="$want $test_packages $engine_packages"
 missing=
 for package in $want; do
   [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing="$missing $package"
@@ -23,11 +24,19 @@ if [ -n "$missing" ]; then
   [ "$(id -u)" = 0 ] || fail "these Debian packages are missing:$missing; install them as root"
   say "installing$missing"
   log=$(mktemp)
+  # Where no policy forbids it, the engines' packages would start their daemons. The tests start their own.
+  policy=
+  if [ ! -e /usr/sbin/policy-rc.d ]; then
+    policy=/usr/sbin/policy-rc.d
+    trap 'rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
+  fi
   if ! { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $missing; } >"$log" 2>&1; then
     tail -n 20 "$log" >&2
     fail "apt-get could not install$missing"
   fi
-  rm -f "$log"
+  rm -f "$log" ${policy:+"$policy"}
 fi
 
 command -v node >/dev/null || fail "Node.js 20 or later is missing"

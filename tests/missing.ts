@@ -21,6 +21,7 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   iproute2: "ip",
   procps: "ps",
   passwd: "useradd",
+  "docker.io": "dockerd",
   "util-linux": "script",
 };
 

@@ -21,7 +21,8 @@ export type Files = Readonly<
   Record<string, string | { copyOf: string; mode?: number } | { text: string; mode: number }>
 >;
 
-function fill(root: string, files: Files): string {
+/** Makes the usual root filesystem, with these files too, in an empty directory. */
+export function fillRootfs(root: string, files: Files = {}): string {
   chmodSync(root, 0o755);
   for (const name of ["bin", "dev", "etc", "home/alice", "proc", "root", "run", "sys", "tmp", "usr", "var"])
     mkdirSync(join(root, name), { recursive: true });
@@ -53,7 +54,7 @@ function applets(): string[] {
 export function makeRootfs(files: Files = {}): string {
   const root = mkdtempSync(join(tmpdir(), "tupper-rootfs-"));
   atEnd(() => rmSync(root, { recursive: true, force: true }));
-  return fill(root, files);
+  return fillRootfs(root, files);
 }
 
 /** A root filesystem for a suite whose tests do not write to it; that they did not is checked at its end. */
@@ -62,7 +63,7 @@ export function sharedRootfs(files: Files = {}): string {
   const listing = () => output("find", root, "-printf", "%p %y %m %U %G %s\\n").split("\n").sort().join("\n");
   let made = "";
   before(() => {
-    fill(root, files);
+    fillRootfs(root, files);
     made = listing();
   });
   after(() => {

@@ -21,15 +21,12 @@ const MACHINES: Readonly<Record<number, string>> = {
 };
 
 export function commandNotFound(name: string, path: string): ContainerError {
-  return new ContainerError(
-    "COMMAND_NOT_FOUND",
-    `the command ${name || '""'} is in no directory of the container's PATH`,
-    {
-      field: "process.args[0]",
-      hint: `PATH is ${path}; give the program's full path, or set PATH with --env`,
-      exitCode: EXIT.notFound,
-    },
-  );
+  // Docker and Podman look for these words, to end with 127.
+  return new ContainerError("COMMAND_NOT_FOUND", `the command ${name || '""'}: executable file not found in $PATH`, {
+    field: "process.args[0]",
+    hint: `PATH is ${path}; give the program's full path, or set PATH with --env`,
+    exitCode: EXIT.notFound,
+  });
 }
 
 /** Turns a failed execve of `file` into what is wrong with it. Never throws. */

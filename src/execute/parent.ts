@@ -216,5 +216,6 @@ function makeParents(path: string): void {
   if (made >= 0 || made === EEXIST) return;
   if (made !== ENOENT || above === "") throw new SysError("mkdirat", -made, [above, 0o755]);
   makeParents(above);
-  sys.mkdirat(AT_FDCWD, above, 0o755);
+  const again = raw.mkdirat(AT_FDCWD, above, 0o755);
+  if (again !== EEXIST) check(again, "mkdirat", above, 0o755); // another container's parent may have been faster
 }

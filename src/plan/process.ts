@@ -191,7 +191,7 @@ function groupsOf(config: Config): number[] | undefined {
   const groups = config.process.user.additionalGids;
   const gidMappings = config.linux.gidMappings;
   const denied = isNew(config, "user") && gidMappings?.length === 1 && gidMappings[0]?.size === 1;
-  return denied ? undefined : (groups ?? []);
+  return denied ? undefined : [...new Set(groups)]; // Docker names some twice
 }
 
 function planSeccomp(config: Config, architecture: Host["architecture"]): InitStep[] {

@@ -51,5 +51,13 @@ export function oneLine(error: unknown): string {
     ...(hint === undefined ? [] : [`hint: ${hint}`]),
     code,
   ];
-  return `${message}${kernel === undefined ? "" : `: ${kernel}`} (${more.join("; ")})`;
+  return `${message}${kernel === undefined ? "" : `: ${inSmallLetters(kernel)}`} (${more.join("; ")})`;
+}
+
+/**
+ * The kernel's answer with its words as Go writes them: Docker takes "permission denied" for exit code 126, "no such file or
+ * directory" for 127, and looks at the case of the letters.
+ */
+function inSmallLetters(kernel: string): string {
+  return kernel.replace(/\([A-Z][^()]*\)$/, (words) => words.toLowerCase());
 }

@@ -31,6 +31,8 @@ export const lifecycleSteps: Performers<Ops> = {
   },
 
   waitForStart({ socket }, context) {
+    // The caller of create may wait for the end of its pipes.
+    if (context.terminal !== undefined) for (const fd of [0, 1, 2]) sys.dup3(context.terminal, fd, 0);
     raw.close(context.channel);
     const waiting = slotValue(context.slots, socket);
     context.channel = awaitStart(waiting);

@@ -1,0 +1,69 @@
+/** The same scenario with runc and with tupper below an engine: both must show the client what is expected. */
+import assert from "node:assert/strict";
+import { symlinkSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { binary, output, type Result } from "./harness.ts";
+
+export type RuntimeName = "runc" | "tupper";
+
+/** What a client shows, apart from what differs from run to run: ids, and the runtime's name that container names end with. */
+export interface Seen {
+  stdout: string;
+  stderr: string;
+  code: number | null;
+}
+
+/**
+ * Performs the scenario with both runtimes, at the same time, and compares what each of them showed with `expected`.
+ * That runc is held to it too says that the expectation is the engine's and not ours.
+ */
+export function sameAsRunc<T>(
+  name: string,
+  skip: string | false,
+  scenario: (runtime: RuntimeName) => Promise<T>,
+  expected: T,
+): void {
+  test(name, { skip }, async () => {
+    const [runc, tupper] = await Promise.allSettled([scenario("runc"), scenario("tupper")]);
+    assert.deepEqual(settled(runc), expected, "runc");
+    assert.deepEqual(settled(tupper), expected, "tupper");
+  });
+}
+
+function settled<T>(result: PromiseSettledResult<T>): T {
+  if (result.status === "rejected") throw result.reason;
+  return result.value;
+}
+
+export function seen({ stdout, stderr, code }: Result): Seen {
+  return { stdout: normalised(stdout), stderr: normalised(stderr), code };
+}
+
+/** What a command printed that must have gone well. */
+export function printed(result: Result): string {
+  const { stdout, stderr, code } = seen(result);
+  assert.equal(code, 0, `${stderr}${stdout}`);
+  return stdout.trimEnd();
+}
+
+/** A failure by its exit code and those words of its message that callers go by. */
+export function failure({ code, stdout, stderr }: Result, pattern: RegExp): { code: number | null; says: string } {
+  const text = stdout + stderr; // docker exec tells its failures on stdout
+  return { code, says: pattern.exec(text.toLowerCase())?.[0] ?? text };
+}
+
+function normalised(text: string): string {
+  return text.replace(/\b[0-9a-f]{64}\b/g, "ID").replace(/-(runc|tupper)\b/g, "");
+}
+
+/** Where the runtime is: tupper goes by the name of its runtime command line. */
+export function runtimePath(runtime: RuntimeName, directory: string): string {
+  if (runtime === "runc") return output("sh", "-c", "command -v runc").trim();
+  const path = join(directory, "tupper-runtime");
+  if (!known.has(path)) symlinkSync(process.env.TUPPER_STAND_IN ?? binary, path);
+  known.add(path);
+  return path;
+}
+
+const known = new Set<string>();
