@@ -27,6 +27,14 @@ export type Message =
       metadata: string | undefined;
     }
   | /** The filter may be loaded. */ { kind: "listening" }
+  | /** The parent is to set a limit of the init process, which may not do it itself. */ {
+      kind: "rlimit";
+      resource: number;
+      soft: string;
+      hard: string;
+    }
+  | { kind: "oomScore"; score: number }
+  | /** What the kernel said to the parent. */ { kind: "answered"; result: number; args: (string | number)[] }
   | { kind: "warning"; text: string }
   | /** From the process between parent and init: init's number. */ { kind: "spawned"; pid: number }
   | /** Set-up is complete; execve is next. */ { kind: "exec" }

@@ -24,6 +24,7 @@ import { openChannel, packError, receive, send, unpackError } from "./channel.ts
 import { closeInherited } from "./init/descriptors.ts";
 import { runInit } from "./init.ts";
 import { namespaceFlags } from "./namespace-flags.ts";
+import { keepDevices, returnDevices } from "./net-devices.ts";
 import {
   closeWrittenFile,
   type ExecuteOptions,
@@ -33,6 +34,7 @@ import {
 } from "./parent.ts";
 import { removeCgroups } from "./remove-cgroups.ts";
 import { serveListener } from "./seccomp-listener.ts";
+import { setForInit } from "./set-for-init.ts";
 import { explainStep } from "./step-error.ts";
 import { waitFor } from "./wait.ts";
 
@@ -56,9 +58,12 @@ export function execute(plan: Plan, options: ExecuteOptions): Started {
     const before = steps.slice(0, cloneAt);
     for (const step of before) if (!isJoin(step)) performParentStep(step, context);
     closeWrittenFile(context);
-    return start(plan, clone, steps.slice(cloneAt + 1), context);
+    const started = start(plan, clone, steps.slice(cloneAt + 1), context);
+    if (context.movedDevices.length > 0) keepDevices(context.movedDevices);
+    return started;
   } catch (error) {
     closeWrittenFile(context);
+    if (context.movedDevices.length > 0) returnDevices(context.movedDevices, context.options.warn);
     removeCgroups(context.madeCgroups.reverse());
     throw error;
   }
@@ -150,8 +155,9 @@ function spawnInit(
     (clone.sharedMemory ? CLONE_VM : 0) +
     (cgroup < 0 ? 0 : CLONE_INTO_CGROUP) +
     moreFlags;
+  const kept = init.findLast((step) => step.op === "closeDescriptors")?.from;
   const run = () => {
-    closeInherited([childEnd, ...(slots?.values() ?? [])]);
+    closeInherited([childEnd, ...(slots?.values() ?? [])], kept);
     runInit(init, { channel: childEnd, tracer, slots: new Map(slots), freshMounts: new Set() });
   };
   const pid = raw.spawn(flags, Math.max(cgroup, 0), childEnd, parentEnd, run);
@@ -191,6 +197,10 @@ function serveInit(
       case "hooks":
         perform(({ op }) => op === "runHooks");
         send(channel, { kind: "done" });
+        break;
+      case "rlimit":
+      case "oomScore":
+        send(channel, setForInit(message, pid));
         break;
       case "pty":
         terminal = fds[0];

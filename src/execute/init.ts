@@ -9,10 +9,12 @@ import { packError } from "./channel.ts";
 import { becomeInit, forkCommand, openInitProgram } from "./fork-init.ts";
 import type { InitContext, Performers } from "./init/context.ts";
 import { fileSteps } from "./init/files.ts";
+import { labelSteps } from "./init/labels.ts";
 import { lifecycleSteps } from "./init/lifecycle.ts";
 import { mountSteps } from "./init/mounts.ts";
 import { namespaceSteps } from "./init/namespaces.ts";
 import { processSteps } from "./init/process.ts";
+import { schedulingSteps } from "./init/scheduling.ts";
 import { seccompSteps } from "./init/seccomp.ts";
 import { explainStep } from "./step-error.ts";
 
@@ -25,6 +27,8 @@ const performers: Performers<PlainStep["op"]> = {
   ...processSteps,
   ...lifecycleSteps,
   ...seccompSteps,
+  ...schedulingSteps,
+  ...labelSteps,
 };
 
 /** Performs the steps in order and becomes the command. What goes wrong is told to the parent; then the process ends. */

@@ -16,10 +16,13 @@ import { readFile, writeFile } from "../sys/files.ts";
 import { packMountAttr } from "../sys/structs.ts";
 import { check, raw, SysError, sys } from "../sys/sys.ts";
 import { requireUnused } from "./cgroup-processes.ts";
+import { setCpuAffinity } from "./cpu-affinity.ts";
 import { delegateCgroup } from "./delegate-cgroup.ts";
 import { runHelper } from "./helper-program.ts";
 import { slotValue } from "./init/context.ts";
 import { namespaceFlag, namespaceFlags } from "./namespace-flags.ts";
+import { type MovedDevice, moveDevice, openOwnNamespace } from "./net-devices.ts";
+import { makeResctrlGroup } from "./resctrl.ts";
 import { runHooks } from "./run-hooks.ts";
 import type { ContainerState } from "./seccomp-listener.ts";
 import { listenAt } from "./start-socket.ts";
@@ -51,6 +54,8 @@ export interface ParentContext {
   trees: Map<string, number>;
   /** Groups made so far, to be removed when a later step fails. */
   madeCgroups: string[];
+  /** Network devices given to the container so far, to be taken back when a later step fails. */
+  movedDevices: MovedDevice[];
   /** The file that the last `write` went to: device rules are many writes to one file. */
   written: { path: string; fd: number } | undefined;
 }
@@ -60,6 +65,7 @@ export const makeParentContext = (options: ExecuteOptions): ParentContext => ({
   pid: -1,
   trees: new Map(),
   madeCgroups: [],
+  movedDevices: [],
   written: undefined,
 });
 
@@ -142,6 +148,25 @@ const performers: Performers = {
 
   runHooks({ kind, hooks, state }, { pid }) {
     runHooks(kind, hooks, state, pid);
+  },
+
+  setCpuAffinity({ cpus }) {
+    setCpuAffinity(cpus);
+  },
+
+  makeResctrlGroup(step, { madeCgroups }) {
+    makeResctrlGroup(step, madeCgroups);
+  },
+
+  moveNetDevice({ path, ...device }, { pid, movedDevices }) {
+    const namespace = sys.openat(AT_FDCWD, path ?? `/proc/${pid}/ns/net`, O_RDONLY | O_CLOEXEC, 0);
+    const home = openOwnNamespace();
+    try {
+      moveDevice(device, home, namespace, (moved) => movedDevices.push(moved));
+    } finally {
+      raw.close(home);
+      if (movedDevices.at(-1)?.namespace !== namespace) raw.close(namespace);
+    }
   },
 
   joinNamespace({ type, path }) {

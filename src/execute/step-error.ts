@@ -85,6 +85,25 @@ function hintFor(step: Step, error: SysError): string | undefined {
       return error.code === "EPERM"
         ? "raising a hard limit needs CAP_SYS_RESOURCE, which tupper does not have here"
         : undefined;
+    case "setOomScore":
+      return error.code === "EACCES" || error.code === "EPERM"
+        ? "lowering it needs CAP_SYS_RESOURCE, which tupper does not have here"
+        : undefined;
+    case "setScheduler":
+      if (error.code !== "EPERM") return undefined;
+      return step.policy === "SCHED_DEADLINE"
+        ? "a deadline is a promise on every processor: the process scheduler can't be used together with AllowedCPUs (linux.resources.cpu.cpus), and it needs CAP_SYS_NICE"
+        : "a higher priority than the caller's needs CAP_SYS_NICE, which tupper does not have here";
+    case "setIoPriority":
+      return error.code === "EPERM" ? "IOPRIO_CLASS_RT needs CAP_SYS_NICE or CAP_SYS_ADMIN" : undefined;
+    case "setMemoryPolicy":
+      return error.code === "EINVAL"
+        ? "some modes need nodes, MPOL_DEFAULT and MPOL_LOCAL none; the nodes must be there and be allowed by the cpuset; set_mempolicy(2)"
+        : undefined;
+    case "moveNetDevice":
+      return error.code === "EPERM"
+        ? "moving network devices takes CAP_NET_ADMIN and CAP_SYS_ADMIN: ordinary users cannot"
+        : undefined;
     case "clone":
       if (error.code === "ENOSYS")
         return "a seccomp filter around tupper answers so, as container engines' do: run the outer container with --privileged";
@@ -94,8 +113,6 @@ function hintFor(step: Step, error: SysError): string | undefined {
         return "new namespaces need root, or a user namespace: is /proc/sys/user/max_user_namespaces 0, or kernel.apparmor_restrict_unprivileged_userns 1?";
       return undefined;
     case "write":
-      if (step.path.endsWith("oom_score_adj") && error.code === "EACCES")
-        return "lowering it needs CAP_SYS_RESOURCE, which tupper does not have here";
       if (step.path.startsWith("/proc/sys/") && error.code === "ENOENT")
         return "this kernel has no such setting, or not in a namespace of its own";
       return undefined;

@@ -24,6 +24,12 @@ export function describeStep(step: Step): string {
       return `take ${step.source} with owners mapped`;
     case "takeIdMappedTree":
       return `take ${step.source} with its owners shown as others`;
+    case "setCpuAffinity":
+      return `run on the processors ${step.cpus}`;
+    case "makeResctrlGroup":
+      return `make the class of service ${step.path}`;
+    case "moveNetDevice":
+      return `move the network device ${step.device} to the container`;
     case "parentDeathSignal":
       return `ask for ${step.signal} when the parent dies`;
     case "joinCgroup":
@@ -36,6 +42,8 @@ export function describeStep(step: Step): string {
       return "refuse to be traced";
     case "becomeMappedRoot":
       return "become root of the user namespace";
+    case "awaitParent":
+      return "wait for the parent";
     case "unshare":
       return `make new namespaces: ${step.namespaces.join(", ")}`;
     case "timeOffset":
@@ -88,6 +96,24 @@ export function describeStep(step: Step): string {
       return "start a session keyring";
     case "setRlimit":
       return `set ${step.type} to ${step.soft}:${step.hard}`;
+    case "setOomScore":
+      return `set oom_score_adj to ${step.score}`;
+    case "setScheduler":
+      return `set the scheduling policy ${step.policy}`;
+    case "setIoPriority":
+      return `set the I/O priority ${step.class} ${step.priority}`;
+    case "setPersonality":
+      return `set the personality ${step.domain}`;
+    case "setMemoryPolicy":
+      return `set the memory policy ${step.mode}`;
+    case "joinResctrl":
+      return `join the class of service ${step.paths[0] ?? ""}`;
+    case "takeProc":
+      return "take the machine's /proc";
+    case "setLabels":
+      return `set the label ${step.apparmor ?? step.selinux ?? ""}`;
+    case "ownStdio":
+      return `give standard input, output and error to uid ${step.uid}`;
     case "setUmask":
       return `set the umask ${step.mask.toString(8).padStart(4, "0")}`;
     case "limitBoundingSet":

@@ -40,12 +40,19 @@ const EFFECTS: Effects = {
         ? `shown as others: uids ${mapText(step.uidMappings)}; gids ${mapText(step.gidMappings)}`
         : `as the user namespace ${step.userns} maps them`
     }`,
+  setCpuAffinity: ({ cpus }) => `Run on ${cpus === "all" ? "all processors" : `the processors ${cpus}`}`,
+  makeResctrlGroup: ({ path, whose, schemata, monitor }) =>
+    `${whose === "given" ? "Look for" : "Make"} the class of service ${path}${inBrackets(schemata)}${monitor === undefined ? "" : `, and the monitoring group ${monitor}`}`,
+  moveNetDevice: ({ device, as }) =>
+    `Move the network device ${device} to the container${as === device ? "" : `, where it is ${as}`}, with its addresses, and bring it up`,
   parentDeathSignal: ({ signal }) => `Ask for ${signal} when the parent dies`,
   joinCgroup: ({ controller, path }) => `Join the control group ${controller}: ${path}`,
   joinNamespace: ({ type, path }) => `Join the ${type} namespace behind ${path}`,
   joinProcess: ({ namespaces }) => `Join the namespaces of the container's first process: ${namespaces.join(", ")}`,
   refuseTracing: () => "Refuse to be traced or looked into",
-  becomeMappedRoot: () => "Wait for the id maps, then become uid 0 and gid 0 in the user namespace",
+  becomeMappedRoot: ({ otherwise }) =>
+    `Wait for the id maps, then become uid 0 and gid 0 in the user namespace${otherwise === undefined ? "" : `, or uid ${otherwise.uid} and gid ${otherwise.gid} where it has no root`}`,
+  awaitParent: () => "Wait until the parent has done its part",
   unshare: ({ namespaces }) => `Move into new namespaces: ${flagNames(namespaces)}`,
   timeOffset: ({ clock, secs, nanosecs }) =>
     `Shift the ${clock} clock by ${secs} s${nanosecs === 0 ? "" : ` ${nanosecs} ns`}`,
@@ -68,7 +75,8 @@ const EFFECTS: Effects = {
   makeNode: ({ path, type, major, minor, mode }) =>
     `Make the device ${path} (${type}${type === "p" ? "" : ` ${major}:${minor}`}, mode ${mode.toString(8)})`,
   makeLink: ({ target, path }) => `Make the link ${path} -> ${target}`,
-  changeDirectory: ({ path, inside }) => `Go to ${path}${inside ? ", making it if it is missing" : ""}`,
+  changeDirectory: ({ path, inside, mustExist }) =>
+    `Go to ${path}${inside && !mustExist ? ", making it if it is missing" : ""}`,
   pivotRoot: () => "Swap the roots: this directory becomes /, the old root lies on top of it for a moment",
   detach: () => "Detach the old root, with everything that is mounted in it",
   mask: ({ path }) => `Hide ${path}`,
@@ -80,13 +88,29 @@ const EFFECTS: Effects = {
     `Open a pseudo-terminal${rows === undefined ? "" : ` of ${columns ?? 80} columns and ${rows} rows`}; it becomes stdin, stdout, stderr and /dev/console`,
   newSession: ({ controllingTerminal }) =>
     `Start a new session${controllingTerminal ? ", with the pseudo-terminal as its controlling terminal" : ", without a controlling terminal"}`,
-  newKeyring: ({ name }) => `Start a new session keyring, ${name}`,
+  newKeyring: ({ name, shared, label }) =>
+    `${shared ? "Start a new session keyring" : "Join the session keyring"}, ${name}${label === undefined ? "" : `, labelled ${label.selinux} where the kernel has SELinux`}`,
   setRlimit: ({ type, soft, hard }) => `Limit ${type}: soft ${limit(soft)}, hard ${limit(hard)}`,
+  setOomScore: ({ score }) => `Set the OOM score to ${score}`,
+  setScheduler: ({ policy, nice, priority, flags, runtime, deadline, period }) =>
+    `Schedule by ${policy}, ${policy === "SCHED_DEADLINE" ? `${runtime} ns in each ${period} ns, due after ${deadline} ns` : `nice ${nice}, priority ${priority}`}${inBrackets(flags)}`,
+  setIoPriority: ({ class: name, priority }) => `Set the I/O priority to ${name} ${priority}`,
+  setPersonality: ({ domain }) => `Set the personality to ${domain}`,
+  setMemoryPolicy: ({ mode, nodes, flags = [] }) =>
+    `Set the memory policy to ${mode}${nodes ? ` on the nodes ${nodes}` : ""}${inBrackets(flags)}`,
+  joinResctrl: ({ paths }) => `Join the class of service ${paths.join(" and ")}`,
+  takeProc: () => "Take hold of the machine's /proc",
+  setLabels: ({ apparmor, selinux }) =>
+    `Ask for ${[
+      ...(apparmor === undefined ? [] : [`the AppArmor profile ${apparmor}`]),
+      ...(selinux === undefined ? [] : [`the SELinux label ${selinux}`]),
+    ].join(" and ")} from the next execve on, where the kernel has that`,
+  ownStdio: ({ uid }) => `Give standard input, output and error to uid ${uid}, where they are pipes`,
   setUmask: ({ mask }) => `Set the umask to ${mask.toString(8).padStart(3, "0")}`,
   limitBoundingSet: ({ keep }) =>
     `Drop ${droppedCount(keep)} of ${CAPABILITIES.length} capabilities for good; what can be had at most: ${names(keep)}`,
-  setUser: ({ uid, gid, groups }) =>
-    `Become uid ${uid} and gid ${gid}${groups === undefined ? "; supplementary groups cannot be changed here" : groups.length === 0 ? ", in no other group" : `, and in the groups ${groups.join(", ")}`}`,
+  setUser: ({ uid, gid, groups, otherwise }) =>
+    `Become uid ${uid} and gid ${gid}${otherwise === undefined ? "" : ` (or ${otherwise.uid} and ${otherwise.gid}, where there is no root)`}${groups === undefined ? "; supplementary groups cannot be changed here" : groups.length === 0 ? ", in no other group" : `, and in the groups ${groups.join(", ")}`}`,
   setCapabilities: ({ sets }) => `Set the capabilities: effective ${names(sets.effective ?? [])}${otherSets(sets)}`,
   noNewPrivileges: () => "Give up all new privileges",
   seccomp: ({ program, profile, listener, ignored }) =>
@@ -103,8 +127,8 @@ const EFFECTS: Effects = {
   reportCreated: () => "Tell the parent that all is made, and go on without it once it has put that on record",
   waitForStart: () => "Sleep until start",
   forkInit: () => "Become a small init, with the command as its child",
-  exec: ({ args, env }) =>
-    `Execute ${args.map(shown).join(" ")} with ${env.length} environment variable${env.length === 1 ? "" : "s"}`,
+  exec: ({ args, env, homeOf }) =>
+    `Execute ${args.map(shown).join(" ")} with ${env.length} environment variable${env.length === 1 ? "" : "s"}${homeOf === undefined ? "" : " and HOME"}`,
 };
 
 const flagNames = (types: readonly NamespaceType[]): string =>

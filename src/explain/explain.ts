@@ -85,6 +85,7 @@ function groupOf(step: Step, plan: Plan): Group {
     case "joinNamespace":
     case "joinProcess":
     case "becomeMappedRoot":
+    case "awaitParent":
     case "unshare":
     case "timeOffset":
       return "Namespaces";
@@ -94,12 +95,19 @@ function groupOf(step: Step, plan: Plan): Group {
     case "inheritCgroupValue":
     case "attachDeviceProgram":
     case "delegateCgroup":
+    case "makeResctrlGroup":
       return "Before the container exists";
     case "write":
       if (step.by === "parent") return "Before the container exists";
-      return step.path.startsWith("/proc/sys/") ? "Names and network" : "Limits";
+      return "Names and network";
     case "joinCgroup":
+    case "joinResctrl":
     case "setRlimit":
+    case "setOomScore":
+    case "setScheduler":
+    case "setIoPriority":
+    case "setCpuAffinity":
+    case "setMemoryPolicy":
       return "Limits";
     case "copyMountNamespace":
     case "takeViewBack":
@@ -127,7 +135,9 @@ function groupOf(step: Step, plan: Plan): Group {
       return "What is hidden";
     case "setHostname":
     case "setDomainname":
+    case "setPersonality":
     case "linkUp":
+    case "moveNetDevice":
       return "Names and network";
     case "changeDirectory":
       return at <= pivot ? "Root filesystem" : "The command";
@@ -148,6 +158,9 @@ function groupOf(step: Step, plan: Plan): Group {
     case "newSession":
     case "newKeyring":
     case "limitBoundingSet":
+    case "takeProc":
+    case "setLabels":
+    case "ownStdio":
     case "setUser":
     case "setCapabilities":
     case "noNewPrivileges":

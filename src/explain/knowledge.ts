@@ -42,7 +42,6 @@ export function manOf(step: Step): string[] {
 /** A file of cgroupfs begins with the name of its controller: memory.max, pids.max, cpuset.cpus. */
 function settingOf(path: string): Knowledge {
   if (path.startsWith("/proc/sys/")) return SYSCTL;
-  if (path.endsWith("/oom_score_adj")) return OOM_SCORE;
   return CONTROLLERS[path.slice(path.lastIndexOf("/") + 1).split(".")[0] ?? ""] ?? OPERATIONS.write;
 }
 
@@ -194,12 +193,6 @@ const SYSCTL: Knowledge = {
   man: ["proc(5)", "sysctl(8)"],
 };
 
-const OOM_SCORE: Knowledge = {
-  gives: "a place in the order in which processes are killed when the machine runs out of memory",
-  without: "the caller's score would hold, and if that is a protected daemon's, the container would be spared too",
-  man: ["proc(5)"],
-};
-
 const STAND: Knowledge = {
   gives: "the directory that relative paths of the next steps start from",
   without: "those paths would mean something else",
@@ -300,6 +293,22 @@ export const OPERATIONS: Readonly<Record<Op, Knowledge>> = {
     without: "they would belong to ids that mean nothing in the container, and could not be changed there",
     man: ["mount_setattr(2)", "user_namespaces(7)"],
   },
+  setCpuAffinity: {
+    gives: "the processors that this process and its children run on, within those of its control group",
+    without: "the processors of the caller would hold",
+    man: ["sched_setaffinity(2)", "taskset(1)"],
+  },
+  makeResctrlGroup: {
+    gives:
+      "a share of the processor's last-level cache and of the memory bandwidth, and a count of what is used of them",
+    without: "a neighbour with a large working set would empty the cache of all others",
+    man: ["mkdir(2)"],
+  },
+  moveNetDevice: {
+    gives: "a network device of the machine, such as one virtual function of a network card, for the container alone",
+    without: "the container would have to reach the network through others: a bridge, or the machine's own namespace",
+    man: ["rtnetlink(7)", "network_namespaces(7)", "ip-link(8)"],
+  },
   parentDeathSignal: {
     gives: "an end for the container when the command that runs it is killed",
     without: "kill -9 of tupper would leave a container behind that nobody watches",
@@ -330,6 +339,11 @@ export const OPERATIONS: Readonly<Record<Op, Knowledge>> = {
     gives: "root of the user namespace, who has power over what belongs to that namespace and nothing else",
     without: "the process would be nobody and lose its capabilities at the next execve",
     man: ["user_namespaces(7)"],
+  },
+  awaitParent: {
+    gives: "the end of what only the parent may do, before anything here relies on it",
+    without: "the command could start before its network devices are there",
+    man: ["network_namespaces(7)"],
   },
   unshare: {
     gives: "new namespaces for the process itself, at the moment when they get the right root",
@@ -458,6 +472,51 @@ export const OPERATIONS: Readonly<Record<Op, Knowledge>> = {
     gives: "a limit for each process by itself",
     without: "the limit of the caller would hold",
     man: ["getrlimit(2)"],
+  },
+  setOomScore: {
+    gives: "a place in the order in which processes are killed when the machine runs out of memory",
+    without: "the caller's score would hold, and if that is a protected daemon's, the container would be spared too",
+    man: ["proc(5)", "choom(1)"],
+  },
+  setScheduler: {
+    gives: "how the kernel chooses who runs next: by fair shares, by fixed priority, in the background, or by deadline",
+    without: "the policy of the caller would hold",
+    man: ["sched(7)", "sched_setattr(2)", "chrt(1)"],
+  },
+  setIoPriority: {
+    gives: "whose requests a disk serves first, with a scheduler such as BFQ that looks at it",
+    without: "the priority would follow from the nice value",
+    man: ["ioprio_set(2)", "ionice(1)"],
+  },
+  setPersonality: {
+    gives: "the machine that programs believe to be on: with LINUX32 uname(2) shows a 32-bit one",
+    without: "builds of 32-bit programs would take the machine for what it is",
+    man: ["personality(2)", "setarch(8)"],
+  },
+  setMemoryPolicy: {
+    gives: "the memory nodes that pages are taken from",
+    without: "pages would come from the node of the processor that touches them first",
+    man: ["set_mempolicy(2)", "numa(7)"],
+  },
+  joinResctrl: {
+    gives: "the cache and bandwidth of this class for the process and its children",
+    without: "the class would stay empty and without effect",
+    man: ["write(2)"],
+  },
+  takeProc: {
+    gives: "a hold on the kernel's own files about this process",
+    without: "a container could put something else at /proc, and the label would go nowhere (CVE-2019-16884)",
+    man: ["proc(5)", "open(2)"],
+  },
+  setLabels: {
+    gives: "rules of the kernel that hold for root too: which files, networks, mounts and signals the command may use",
+    without: "the command would have the label of the runtime, which may do everything",
+    man: ["proc(5)", "aa_change_profile(2)", "setexeccon(3)"],
+  },
+  ownStdio: {
+    gives: "a standard output that the command may open again, as /dev/stdout or /proc/self/fd/1",
+    without: "such an open would fail (EACCES): the pipe belongs to who made it",
+    man: ["fchown(2)", "pipe(7)"],
   },
   setUmask: {
     gives: "the permissions that new files do not get",

@@ -17,6 +17,7 @@ export function commandLine({ args, env }: StepOf<"exec">, state: ScriptState): 
   const filter = state.filter === undefined ? "" : " $filter";
   const chain: string[] = [];
   if (last.limits.length > 0) chain.push(`${local("prlimit")} ${last.limits.join(" ")}`);
+  if (last.personality !== undefined) chain.push(`${local("setarch")} ${last.personality}`);
   if (last.session && !last.init) chain.push(local("setsid"));
   if (last.filterFirst) chain.push(`${local("setpriv")}${filter} --`);
   const options = [...last.setpriv.values()].flat();

@@ -38,6 +38,8 @@ export interface ScriptState {
   slots: Set<string>;
   command: {
     limits: string[];
+    /** An architecture as setarch(8) names it. */
+    personality: string | undefined;
     /** Options of setpriv by subject, so that a later step takes an earlier one's place. */
     setpriv: Map<string, readonly string[]>;
     /** The filter is loaded before the identity changes. */
@@ -88,4 +90,14 @@ export function mount(state: ScriptState, args: readonly string[]): string {
 export function warn(state: ScriptState, text: string): string {
   state.functions.add("warn");
   return command("warn", text);
+}
+
+/** What the last command does. */
+export const LATER = note("done by the last command of the init process");
+
+/** Steps that do not depend on the root are done while the host's programs are in sight. */
+export function hoist(state: ScriptState, lines: string[]): string[] {
+  if (!state.inside) return lines;
+  state.hoisted.push(...lines);
+  return note("done above, before pivot_root: it does not depend on the root, and the host's program was in sight");
 }

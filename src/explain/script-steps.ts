@@ -5,10 +5,23 @@
  */
 
 import type { MountFlag, Op, Step } from "../plan/step.ts";
-import type { IdMapping, Int64, NamespaceType } from "../spec/config.ts";
+import type { IdMapping, NamespaceType } from "../spec/config.ts";
 import { packBag } from "./script-bag.ts";
 import { commandLine } from "./script-command.ts";
-import { at, mount, note, operands, resolve, type ScriptState, type StepOf, tool, warn } from "./script-state.ts";
+import { schedulingWriters } from "./script-scheduling.ts";
+import {
+  at,
+  hoist,
+  LATER,
+  mount,
+  note,
+  operands,
+  resolve,
+  type ScriptState,
+  type StepOf,
+  tool,
+  warn,
+} from "./script-state.ts";
 import { command, variable, word } from "./shell.ts";
 
 type Writers = { [O in Op]: (step: StepOf<O>, state: ScriptState) => string[] };
@@ -20,7 +33,6 @@ export function writeStep(step: Step, state: ScriptState): string[] {
 }
 
 const EARLIER = note("an option of `unshare` at the end of this script");
-const LATER = note("done by the last command of the init process");
 
 const writers: Writers = {
   recordState: () => note("here it is the directory $work, which the trap above removes"),
@@ -100,6 +112,8 @@ const writers: Writers = {
     return note("a helper waits for the process just before `unshare`, at the end of this script");
   },
 
+  ...schedulingWriters,
+
   parentDeathSignal({ signal }, state) {
     const name = signal.replace(/^SIG/, "");
     if (state.launch.signal !== undefined) {
@@ -152,6 +166,8 @@ const writers: Writers = {
       "# Now that uid 0 is mapped, become it. --keep-caps of `unshare` kept the capabilities until here.",
     ];
   },
+
+  awaitParent: () => ["read -r pid _ </proc/self/stat", 'echo "$pid" >"$work/ready"', 'read -r answer <"$work/mapped"'],
 
   unshare({ namespaces }, state) {
     const early = namespaces.filter((type) => type !== "cgroup");
@@ -336,11 +352,8 @@ const writers: Writers = {
       "fi",
     ]),
 
-  setRlimit({ type, soft, hard }, state) {
-    const value = (limit: Int64): string => (limit < 0 ? "unlimited" : String(limit));
-    state.command.limits.push(`--${type.replace(/^RLIMIT_/, "").toLowerCase()}=${value(soft)}:${value(hard)}`);
-    return LATER;
-  },
+  ownStdio: ({ uid }, state) =>
+    hoist(state, [`for fd in 0 1 2; do [ ! -p "/proc/self/fd/$fd" ] || chown ${uid} "/proc/self/fd/$fd"; done`]),
 
   setUmask(step, state) {
     const isLast = state.plan.steps.findLast(({ op }) => op === "setUmask") === step;
@@ -460,13 +473,6 @@ const opposites = (flags: readonly MountFlag[] = []): string[] =>
 
 function capabilities(names: readonly string[]): string {
   return ["-all", ...names.map((name) => `+${name.replace(/^CAP_/, "").toLowerCase()}`)].join(",");
-}
-
-/** Steps that do not depend on the root are done while the host's programs are in sight. */
-function hoist(state: ScriptState, lines: string[]): string[] {
-  if (!state.inside) return lines;
-  state.hoisted.push(...lines);
-  return note("done above, before pivot_root: it does not depend on the root, and the host's program was in sight");
 }
 
 const mapText = (mappings: readonly IdMapping[]): string =>

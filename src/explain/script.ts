@@ -87,6 +87,7 @@ function newState(plan: Plan): ScriptState {
     slots: new Set(),
     command: {
       limits: [],
+      personality: undefined,
       setpriv: new Map(),
       filterFirst: false,
       session: false,

@@ -3,8 +3,9 @@
  * are joined, and in which order. namespaces(7).
  */
 import { ContainerError } from "../error.ts";
-import type { Config, Namespace, NamespaceType } from "../spec/config.ts";
+import type { Config, IdMapping, Namespace, NamespaceType } from "../spec/config.ts";
 import type { Host } from "./host.ts";
+import { planNetDevices } from "./net-devices.ts";
 import type { InitStep, ParentStep } from "./step.ts";
 
 interface NamespacePlan {
@@ -90,6 +91,7 @@ export function planNamespaces(config: Config, host: Host, joinsCgroups: boolean
     inside.push({
       op: "becomeMappedRoot",
       by: "init",
+      ...otherUser(config),
       because: "the first process of a user namespace has all capabilities in it, but no id until the maps are there",
     });
   }
@@ -97,7 +99,17 @@ export function planNamespaces(config: Config, host: Host, joinsCgroups: boolean
     inside.push({
       op: "becomeMappedRoot",
       by: "init",
+      ...otherUser(config),
       because: "only an id that the namespace maps can own what is made in it",
+    });
+  }
+  afterClone.push(...planNetDevices(config));
+  if (config.linux.netDevices !== undefined && afterClone.length > 0 && !isolates(config, "user")) {
+    inside.push({
+      op: "awaitParent",
+      by: "init",
+      field: "linux.netDevices",
+      because: "the network devices must be there before anybody looks for them",
     });
   }
   for (const type of JOIN_ORDER) {
@@ -129,12 +141,14 @@ export function planNamespaces(config: Config, host: Host, joinsCgroups: boolean
   for (const clock of ["monotonic", "boottime"] as const) {
     const offset = config.linux.timeOffsets?.[clock];
     if (offset === undefined) continue;
+    const { secs = 0, nanosecs = 0 } = offset;
     inside.push({
       op: "timeOffset",
       by: "init",
       clock,
-      secs: offset.secs ?? 0,
-      nanosecs: offset.nanosecs ?? 0,
+      // The kernel wants less than a second of them, and takes a negative offset as negative seconds and positive rest.
+      secs: secs + Math.floor(nanosecs / 1e9),
+      nanosecs: ((nanosecs % 1e9) + 1e9) % 1e9,
       field: `linux.timeOffsets.${clock}`,
       because: "clocks can be shifted only before the first process enters the time namespace",
     });
@@ -145,6 +159,18 @@ export function planNamespaces(config: Config, host: Host, joinsCgroups: boolean
     (type) => namespaceOf(config, type as NamespaceType)?.path === undefined,
   );
   return { cloned, before, afterClone, inside, sharedMemory };
+}
+
+/**
+ * Who the set-up is where the maps have no root: the user of the command, who must be in them. Of a namespace that is
+ * joined the maps are not known, so it is tried.
+ */
+export function otherUser({ linux, process }: Config): { otherwise?: { uid: number; gid: number } } {
+  const { uid, gid } = process.user;
+  const hasRoot = (mappings: readonly IdMapping[] = [{ containerID: 1, hostID: 1, size: 1 }]) =>
+    mappings.some(({ containerID }) => containerID === 0);
+  const mapped = hasRoot(linux.uidMappings) && hasRoot(linux.gidMappings);
+  return mapped || (uid === 0 && gid === 0) ? {} : { otherwise: { uid, gid } };
 }
 
 function field(config: Config, type: NamespaceType): string {

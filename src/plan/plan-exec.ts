@@ -4,8 +4,11 @@
  */
 import type { Config, NamespaceType } from "../spec/config.ts";
 import type { Host } from "./host.ts";
-import { isolates } from "./namespaces.ts";
+import { planKeyring, planLabels } from "./labels.ts";
+import { isolates, otherUser } from "./namespaces.ts";
 import { planPrivileges } from "./process.ts";
+import { planResctrl } from "./resctrl.ts";
+import { EVERY_CPU, planOomScore, planRlimits, planScheduling } from "./scheduling.ts";
 import type { InitStep, ParentStep, Plan } from "./step.ts";
 
 /** The slot that the caller fills: a pidfd of the container's init process. */
@@ -13,12 +16,21 @@ export const CONTAINER = { slot: "container.pidfd" } as const;
 
 const INSIDE: readonly NamespaceType[] = ["ipc", "uts", "network", "cgroup", "time", "mount"];
 
+export interface ExecOptions {
+  newKeyring?: boolean;
+  /** Without `process.execCPUAffinity`: on all processors of the group, whatever those of the caller are. */
+  everyCpu?: boolean;
+  /** How many descriptors from 3 up the command keeps. */
+  preservedFds?: number;
+}
+
 /** `config` is the container's, with the process to execute in place of its own. */
 export function planExec(
   config: Config,
   host: Host,
   id: string,
   cgroups: readonly { controller: string; path: string }[],
+  { newKeyring = true, everyCpu = false, preservedFds = 0 }: ExecOptions = {},
 ): Plan {
   const inside = INSIDE.filter((type) => isolates(config, type));
   const unified = cgroups.find(({ controller }) => controller === "unified");
@@ -30,7 +42,20 @@ export function planExec(
     namespaces: before,
     because: "a process cannot change its own PID namespace, only that of its children",
   };
+  const affinity = config.process.execCPUAffinity;
   const parent: ParentStep[] = [
+    ...(affinity?.initial
+      ? [
+          {
+            op: "setCpuAffinity",
+            by: "parent",
+            cpus: affinity.initial,
+            field: "process.execCPUAffinity.initial",
+            because: "where the set-up runs, so that it takes no time of processors that are meant for others",
+          } as const,
+        ]
+      : []),
+    ...(everyCpu && affinity === undefined ? [EVERY_CPU] : []),
     ...(before.length === 0 ? [] : [join]),
     {
       op: "clone",
@@ -44,6 +69,7 @@ export function planExec(
     },
   ];
   const { process } = config;
+  const labels = planLabels(config);
   const init: InitStep[] = [
     {
       op: "parentDeathSignal",
@@ -51,7 +77,10 @@ export function planExec(
       signal: "SIGKILL",
       because: "a command in the foreground must not outlive the one that runs it",
     },
+    ...planOomScore(config),
+    ...labels.take,
     { op: "refuseTracing", by: "init", because: "from here on processes of the container can see this one" },
+    ...planResctrl(config, host.mountinfo, id).join,
     ...cgroups
       .filter(({ controller }) => controller !== "unified")
       .map(
@@ -63,6 +92,17 @@ export function planExec(
           because: "the container's limits are for all its processes",
         }),
       ),
+    ...(affinity?.final
+      ? [
+          {
+            op: "setCpuAffinity",
+            by: "init",
+            cpus: affinity.final,
+            field: "process.execCPUAffinity.final",
+            because: "where the command runs; only now, because joining a cpuset group changes it",
+          } as const,
+        ]
+      : []),
     {
       op: "joinProcess",
       by: "init",
@@ -79,17 +119,21 @@ export function planExec(
         uid: 0,
         gid: 0,
         groups: undefined,
+        ...otherUser(config),
         because: "only an id that the user namespace maps can own what is made in it",
       },
       { op: "parentDeathSignal", by: "init", signal: "SIGKILL", because: "changing ids cleared it" },
     );
   }
+  if (newKeyring) init.push(planKeyring(config, id, { shared: false }));
   if (process.terminal) {
+    const size = process.consoleSize;
     init.push({
       op: "openPty",
       by: "init",
       owner: process.user.uid,
       console: false,
+      ...(size === undefined ? {} : { rows: size.height, columns: size.width }),
       because: "a terminal of the container's own devpts",
     });
   }
@@ -99,9 +143,7 @@ export function planExec(
     controllingTerminal: process.terminal === true,
     because: "signals of the terminal go to this command's session only",
   });
-  for (const { type, soft, hard } of process.rlimits ?? []) {
-    init.push({ op: "setRlimit", by: "init", type, soft, hard, because: "the container's processes have this limit" });
-  }
-  init.push(...planPrivileges(config, host));
+  init.push(...planRlimits(config), ...planScheduling(config), ...labels.set);
+  init.push(...planPrivileges(config, host, { makesCwd: false, preservedFds }));
   return { id, steps: [...parent, ...init], cleanup: { cgroups: [] }, warnings: [] };
 }

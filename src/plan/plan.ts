@@ -13,11 +13,14 @@ import { planCgroups } from "./cgroup/groups.ts";
 import { planDevices } from "./devices.ts";
 import { hookState, hooksInside, planHooks } from "./hooks.ts";
 import type { Host } from "./host.ts";
+import { planLabels } from "./labels.ts";
 import { planMounts } from "./mounts.ts";
 import { namespaceOf, planNamespaces } from "./namespaces.ts";
 import { planIdentity, planPrivileges, planTerminal } from "./process.ts";
 import { planRootPropagation } from "./propagation.ts";
+import { planResctrl } from "./resctrl.ts";
 import { enterRoot, planRootfs } from "./rootfs.ts";
+import { EVERY_CPU, planOomScore } from "./scheduling.ts";
 import type { InitStep, ParentStep, Plan, Slot, Step } from "./step.ts";
 
 export interface PlanOptions {
@@ -31,16 +34,24 @@ export interface PlanOptions {
    * `waits`: the command starts when `start` says so (create and start); otherwise at once (run).
    */
   detached?: { waits: boolean };
+  /** Whether the container gets a session keyring of its own (`--no-new-keyring` of the OCI runtime). */
+  newKeyring?: boolean;
+  /** Whether the container may run on all processors of its group, whatever those of the caller are. */
+  everyCpu?: boolean;
+  /** How many descriptors from 3 up the command keeps. */
+  preservedFds?: number;
 }
 
 /** Throws a {@link ContainerError} when the config asks for what cannot go together. */
 export function plan(config: Config, host: Host, options: PlanOptions): Plan {
-  const { id, state = `${host.stateRoot}/${id}`, bundle = "", detached } = options;
+  const { id, state = `${host.stateRoot}/${id}`, bundle = "", detached, newKeyring = true } = options;
+  const { everyCpu = false, preservedFds = 0 } = options;
   const cgroups = planCgroups(config, host, id, { strict: detached !== undefined });
   const namespaces = planNamespaces(config, host, cgroups.join.length > 0);
   const ownView = namespaceOf(config, "mount")?.path === undefined;
   const mounts = ownView ? planMounts(config, host, cgroups.groups) : undefined;
-  const warnings = [...cgroups.warnings, ...unappliedLabels(config)];
+  const resctrl = planResctrl(config, host.mountinfo, id);
+  const labels = planLabels(config);
 
   const before: ParentStep[] = [
     {
@@ -52,6 +63,8 @@ export function plan(config: Config, host: Host, options: PlanOptions): Plan {
     ...(detached?.waits ? [listenForStart(state)] : []),
     ...cgroups.create,
     ...(mounts?.before ?? []),
+    ...resctrl.create,
+    ...(everyCpu ? [EVERY_CPU] : []),
     ...namespaces.before,
     {
       op: "clone",
@@ -82,8 +95,10 @@ export function plan(config: Config, host: Host, options: PlanOptions): Plan {
       mask: 0,
       because: "directories and devices get exactly the modes that the plan says",
     },
-    ...oomScore(config),
+    ...planOomScore(config),
     ...cgroups.join,
+    ...resctrl.join,
+    ...labels.take,
     ...namespaces.inside,
   ];
   if (mounts !== undefined) {
@@ -108,16 +123,22 @@ export function plan(config: Config, host: Host, options: PlanOptions): Plan {
       ...planRootPropagation(config),
     );
   }
-  init.push(...planIdentity(config, ownView));
+  init.push(...planIdentity(config, ownView, { id, newKeyring, labels: labels.set }));
   if (detached !== undefined) init.push(...planHandover(config, detached));
   init.push(
     ...planPrivileges(config, host, {
       diesWithParent: detached === undefined,
       lastHooks: hooksInside(config, "startContainer", hookState(config, id, bundle)),
+      preservedFds,
     }),
   );
 
-  return { id, steps: [...before, ...init], cleanup: { cgroups: cgroups.cleanup, state }, warnings };
+  return {
+    id,
+    steps: [...before, ...init],
+    cleanup: { cgroups: [...cgroups.cleanup, ...resctrl.cleanup], state },
+    warnings: cgroups.warnings,
+  };
 }
 
 /** The socket that the init process of a created container waits on. */
@@ -159,32 +180,6 @@ function planHandover({ process }: Config, { waits }: { waits: boolean }): InitS
       because: "create makes the container, start runs the command",
     });
   return steps;
-}
-
-/** Fields that no step applies yet: whoever asks for them must not believe that they are in force. */
-function unappliedLabels({ process }: Config): string[] {
-  return [
-    ...(process.apparmorProfile === undefined
-      ? []
-      : [`the AppArmor profile ${process.apparmorProfile} is not applied: tupper does not do that yet`]),
-    ...(process.selinuxLabel === undefined
-      ? []
-      : [`the SELinux label ${process.selinuxLabel} is not applied: tupper does not do that yet`]),
-  ];
-}
-
-function oomScore({ process }: Config): InitStep[] {
-  if (process.oomScoreAdj === undefined) return [];
-  return [
-    {
-      op: "write",
-      by: "init",
-      path: "/proc/self/oom_score_adj",
-      value: String(process.oomScoreAdj),
-      field: "process.oomScoreAdj",
-      because: "the kernel kills the process with the highest score first when memory runs out",
-    },
-  ];
 }
 
 /** What is hidden or made read-only in the finished view. */

@@ -6,13 +6,19 @@ import { ContainerError } from "../error.ts";
 import { ANNOTATION, type Config } from "../spec/config.ts";
 import type { LinuxSeccomp } from "../spec/seccomp.ts";
 import type { Host } from "./host.ts";
+import { planKeyring } from "./labels.ts";
 import { isNew } from "./namespaces.ts";
+import { planRlimits, planScheduling } from "./scheduling.ts";
 import { NEW_LISTENER } from "./seccomp/compile.ts";
 import { compileProfile, DEFAULT_PROFILE } from "./seccomp/profile-program.ts";
 import type { InitStep } from "./step.ts";
 
 /** Names, network, session, limits: what needs privileges of the set-up. With --init everything from `forkInit` on is done by both processes. */
-export function planIdentity(config: Config, ownView: boolean): InitStep[] {
+export function planIdentity(
+  config: Config,
+  ownView: boolean,
+  { id, newKeyring, labels }: { id: string; newKeyring: boolean; labels: readonly InitStep[] },
+): InitStep[] {
   const { process } = config;
   const steps: InitStep[] = [];
   if (config.hostname !== undefined) {
@@ -42,12 +48,7 @@ export function planIdentity(config: Config, ownView: boolean): InitStep[] {
       because: "a new network namespace has only lo, and that is down",
     });
   }
-  steps.push({
-    op: "newKeyring",
-    by: "init",
-    name: "tupper",
-    because: "keys of the caller's session must not be reachable from inside",
-  });
+  if (newKeyring) steps.push(planKeyring(config, id, { shared: true }));
   if (config.annotations?.[ANNOTATION.init] === "true") {
     steps.push({
       op: "forkInit",
@@ -65,17 +66,7 @@ export function planIdentity(config: Config, ownView: boolean): InitStep[] {
       ? "signals of the terminal go to the container's session"
       : "the caller's terminal must not be the container's to control",
   });
-  for (const [i, { type, soft, hard }] of (process.rlimits ?? []).entries()) {
-    steps.push({
-      op: "setRlimit",
-      by: "init",
-      type,
-      soft,
-      hard,
-      field: `process.rlimits[${i}]`,
-      because: "the config limits this resource of each process",
-    });
-  }
+  steps.push(...planRlimits(config), ...planScheduling(config), ...labels);
   return steps;
 }
 
@@ -104,7 +95,12 @@ export function planTerminal({ process }: Config): InitStep[] {
 export function planPrivileges(
   config: Config,
   { architecture }: Host,
-  { diesWithParent = true, lastHooks = [] }: { diesWithParent?: boolean; lastHooks?: readonly InitStep[] } = {},
+  {
+    diesWithParent = true,
+    lastHooks = [],
+    makesCwd = true,
+    preservedFds = 0,
+  }: { diesWithParent?: boolean; lastHooks?: readonly InitStep[]; makesCwd?: boolean; preservedFds?: number } = {},
 ): InitStep[] {
   const { process } = config;
   const steps: InitStep[] = [];
@@ -115,6 +111,7 @@ export function planPrivileges(
     by: "init",
     path: process.cwd,
     inside: true,
+    ...(makesCwd ? {} : { mustExist: true }),
     field: "process.cwd",
     because: "the command starts here",
   });
@@ -125,6 +122,15 @@ export function planPrivileges(
       keep: process.capabilities.bounding ?? [],
       field: "process.capabilities.bounding",
       because: "no program, not even a set-user-id one, can gain more than this",
+    });
+  }
+  if (process.user.uid !== 0 && !process.terminal) {
+    steps.push({
+      op: "ownStdio",
+      by: "init",
+      uid: process.user.uid,
+      field: "process.user",
+      because: "programs that write to /dev/stdout open it anew, and only the owner of a pipe may",
     });
   }
   steps.push({
@@ -171,7 +177,7 @@ export function planPrivileges(
     {
       op: "closeDescriptors",
       by: "init",
-      from: 3,
+      from: 3 + preservedFds,
       because: "a descriptor of the set-up would be a way out (CVE-2024-21626)",
     },
     {
@@ -179,6 +185,9 @@ export function planPrivileges(
       by: "init",
       args: process.args,
       env: process.env ?? [],
+      ...(process.env?.some((entry) => entry.startsWith("HOME=") && entry.length > 5)
+        ? {}
+        : { homeOf: process.user.uid }),
       field: "process.args",
       because: "the set-up becomes the command",
     },

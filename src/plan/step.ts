@@ -6,8 +6,8 @@
  * in the process that becomes the container, in order. Paths of init steps are the machine's until `pivotRoot`, and
  * the container's after it.
  */
-import type { Capabilities, Hook, IdMapping, Int64, NamespaceType } from "../spec/config.ts";
-import type { HookName } from "../spec/names.ts";
+import type { Capabilities, Hook, IdMapping, Int64, IoPriority, MemoryPolicy, NamespaceType } from "../spec/config.ts";
+import type { HookName, PersonalityDomain, SchedulerFlag, SchedulerPolicy } from "../spec/names.ts";
 
 /** A value that exists only at run time; `script` makes a shell variable of it. */
 export interface Slot {
@@ -94,6 +94,21 @@ export interface ParentOperations {
    * with these mappings and left again. `all`: the mounts below it too. mount_setattr(2), MOUNT_ATTR_IDMAP (Linux 5.12).
    */
   takeIdMappedTree: TakenTree & { uidMappings: IdMapping[]; gidMappings: IdMapping[]; userns?: string; all: boolean };
+  /**
+   * The processors that this process, and what it clones, may run on: a list such as `0-3,7`, or all of them.
+   * sched_setaffinity(2).
+   */
+  setCpuAffinity: { cpus: string };
+  /**
+   * A directory of resctrl. `schemata`: lines for its file of that name. `whose`: `own` is made for this container, `shared`
+   * is made where it is missing and otherwise must say the same, `given` must be there. `monitor`: the monitoring group in it.
+   */
+  makeResctrlGroup: { path: string; whose: "own" | "shared" | "given"; schemata: string[]; monitor?: string };
+  /**
+   * Moves a network device of the machine into the container's network namespace, with its lasting addresses, under the
+   * name `as`; the kernel replaces a `%d` in it by a free number. `path`: the namespace, where it is not init's own. rtnetlink(7).
+   */
+  moveNetDevice: { device: string; as: string; pid: Slot; path?: string };
 }
 
 /** A clone of a mounted tree, with what is changed of its flags and its propagation. open_tree(2), mount_setattr(2). */
@@ -126,8 +141,13 @@ export interface InitOperations {
   joinProcess: { process: Slot; namespaces: NamespaceType[] };
   /** No process of the container may trace this one while it still holds descriptors of the machine. prctl(PR_SET_DUMPABLE). */
   refuseTracing: object;
-  /** Waits until the parent has written the id maps, then becomes root in the user namespace. */
-  becomeMappedRoot: object;
+  /**
+   * Waits until the parent has written the id maps, then becomes root in the user namespace. `otherwise`: who to become
+   * where the maps have no root.
+   */
+  becomeMappedRoot: { otherwise?: { uid: number; gid: number } };
+  /** Waits until the parent has done what it does after the clone. */
+  awaitParent: object;
   /** unshare(2) of namespaces that clone cannot make at the right moment (cgroup after joining, time before exec). */
   unshare: { namespaces: NamespaceType[] };
   /** /proc/self/timens_offsets, before the first process of the time namespace. time_namespaces(7). */
@@ -184,8 +204,11 @@ export interface InitOperations {
   };
   /** symlink(2). What is there stays, or with `replace` goes. */
   makeLink: { target: string; path: string; replace?: boolean };
-  /** chdir(2). `inside`: the container's working directory, which is made if it is missing and must lie inside its root. */
-  changeDirectory: { path: string; inside?: boolean };
+  /**
+   * chdir(2). `inside`: the container's working directory, which is made if it is missing (unless it `mustExist`) and must
+   * lie inside its root.
+   */
+  changeDirectory: { path: string; inside?: boolean; mustExist?: boolean };
   /** pivot_root(".", "."): the old root is stacked on the new one, in place. pivot_root(2), "pivot_root(., .)". */
   pivotRoot: { newRoot: string; putOld: string };
   /** umount2(MNT_DETACH), and on to `/`. */
@@ -221,15 +244,49 @@ export interface InitOperations {
   openPty: { owner: number; console: boolean; rows?: number; columns?: number };
   /** A session of its own, and with a pty its controlling terminal. setsid(2), TIOCSCTTY. */
   newSession: { controllingTerminal: boolean };
-  /** A session keyring of its own, so that keys of the caller do not leak. keyctl(2). */
-  newKeyring: { name: string };
-  /** -1 is no limit. prlimit(2). */
+  /**
+   * A session keyring of its own, so that keys of the caller do not leak. One of this name that may be searched is joined:
+   * `shared` makes it one that the container's later processes find. `label`: what SELinux calls keys made from here on. keyctl(2).
+   */
+  newKeyring: { name: string; shared: boolean; label?: { selinux: string; proc: Slot } };
+  /** -1 is no limit. Where this process may not, its parent does it. prlimit(2). */
   setRlimit: { type: string; soft: Int64; hard: Int64 };
+  /** Where memory runs out, the process with the highest score is killed first. Where this process may not, its parent does it. proc(5). */
+  setOomScore: { score: number };
+  /** sched_setattr(2). Times in nanoseconds. */
+  setScheduler: {
+    policy: SchedulerPolicy;
+    nice: number;
+    priority: number;
+    flags: SchedulerFlag[];
+    runtime: Int64;
+    deadline: Int64;
+    period: Int64;
+  };
+  /** ioprio_set(2). */
+  setIoPriority: IoPriority;
+  /** sched_setaffinity(2). */
+  setCpuAffinity: { cpus: string };
+  /** What uname(2) and memory layout look like. personality(2). */
+  setPersonality: { domain: PersonalityDomain };
+  /** set_mempolicy(2). */
+  setMemoryPolicy: MemoryPolicy;
+  /** Moves itself into these directories of resctrl. */
+  joinResctrl: { paths: string[] };
+  /** The machine's /proc, for the labels: no file of the container can stand in its way. */
+  takeProc: { proc: Slot };
+  /**
+   * The profile of AppArmor and the label of SELinux from the next execve on; nothing where the kernel has no such module.
+   * `stacked`: a profile that is in force already stays so beside it, which no_new_privs demands.
+   */
+  setLabels: { apparmor?: string; stacked?: boolean; selinux?: string; proc: Slot };
+  /** Standard input, output and error, where they are pipes or sockets, belong to the command's user: /dev/stdout can be opened then. */
+  ownStdio: { uid: number };
   setUmask: { mask: number };
   /** PR_CAPBSET_DROP of everything not listed. Names such as `CAP_CHOWN`. */
   limitBoundingSet: { keep: string[] };
   /** setgroups (left out where `groups` is undefined), setresgid, setresuid; capabilities are kept across it (PR_SET_KEEPCAPS). */
-  setUser: { uid: number; gid: number; groups: number[] | undefined };
+  setUser: { uid: number; gid: number; groups: number[] | undefined; otherwise?: { uid: number; gid: number } };
   /** capset(2) and the ambient set. */
   setCapabilities: { sets: Capabilities };
   /** prctl(PR_SET_NO_NEW_PRIVS). */
@@ -250,8 +307,11 @@ export interface InitOperations {
   closeDescriptors: { from: number };
   /** tupper-init becomes PID 1; the command becomes its child. Both do what follows, but for `newSession` and `exec`. */
   forkInit: object;
-  /** The command. A name without a slash is looked up in PATH of `env`. execve(2). */
-  exec: { args: string[]; env: string[] };
+  /**
+   * The command. A name without a slash is looked up in PATH of `env`. `homeOf`: HOME is missing in `env`, and is what the
+   * container's /etc/passwd says of that user. execve(2).
+   */
+  exec: { args: string[]; env: string[]; homeOf?: number };
 }
 
 export type ParentStep = {

@@ -8,13 +8,12 @@ export const CAPABILITIES: readonly string[] = (
   .split(" ")
   .map((name) => `CAP_${name}`);
 
+const BITS: ReadonlyMap<string, bigint> = new Map(CAPABILITIES.map((name, number) => [name, 1n << BigInt(number)]));
+
 /** A set as a mask; names that are none are left out. Numbers pass 31, so this is not for bit operators. */
 export function capabilityMask(names: readonly string[] | undefined): bigint {
   let mask = 0n;
-  for (const name of names ?? []) {
-    const number = CAPABILITIES.indexOf(name);
-    if (number >= 0) mask |= 1n << BigInt(number);
-  }
+  for (const name of names ?? []) mask |= BITS.get(name) ?? 0n;
   return mask;
 }
 

@@ -107,16 +107,21 @@ export const PR_CAP_AMBIENT_CLEAR_ALL = 4;
 
 export const AF_UNIX = 1;
 export const AF_INET = 2;
+export const AF_NETLINK = 16;
 export const SOCK_STREAM = 1;
 export const SOCK_DGRAM = 2;
+export const SOCK_RAW = 3;
 export const SOCK_SEQPACKET = 5;
 export const SOCK_CLOEXEC = 0o2000000;
+
+export const NETLINK_ROUTE = 0;
 
 export const LOCK_SH = 1;
 export const LOCK_EX = 2;
 export const LOCK_NB = 4;
 export const LOCK_UN = 8;
 
+export const F_GETFD = 1;
 export const F_SETFD = 2;
 export const F_DUPFD_CLOEXEC = 1030;
 export const F_ADD_SEALS = 1033;
@@ -159,6 +164,12 @@ export const NS_GET_PARENT = 0xb702;
 export const NS_GET_NSTYPE = 0xb703;
 export const NS_GET_OWNER_UID = 0xb704;
 export const KEYCTL_JOIN_SESSION_KEYRING = 1;
+export const KEYCTL_SETPERM = 5;
+
+/** linux/personality.h. */
+export const PER_LINUX = 0;
+export const PER_LINUX32 = 8;
+export const IOPRIO_WHO_PROCESS = 1;
 
 /** Signal numbers of x86_64 and arm64, signal(7). */
 export const SIGNALS: Readonly<Record<string, number>> = {

@@ -90,10 +90,12 @@ export interface RawSys {
   prlimit64(pid: number | bigint, resource: number | bigint, limit: ArrayBuffer | null, old: ArrayBuffer | null): number;
   setpriority(which: number | bigint, who: number | bigint, priority: number | bigint): number;
   schedSetattr(pid: number | bigint, attr: ArrayBuffer, flags: number | bigint): number;
+  schedSetaffinity(pid: number | bigint, size: number | bigint, mask: ArrayBuffer): number;
   ioprioSet(which: number | bigint, who: number | bigint, priority: number | bigint): number;
   personality(persona: number | bigint): number;
   setMempolicy(mode: number | bigint, mask: ArrayBuffer | null, maxnode: number | bigint): number;
   keyctlJoin(operation: number | bigint, name: string): number;
+  keyctlSet(operation: number | bigint, key: number | bigint, value: number | bigint): number;
   execve(path: string, argv: readonly string[], envp: readonly string[]): number;
   execveat(dirfd: number | bigint, path: string, argv: readonly string[], envp: readonly string[], flags: number | bigint): number;
   exitGroup(code: number | bigint): number;
@@ -210,10 +212,12 @@ export const CALL_NAMES = {
   prlimit64: "prlimit64",
   setpriority: "setpriority",
   schedSetattr: "sched_setattr",
+  schedSetaffinity: "sched_setaffinity",
   ioprioSet: "ioprio_set",
   personality: "personality",
   setMempolicy: "set_mempolicy",
   keyctlJoin: "keyctl",
+  keyctlSet: "keyctl",
   execve: "execve",
   execveat: "execveat",
   exitGroup: "exit_group",

@@ -351,6 +351,27 @@ export function parseRlimit(buffer: ArrayBuffer): { soft: bigint; hard: bigint }
   return { soft: limit(0), hard: limit(8) };
 }
 
+/** struct sched_attr, 48 bytes (Linux 3.14). Times in nanoseconds. sched_setattr(2). */
+export const packSchedAttr = (attr: {
+  policy: number;
+  flags: number;
+  nice: number;
+  priority: number;
+  runtime: number | bigint;
+  deadline: number | bigint;
+  period: number | bigint;
+}): ArrayBuffer =>
+  pack(48, (view) => {
+    view.setUint32(0, 48, LITTLE);
+    view.setUint32(4, attr.policy, LITTLE);
+    putU64(view, 8, attr.flags);
+    view.setInt32(16, attr.nice, LITTLE);
+    view.setUint32(20, attr.priority, LITTLE);
+    putU64(view, 24, attr.runtime);
+    putU64(view, 32, attr.deadline);
+    putU64(view, 40, attr.period);
+  });
+
 /** gid_t[], for setgroups(2). */
 export const packGids = (gids: readonly number[]): ArrayBuffer => new Uint32Array(gids).buffer;
 

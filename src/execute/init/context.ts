@@ -12,6 +12,8 @@ export interface InitContext {
   initIsReady?: number;
   /** The slave of the container's terminal: it becomes stdio last of all, so that errors go to the caller until then. */
   terminal?: number;
+  /** What takeProc has found in the kernel. */
+  securityModules?: { apparmor: boolean; selinux: boolean };
   /** The first masked directory: later ones are bound from it. */
   maskedDirectory?: string;
   /** Where a tmpfs was mounted in which nothing is but what we made. */

@@ -46,9 +46,9 @@ export const fileSteps: Performers<Ops> = {
     if (result !== EEXIST) check(result, "symlinkat", target, path);
   },
 
-  changeDirectory({ path, inside }) {
+  changeDirectory({ path, inside, mustExist }) {
     let result = raw.chdir(path);
-    if (result === ENOENT && inside) {
+    if (result === ENOENT && inside && !mustExist) {
       makeDirectories(path, 0o755);
       result = raw.chdir(path);
     }

@@ -18,7 +18,7 @@ import { writeFile } from "../../sys/files.ts";
 import { check, raw, sys } from "../../sys/sys.ts";
 import { receive, send } from "../channel.ts";
 import { namespaceFlag, namespaceFlags } from "../namespace-flags.ts";
-import { EINVAL, type Performers, slotValue } from "./context.ts";
+import { EINVAL, type InitContext, type Performers, slotValue } from "./context.ts";
 import { statOf } from "./paths.ts";
 
 type Ops =
@@ -28,6 +28,7 @@ type Ops =
   | "joinProcess"
   | "refuseTracing"
   | "becomeMappedRoot"
+  | "awaitParent"
   | "unshare"
   | "timeOffset"
   | "linkUp"
@@ -65,17 +66,15 @@ export const namespaceSteps: Performers<Ops> = {
     sys.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   },
 
-  becomeMappedRoot(_step, { channel, slots }) {
-    send(channel, { kind: "map" });
-    const answer = receive(channel);
-    if (answer?.message.kind !== "mapped") {
-      throw new ContainerError("PARENT_GONE", "the parent went away during set-up");
-    }
-    for (const [i, slot] of answer.message.trees.entries()) slots.set(slot, answer.fds[i] ?? -1);
-    sys.setresgid(0, 0, 0);
-    sys.setresuid(0, 0, 0);
+  becomeMappedRoot({ otherwise }, context) {
+    awaitParent(context);
+    becomeRoot(otherwise);
     // Changing ids cleared it. prctl(2)
     sys.prctl(PR_SET_PDEATHSIG, 9, 0, 0, 0);
+  },
+
+  awaitParent(_step, context) {
+    awaitParent(context);
   },
 
   unshare({ namespaces }) {
@@ -105,3 +104,19 @@ export const namespaceSteps: Performers<Ops> = {
     sys.setdomainname(name);
   },
 };
+
+/** uid and gid 0, or `otherwise` where the user namespace does not map both (EINVAL). Capabilities stay either way. */
+export function becomeRoot(otherwise: { uid: number; gid: number } | undefined): void {
+  if (otherwise !== undefined && raw.setresgid(0, 0, 0) >= 0 && raw.setresuid(0, 0, 0) >= 0) return;
+  const { uid, gid } = otherwise ?? { uid: 0, gid: 0 };
+  sys.setresgid(gid, gid, gid);
+  sys.setresuid(uid, uid, uid);
+}
+
+/** The parent performs its steps after the clone; what it has opened for later steps comes with the answer. */
+function awaitParent({ channel, slots }: InitContext): void {
+  send(channel, { kind: "map" });
+  const answer = receive(channel);
+  if (answer?.message.kind !== "mapped") throw new ContainerError("PARENT_GONE", "the parent went away during set-up");
+  for (const [i, slot] of answer.message.trees.entries()) slots.set(slot, answer.fds[i] ?? -1);
+}

@@ -1,30 +1,36 @@
 /** Steps of the init process: terminal, session, limits, identity, privileges, and the command itself. */
-import { CAPABILITIES, capabilityMask } from "../../spec/capabilities.ts";
+import { CAPABILITIES, capabilityMask, capabilityNames } from "../../spec/capabilities.ts";
+import type { Capabilities } from "../../spec/config.ts";
 import {
+  AT_EMPTY_PATH,
   CLOSE_RANGE_CLOEXEC,
-  KEYCTL_JOIN_SESSION_KEYRING,
   PR_CAP_AMBIENT,
   PR_CAP_AMBIENT_CLEAR_ALL,
   PR_CAP_AMBIENT_RAISE,
   PR_CAPBSET_DROP,
   PR_SET_KEEPCAPS,
   PR_SET_NO_NEW_PRIVS,
+  S_IFIFO,
+  S_IFMT,
   TIOCSCTTY,
 } from "../../sys/constants.ts";
+import { readFileIfThere } from "../../sys/files.ts";
+import { parseStatx, STATX_BASIC_STATS, STATX_SIZE } from "../../sys/structs.ts";
 import { check, raw, SysError, sys } from "../../sys/sys.ts";
 import { send } from "../channel.ts";
 import { executeCommand } from "../exec-command.ts";
+import { withHome } from "../home.ts";
 import { openPty } from "../pty.ts";
 import { EINVAL, ENOSYS, type Performers } from "./context.ts";
 import { closeOneByOne } from "./descriptors.ts";
+import { becomeRoot } from "./namespaces.ts";
 
 type Ops =
   | "openPty"
   | "newSession"
-  | "newKeyring"
-  | "setRlimit"
   | "setUmask"
   | "limitBoundingSet"
+  | "ownStdio"
   | "setUser"
   | "setCapabilities"
   | "noNewPrivileges"
@@ -41,18 +47,6 @@ export const processSteps: Performers<Ops> = {
     if (controllingTerminal && terminal !== undefined) sys.ioctlInt(terminal, TIOCSCTTY, 0);
   },
 
-  newKeyring({ name }) {
-    const result = raw.keyctlJoin(KEYCTL_JOIN_SESSION_KEYRING, name);
-    // A kernel without keys has none to leak; a seccomp filter around us (EPERM) keeps them from everyone.
-    if (result !== ENOSYS && result !== -1) check(result, "keyctl", "KEYCTL_JOIN_SESSION_KEYRING", name);
-  },
-
-  setRlimit({ type, soft, hard }) {
-    const number = RLIMITS.indexOf(type);
-    const limit = new BigInt64Array([BigInt(soft), BigInt(hard)]).buffer as ArrayBuffer;
-    check(raw.prlimit64(0, number, limit, null), "prlimit64", type, soft, hard);
-  },
-
   setUmask({ mask }) {
     sys.umask(mask);
   },
@@ -67,8 +61,22 @@ export const processSteps: Performers<Ops> = {
     }
   },
 
-  setUser({ uid, gid, groups }) {
-    if (groups !== undefined) sys.setgroups(groups.length, new Uint32Array(groups).buffer as ArrayBuffer);
+  ownStdio({ uid }) {
+    const stat = new ArrayBuffer(STATX_SIZE);
+    for (const fd of [0, 1, 2]) {
+      // Other kinds of files are somebody's, a redirection's target for one, and keep their owner.
+      if (raw.statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, stat) < 0) continue;
+      const { mode, uid: owner } = parseStatx(stat);
+      if ((mode & S_IFMT) !== S_IFIFO || owner === uid) continue;
+      const result = raw.fchown(fd, uid, -1);
+      // In a user namespace the pipe's owner may be one that has no number there.
+      if (result !== EPERM) check(result, "fchown", fd, uid);
+    }
+  },
+
+  setUser({ uid, gid, groups, otherwise }, { channel }) {
+    if (otherwise !== undefined) return becomeRoot(otherwise);
+    if (groups !== undefined) setGroups(groups, channel);
     sys.setresgid(gid, gid, gid);
     // Leaving uid 0 clears the permitted set, and setCapabilities is still to come.
     if (uid !== 0) sys.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0);
@@ -76,22 +84,17 @@ export const processSteps: Performers<Ops> = {
   },
 
   setCapabilities({ sets }, { channel }) {
-    const missing = setCapabilities(sets.effective ?? [], sets.permitted ?? [], sets.inheritable ?? []);
-    if (missing.length > 0)
-      send(channel, {
-        kind: "warning",
-        text: `not given, because tupper does not have them itself: ${missing.join(", ")}`,
-      });
-    const ambient = sets.ambient ?? [];
+    const warn = (text: string) => send(channel, { kind: "warning", text });
+    const missing = setCapabilities(sets);
+    if (missing.length > 0) warn(`not given, because tupper does not have them itself: ${missing.join(", ")}`);
     sys.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-    const refused = ambient.filter(
-      (name) => raw.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, CAPABILITIES.indexOf(name), 0, 0) < 0,
-    );
-    if (refused.length > 0)
-      send(channel, {
-        kind: "warning",
-        text: `not ambient, because they are not permitted and inheritable: ${refused.join(", ")}`,
-      });
+    for (const name of sets.ambient ?? []) {
+      const number = CAPABILITIES.indexOf(name);
+      if (number < 0) continue;
+      const result = raw.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number, 0, 0);
+      if (result === EPERM) warn(`can't raise ambient capability ${name}: it is not both permitted and inheritable`);
+      else check(result, "prctl", "PR_CAP_AMBIENT_RAISE", name);
+    }
   },
 
   noNewPrivileges() {
@@ -104,51 +107,41 @@ export const processSteps: Performers<Ops> = {
     else check(result, "close_range", from);
   },
 
-  exec({ args, env }, { channel, terminal, initIsReady }) {
+  exec({ args, env, homeOf }, { channel, terminal, initIsReady }) {
     if (initIsReady !== undefined) raw.read(initIsReady, new ArrayBuffer(1));
-    executeCommand(args, env, channel, terminal);
+    executeCommand(args, homeOf === undefined ? env : withHome(env, homeOf), channel, terminal);
   },
 };
 
-const RLIMITS = [
-  "RLIMIT_CPU",
-  "RLIMIT_FSIZE",
-  "RLIMIT_DATA",
-  "RLIMIT_STACK",
-  "RLIMIT_CORE",
-  "RLIMIT_RSS",
-  "RLIMIT_NPROC",
-  "RLIMIT_NOFILE",
-  "RLIMIT_MEMLOCK",
-  "RLIMIT_AS",
-  "RLIMIT_LOCKS",
-  "RLIMIT_SIGPENDING",
-  "RLIMIT_MSGQUEUE",
-  "RLIMIT_NICE",
-  "RLIMIT_RTPRIO",
-  "RLIMIT_RTTIME",
-];
+const EPERM = -1;
+
+/** Where setgroups(2) is forbidden in the user namespace (`deny`) there are none to set, as under runc. user_namespaces(7). */
+function setGroups(groups: readonly number[], channel: number): void {
+  const result = raw.setgroups(groups.length, new Uint32Array(groups).buffer);
+  if (result !== EPERM || readFileIfThere("/proc/self/setgroups")?.trim() !== "deny") {
+    check(result, "setgroups", ...groups);
+  } else if (groups.length > 0) {
+    const text = `not in the groups ${groups.join(", ")}: the user namespace does not allow to set any`;
+    send(channel, { kind: "warning", text });
+  }
+}
 
 /**
- * capset(2), as far as this process may: a capability that it does not have itself cannot be given. The runtime-spec
- * (1.1) wants a warning then, not a failure. Returns the names that could not be given.
+ * capset(2), as far as this process may: a capability that it does not have itself cannot be given, nor one be effective
+ * that is not permitted, or inheritable that is not in the bounding set. The runtime-spec (1.1) wants a warning then, not a failure.
+ * Returns the names that could not be given.
  */
-function setCapabilities(
-  effective: readonly string[],
-  permitted: readonly string[],
-  inheritable: readonly string[],
-): string[] {
-  const wanted = [capabilityMask(effective), capabilityMask(permitted), capabilityMask(inheritable)] as const;
-  if (raw.capset(capabilityHeader(), capabilityData(...wanted)) >= 0) return [];
+function setCapabilities({ effective, permitted, inheritable, bounding }: Capabilities): string[] {
+  const [e, p, i] = [capabilityMask(effective), capabilityMask(permitted), capabilityMask(inheritable)];
+  if (raw.capset(capabilityHeader(), capabilityData(e, p, i)) >= 0) return [];
   const data = new ArrayBuffer(24);
   sys.capget(capabilityHeader(), data);
   const view = new DataView(data);
   const have = BigInt(view.getUint32(4, true)) | (BigInt(view.getUint32(16, true)) << 32n);
-  const [e, p, i] = wanted;
-  sys.capset(capabilityHeader(), capabilityData(e & have, p & have, i & have));
-  return [...new Set([...permitted, ...effective, ...inheritable])].filter(
-    (name) => (capabilityMask([name]) & have) === 0n,
-  );
+  const inheritableAtMost = have & (bounding === undefined ? have : capabilityMask(bounding));
+  const given = [e & p & have, p & have, i & inheritableAtMost] as const;
+  sys.capset(capabilityHeader(), capabilityData(...given));
+  return capabilityNames((e & ~given[0]) | (p & ~given[1]) | (i & ~given[2]));
 }
 
 /** struct __user_cap_header_struct of version 3, for this thread. */

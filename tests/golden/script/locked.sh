@@ -214,8 +214,8 @@ cat >"$work/init-1.sh" <<'END_OF_INIT'
 # 15. setUmask: directories and devices get exactly the modes that the plan says. See umask(2).
 # (here the commands say the modes themselves, and keep the umask 022 for all others)
 
-# 16. write: the kernel kills the process with the highest score first when memory runs out
-# [process.oomScoreAdj]. See proc(5).
+# 16. setOomScore: the kernel kills the process with the highest score first when memory runs out
+# [process.oomScoreAdj]. See proc(5), choom(1).
 echo 500 >/proc/self/oom_score_adj
 
 # 17-23. joinCgroup: the container is counted and limited there; a single-threaded process that
@@ -271,7 +271,7 @@ fi
 # What does not depend on the root.
 hostname tupperware
 if command -v ip >/dev/null; then ip link set dev lo up; else ifconfig lo up; fi
-if command -v keyctl >/dev/null; then keyctl new_session tupper >/dev/null; else
+if command -v keyctl >/dev/null; then keyctl new_session _ses.locked >/dev/null; else
   warn 'keyctl(1) is missing: the container keeps the caller'\''s session keyring'
 fi
 

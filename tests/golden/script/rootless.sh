@@ -163,7 +163,7 @@ export ld
 
 # What does not depend on the root.
 hostname tupperware
-if command -v keyctl >/dev/null; then keyctl new_session tupper >/dev/null; else
+if command -v keyctl >/dev/null; then keyctl new_session _ses.rootless >/dev/null; else
   warn 'keyctl(1) is missing: the container keeps the caller'\''s session keyring'
 fi
 

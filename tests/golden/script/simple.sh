@@ -229,7 +229,7 @@ export ld
 # What does not depend on the root.
 hostname tupperware
 if command -v ip >/dev/null; then ip link set dev lo up; else ifconfig lo up; fi
-if command -v keyctl >/dev/null; then keyctl new_session tupper >/dev/null; else
+if command -v keyctl >/dev/null; then keyctl new_session _ses.simple >/dev/null; else
   warn 'keyctl(1) is missing: the container keeps the caller'\''s session keyring'
 fi
 

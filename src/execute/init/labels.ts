@@ -1,0 +1,88 @@
+/**
+ * Steps of the init process: labels of security modules, and the session keyring.
+ *
+ * The files are those of the machine's /proc, held open as a directory: nothing that the container mounts can stand in their
+ * place (CVE-2019-16884, CVE-2025-52881).
+ */
+import { ContainerError } from "../../error.ts";
+import {
+  AT_FDCWD,
+  KEYCTL_JOIN_SESSION_KEYRING,
+  KEYCTL_SETPERM,
+  O_CLOEXEC,
+  O_DIRECTORY,
+  O_PATH,
+  PROC_SUPER_MAGIC,
+} from "../../sys/constants.ts";
+import { readFile, readFileIfThere, writeFile } from "../../sys/files.ts";
+import { parseStatfs, STATFS_SIZE } from "../../sys/structs.ts";
+import { check, raw, SysError, sys } from "../../sys/sys.ts";
+import { ENOENT, ENOSYS, type Performers, slotValue } from "./context.ts";
+
+type Ops = "takeProc" | "setLabels" | "newKeyring";
+
+export const labelSteps: Performers<Ops> = {
+  takeProc({ proc }, context) {
+    const fd = sys.openat(AT_FDCWD, "/proc", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    const statfs = new ArrayBuffer(STATFS_SIZE);
+    sys.fstatfs(fd, statfs);
+    if (parseStatfs(statfs).type !== PROC_SUPER_MAGIC)
+      throw new ContainerError("PROC_MISSING", "the machine's /proc is no procfs: labels cannot be set");
+    context.slots.set(proc.slot, fd);
+    context.securityModules = { apparmor: hasAppArmor(), selinux: raw.faccessat2(AT_FDCWD, SELINUX, 0, 0) >= 0 };
+  },
+
+  setLabels({ apparmor, selinux, proc, stacked }, context) {
+    const dirfd = slotValue(context.slots, proc);
+    const modules = context.securityModules;
+    if (apparmor !== undefined && modules?.apparmor) setProfile(dirfd, apparmor, stacked === true);
+    if (selinux !== undefined && modules?.selinux) writeFile("self/attr/exec", selinux, dirfd);
+    raw.close(dirfd);
+  },
+
+  newKeyring({ name, shared, label }, { slots, securityModules }) {
+    const proc = label !== undefined && securityModules?.selinux ? slotValue(slots, label.proc) : undefined;
+    if (proc !== undefined) writeFile("self/attr/keycreate", label?.selinux ?? "", proc);
+    const keyring = raw.keyctlJoin(KEYCTL_JOIN_SESSION_KEYRING, name);
+    // An empty line takes it back: keys that the container makes are its own affair.
+    if (proc !== undefined) writeFile("self/attr/keycreate", "\n", proc);
+    // A kernel without keys has none to leak; a seccomp filter around us (EPERM) keeps them from everyone.
+    if (keyring === ENOSYS || keyring === EPERM) return;
+    check(keyring, "keyctl", "KEYCTL_JOIN_SESSION_KEYRING", name);
+    if (!shared) return;
+    const result = raw.keyctlSet(KEYCTL_SETPERM, keyring, FOUND_BY_OWNER);
+    // Somebody else's of the same name was joined, and he let it be found already.
+    if (result !== EACCES) check(result, "keyctl", "KEYCTL_SETPERM", keyring);
+  },
+};
+
+const EPERM = -1;
+const EACCES = -13;
+
+/** The possessor may do all; the owner may view, read, link as by default, and search: without that nobody finds it by name. keyrings(7). */
+const FOUND_BY_OWNER = 0x3f1b0000;
+
+const SELINUX = "/sys/fs/selinux/enforce";
+
+const hasAppArmor = (): boolean => readFileIfThere("/sys/module/apparmor/parameters/enabled")?.startsWith("Y") === true;
+
+/**
+ * With no_new_privs a process that is confined already may only confine itself further: the profile is stacked on its own
+ * then, as crun does. aa_change_onexec(2), aa_stack_onexec(2).
+ */
+function setProfile(proc: number, profile: string, stacked: boolean): void {
+  // A directory of its own since Linux 5.8, when two modules may be there at once.
+  const directory =
+    raw.faccessat2(proc, "self/attr/apparmor/exec", 0, 0) === ENOENT ? "self/attr" : "self/attr/apparmor";
+  const confined = stacked && !/^unconfined\s*$/.test(readFile(`${directory}/current`, proc));
+  try {
+    writeFile(`${directory}/exec`, `${confined ? "stack" : "exec"} ${profile}`, proc);
+  } catch (error) {
+    if (!(error instanceof SysError) || error.code !== "ENOENT") throw error;
+    throw new ContainerError("APPARMOR_PROFILE_MISSING", `the kernel has no AppArmor profile ${profile}`, {
+      field: "process.apparmorProfile",
+      hint: "apparmor_parser -r FILE loads it; aa-status lists what is loaded",
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,89 @@
+/**
+ * `process.scheduler`, `process.ioPriority`, `linux.personality`, `linux.memoryPolicy`: what children inherit and a seccomp
+ * filter of the container often forbids, so it is set before that one.
+ */
+import type { Config } from "../spec/config.ts";
+import type { InitStep, ParentStep } from "./step.ts";
+
+/** What a process may run on outlives the move to another group (Linux 6.2), so it is given up before. */
+export const EVERY_CPU: ParentStep = {
+  op: "setCpuAffinity",
+  by: "parent",
+  cpus: "all",
+  because: "where the caller may run says nothing of the container: its group does",
+};
+
+export function planScheduling({ process, linux }: Config): InitStep[] {
+  const steps: InitStep[] = [];
+  const { scheduler, ioPriority } = process;
+  if (scheduler !== undefined) {
+    steps.push({
+      op: "setScheduler",
+      by: "init",
+      policy: scheduler.policy,
+      nice: scheduler.nice ?? 0,
+      priority: scheduler.priority ?? 0,
+      flags: scheduler.flags ?? [],
+      runtime: scheduler.runtime ?? 0,
+      deadline: scheduler.deadline ?? 0,
+      period: scheduler.period ?? 0,
+      field: "process.scheduler",
+      because: "the config says how the container's processes compete for the processor",
+    });
+  }
+  if (ioPriority !== undefined) {
+    steps.push({
+      op: "setIoPriority",
+      by: "init",
+      class: ioPriority.class,
+      priority: ioPriority.priority,
+      field: "process.ioPriority",
+      because: "the config says how the container's processes compete for disks",
+    });
+  }
+  if (linux.personality !== undefined) {
+    steps.push({
+      op: "setPersonality",
+      by: "init",
+      domain: linux.personality.domain,
+      field: "linux.personality",
+      because: "the config says which kind of machine programs believe to be on",
+    });
+  }
+  if (linux.memoryPolicy !== undefined) {
+    steps.push({
+      op: "setMemoryPolicy",
+      by: "init",
+      ...linux.memoryPolicy,
+      field: "linux.memoryPolicy",
+      because: "the config says which memory nodes pages come from",
+    });
+  }
+  return steps;
+}
+
+/** `process.oomScoreAdj`: first of all, while /proc is the machine's. */
+export function planOomScore({ process }: Config): InitStep[] {
+  if (process.oomScoreAdj === undefined) return [];
+  return [
+    {
+      op: "setOomScore",
+      by: "init",
+      score: process.oomScoreAdj,
+      field: "process.oomScoreAdj",
+      because: "the kernel kills the process with the highest score first when memory runs out",
+    },
+  ];
+}
+
+export function planRlimits({ process }: Config): InitStep[] {
+  return (process.rlimits ?? []).map(({ type, soft, hard }, i) => ({
+    op: "setRlimit",
+    by: "init",
+    type,
+    soft,
+    hard,
+    field: `process.rlimits[${i}]`,
+    because: "the config limits this resource of each process",
+  }));
+}
