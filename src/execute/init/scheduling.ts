@@ -1,5 +1,6 @@
 /** Steps of the init process: how it and its children compete for processor, memory and disks, and what they may use of each. */
 import { ContainerError } from "../../error.ts";
+import type { Int64 } from "../../spec/config.ts";
 import { IO_PRIORITY_CLASSES, RLIMIT_TYPES, SCHEDULER_FLAGS, SCHEDULER_POLICIES } from "../../spec/names.ts";
 import { IOPRIO_WHO_PROCESS, PER_LINUX, PER_LINUX32 } from "../../sys/constants.ts";
 import { writeFile } from "../../sys/files.ts";
@@ -28,7 +29,7 @@ export const schedulingSteps: Performers<Ops> = {
     const resource = RLIMIT_TYPES.indexOf(type as (typeof RLIMIT_TYPES)[number]);
     const result = raw.prlimit64(0, resource, packRlimit({ soft, hard }), null);
     // Raising one takes CAP_SYS_RESOURCE of the initial user namespace, which the parent may still have.
-    if (result === -EPERM) askParent(channel, { kind: "rlimit", resource, soft: String(soft), hard: String(hard) });
+    if (result === -EPERM) askParent(channel, { kind: "rlimit", resource, soft: signed(soft), hard: signed(hard) });
     else check(result, "prlimit64", type, soft, hard);
   },
 
@@ -84,6 +85,9 @@ export const schedulingSteps: Performers<Ops> = {
     for (const path of paths) writeFile(`${path}/tasks`, "0");
   },
 };
+
+/** 64 bits as text; a bigint of more than one limb is not for QuickJS to write. */
+const signed = (limit: Int64): string => String(BigInt.asIntN(64, BigInt(limit)));
 
 /** linux/mempolicy.h. MPOL_PREFERRED_MANY since Linux 5.15, MPOL_WEIGHTED_INTERLEAVE since 6.9. */
 const MODES = {
