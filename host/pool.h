@@ -81,10 +81,12 @@ static void *pool_map(size_t bytes) {
 /* ---- places, while the snapshot is made ---- */
 
 /* In .snap one after the other, but for the first, which is dropped, and the last. */
-enum { POOL_DROPPED, POOL_WRITTEN, POOL_READ, POOL_CHAINS, POOL_COLD, POOL_AREAS };
+#define POOL_AREAS 40
+#define POOL_DROPPED 0
+#define POOL_COLD (POOL_AREAS - 1)
 
-/* From scripts/placement.ts: the size of each area, and the area of each block in the order in which they are made. */
-struct pool_placement { uint64_t blocks, size[POOL_AREAS]; uint8_t area[]; };
+/* From scripts/placement.ts: size and alignment of each area, and the area of each block in the order in which they are made. */
+struct pool_placement { uint64_t blocks, size[POOL_AREAS], alignment[POOL_AREAS]; uint8_t area[]; };
 static const struct pool_placement *pool_placement;
 static struct pool_area pool_areas[POOL_AREAS];
 static uint64_t pool_blocks; /* made so far */
@@ -98,14 +100,11 @@ static void pool_note(char *p, uint64_t number) { (void)p, (void)number; }
 
 #define POOL_DROPPED_BYTES (64u << 20)
 
-static char *pool_page(char *p) { return (char *)(((uintptr_t)p + 4095) & ~(uintptr_t)4095); }
-
 static void pool_place(const struct pool_placement *placement) {
   char *dropped = pool_map(POOL_DROPPED_BYTES), *at = snap.pool;
   if (!dropped) _exit(70);
-  for (int i = POOL_WRITTEN; i < POOL_AREAS; i++) {
-    /* A page that is copied, because something in it is written, holds nothing that is only read. */
-    if (i == POOL_READ) at = pool_page(at);
+  for (int i = 1; i < POOL_AREAS; i++) {
+    at += -(uintptr_t)at & (placement->alignment[i] - 1);
     char *from = i == POOL_COLD ? pool_cold : at;
     pool_areas[i] = (struct pool_area){ .next = from, .end = from + placement->size[i] };
     if (i != POOL_COLD) at += placement->size[i];
@@ -127,14 +126,14 @@ static struct pool_area *pool_area_of_next(void) {
 
 static struct pool_area *pool_area_of(const char *p) {
   if (snap.ready || !pool_placement) return &snap.room;
-  for (int i = POOL_WRITTEN; pool_is_frozen(p) && i < POOL_AREAS; i++)
+  for (int i = 1; pool_is_frozen(p) && i < POOL_AREAS; i++)
     if (p < pool_areas[i].end && p >= pool_areas[i].end - pool_placement->size[i]) return &pool_areas[i];
   return &pool_areas[POOL_DROPPED];
 }
 
 /* Whether each area holds exactly the blocks that it was made for. */
 static int pool_is_as_placed(void) {
-  for (int i = POOL_WRITTEN; pool_placement && i < POOL_AREAS; i++) if (pool_areas[i].next != pool_areas[i].end) return 0;
+  for (int i = 1; pool_placement && i < POOL_AREAS; i++) if (pool_areas[i].next != pool_areas[i].end) return 0;
   return 1;
 }
 

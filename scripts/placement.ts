@@ -12,10 +12,8 @@ import { build as esbuild } from "esbuild";
 import { freezeHeap, linkHost, root } from "./link-host.ts";
 
 /** As in host/pool.h. */
-const AREAS = ["dropped", "written", "read", "chains", "cold"] as const;
-type Area = (typeof AREAS)[number];
-const HEADER = 8;
-const GRAIN = 8;
+const [AREAS, DROPPED, COLD] = [40, 0, 39];
+const [HEADER, GRAIN, PAGE] = [8, 8, 4096];
 const WRITTEN = 2;
 
 export interface Placement {
@@ -25,16 +23,38 @@ export interface Placement {
   coldBytes: number;
 }
 
-/** What the commands are that shall need little memory. `running`: in a world where container `box` runs. */
-const COMMANDS: readonly { words: string; running?: boolean }[] = [
-  { words: "tupper run --root-kind bind /rootfs true" },
-  { words: "tupper run --no-tty --security-opt seccomp=unconfined --root-kind overlay host sh -c true" },
+/**
+ * The commands that shall need little memory, and the group of each: what one group needs lies together. `before`: what
+ * another command has done on the machine.
+ */
+const GROUPS = ["run", "launch", "verbs", "exec"] as const;
+const COMMANDS: readonly { group: (typeof GROUPS)[number]; words: string; before?: string }[] = [
+  { group: "run", words: "tupper run --root-kind bind /rootfs true" },
   {
+    group: "run",
+    words: "tupper run --no-tty --security-opt seccomp=unconfined --root-kind overlay host sh -c true",
+  },
+  {
+    group: "run",
     words:
       "tupper run --name box --memory 64m --cpus 1 --pids-limit 10 -e A=b -w /root -u root -v /srv:/srv:ro --hostname x --security-opt no-new-privileges --ulimit nofile=1024:1024 --cap-drop ALL --tmpfs /tmp --read-only /rootfs true",
   },
-  { words: "tupper exec --no-tty box true", running: true },
-  { words: "tupper-runtime --version" },
+  { group: "launch", words: "tupper-runtime run --bundle /bundle box" },
+  {
+    group: "launch",
+    words: "tupper-runtime --log /log --log-format json create --bundle /bundle --pid-file /pid box",
+  },
+  ...["--version", "state box", "start box", "kill box KILL", "delete --force box"].map((words) => ({
+    group: "verbs" as const,
+    words: `tupper-runtime ${words}`,
+    before: "tupper-runtime create --bundle /bundle box",
+  })),
+  { group: "exec", words: "tupper --version" },
+  {
+    group: "exec",
+    words: "tupper exec --no-tty box true",
+    before: "tupper run --name box --root-kind bind /rootfs true",
+  },
 ];
 
 const directory = `${root}/build/training`;
@@ -54,13 +74,14 @@ export async function placeBlocks({ objects, init }: { objects: readonly string[
     logLevel: "warning",
   });
   for (const cgroups of ["hybrid", "v2"])
-    for (const { words, running } of COMMANDS) observe("commands", "world.js", words, { cgroups, running });
+    for (const { group, words, before } of COMMANDS) observe(group, "world.js", words, { cgroups, before });
   observe("chains", "names.js", "tupper-runtime --version");
-  const { bytes, size } = describe(readFileSync(hot));
+  const { bytes, sizes } = describe(readFileSync(hot));
   const placement = `${directory}/placement`;
   writeFileSync(placement, bytes);
+  const hotBytes = sizes.slice(DROPPED + 1, COLD).reduce((sum, size) => sum + size, 0);
   // The areas begin below the head of .snap, and one of them on a page of its own.
-  return { placement, hotBytes: size.written + size.read + size.chains + 2 * 4096, coldBytes: size.cold };
+  return { placement, hotBytes: hotBytes + 2 * PAGE, coldBytes: sizes[COLD] ?? 0 };
 }
 
 /**
@@ -71,7 +92,7 @@ function observe(
   marks: string,
   script: string,
   words: string,
-  { cgroups = "v2", running = false }: { cgroups?: string; running?: boolean | undefined } = {},
+  { cgroups = "v2", before = "" }: { cgroups?: string; before?: string | undefined } = {},
 ): void {
   const { status, stderr } = spawnSync("setarch", ["-R", ...`./${words}`.split(" ")], {
     cwd: directory,
@@ -79,7 +100,7 @@ function observe(
       TUPPER_MARKS: marks,
       TUPPER_TRAINING: script,
       TRAINING_CGROUPS: cgroups,
-      TRAINING_RUNNING: running ? "yes" : "",
+      TRAINING_BEFORE: before,
     },
   });
   if (status === 0) return;
@@ -90,36 +111,47 @@ function observe(
 }
 
 /** The file for the host, as host/pool.h describes it, and the bytes of each area. */
-function describe(snapshot: Buffer): { bytes: Buffer; size: Record<Area, number> } {
-  const [numbers, commands, chains] = (["numbers", "commands", "chains"] as const).map((name) =>
-    readFileSync(`${directory}/${name}`),
-  ) as [Buffer, Buffer, Buffer];
+function describe(snapshot: Buffer): { bytes: Buffer; sizes: number[] } {
+  const read = (name: string) => readFileSync(`${directory}/${name}`);
+  const numbers = read("numbers");
+  const [chains, ...groups] = ["chains", ...GROUPS].map(read);
   const poolOffset = snapshot.length - numbers.length * (GRAIN / 4);
-  const size: Record<Area, number> = { dropped: 0, written: 0, read: 0, chains: 0, cold: 0 };
-  const areaOf: number[] = [];
+  const sizes = new Array<number>(AREAS).fill(0);
+  const areas: number[] = [];
   for (let i = 0; i < numbers.length / 4; i++) {
     const number = numbers.readUInt32LE(i * 4);
     if (number === 0) continue;
     const bytes = Number(snapshot.readBigUInt64LE(poolOffset + i * GRAIN - HEADER));
     const units = Math.max(1, bytes / GRAIN);
-    const area = areaFor(touched(commands, i, units), touched(chains, i, units));
-    size[area] += bytes + HEADER;
-    areaOf[number - 1] = AREAS.indexOf(area);
+    const area = areaFor(
+      groups.map((marks) => touched(marks, i, units)),
+      touched(chains, i, units) !== 0,
+    );
+    sizes[area] = (sizes[area] ?? 0) + bytes + HEADER;
+    areas[number - 1] = area;
   }
-  const head = Buffer.alloc(8 * (1 + AREAS.length));
-  head.writeBigUInt64LE(BigInt(areaOf.length));
-  for (const [i, area] of AREAS.entries()) head.writeBigUInt64LE(BigInt(size[area]), 8 * (i + 1));
-  return { bytes: Buffer.concat([head, Buffer.from(Array.from(areaOf, (area) => area ?? 0))]), size };
+  const head = [areas.length, ...sizes, ...sizes.map((_, area) => (area === FIRST_READ ? PAGE : GRAIN))];
+  const words = Buffer.from(new BigUint64Array(head.map(BigInt)).buffer);
+  return { bytes: Buffer.concat([words, Buffer.from(Array.from(areas, (area) => area ?? DROPPED))]), sizes };
 }
 
-function areaFor(byCommands: number, byChains: number): Area {
-  if ((byCommands & WRITTEN) !== 0) return "written";
-  if (byCommands !== 0) return "read";
-  return byChains === 0 ? "cold" : "chains";
+/** Sets of groups, so ordered that each differs from the one before in one group: a reflected binary code. */
+const SETS = 2 ** GROUPS.length;
+const ORDER = Array.from({ length: SETS }, (_, i) => i ^ (i >> 1));
+/** A page that is copied, because something in it is written, holds nothing that is only read: here begins a page. */
+const FIRST_READ = SETS;
+const CHAINS = 2 * SETS;
+
+/** Written areas, one for each set of groups, then those only read, then what only looking up names reads. */
+function areaFor(byGroup: readonly number[], byChains: boolean): number {
+  const set = byGroup.reduce((sum, marks, i) => sum | (marks === 0 ? 0 : 1 << i), 0);
+  if (set === 0) return byChains ? CHAINS : COLD;
+  const isWritten = byGroup.some((marks) => (marks & WRITTEN) !== 0);
+  return ORDER.indexOf(set) + (isWritten ? 0 : SETS);
 }
 
-function touched(marks: Buffer, from: number, units: number): number {
+function touched(marks: Buffer | undefined, from: number, units: number): number {
   let all = 0;
-  for (let i = from; i < from + units; i++) all |= marks[i] ?? 0;
+  for (let i = from; i < from + units; i++) all |= marks?.[i] ?? 0;
   return all;
 }

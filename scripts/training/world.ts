@@ -6,6 +6,7 @@
  * process is real, and the messages to and from it: the two share the heap in turn, as they do outside.
  */
 import type { RawSys } from "../../src/sys/generated.ts";
+import { bundleConfig } from "./bundle.ts";
 
 declare const __sys: RawSys;
 declare const __main: (argv: string[]) => number;
@@ -20,6 +21,7 @@ const CLONE_VM = 0x100;
 const CLONE_PARENT = 0x8000;
 const O_WRONLY = 1;
 const O_CREAT = 0o100;
+const LOCK_NB = 4;
 const FIRST_FD = 1000;
 const INIT = 4242;
 const [S_IFDIR, S_IFREG, S_IFCHR] = [0o040000, 0o100000, 0o020000];
@@ -61,6 +63,7 @@ const files = new Map<string, string>([
   [`${tree}/cgroup.subtree_control`, ""],
   ["/proc/self/status", "Name:\ttupper\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n"],
   [`/proc/${INIT}/stat`, `${INIT} (true) S 1 ${"4242 ".repeat(17)}123456 4096 1`],
+  ["/bundle/config.json", bundleConfig(layout === "v2")],
   ["/rootfs/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"],
   ["/sys/fs/cgroup/cpuset/cpuset.cpus", "0-1\n"],
   ["/sys/fs/cgroup/cpuset/cpuset.mems", "0\n"],
@@ -72,7 +75,8 @@ interface OpenFile {
   at: number;
 }
 const open = new Map<number, OpenFile>();
-const locked = new Set<string>();
+/** Who holds the lock on a path. */
+const locked = new Map<string, number>();
 let nextFd = FIRST_FD;
 let keepsFiles = false;
 let busy = true;
@@ -134,6 +138,7 @@ function readEntries(fd: number | bigint, buffer: ArrayBuffer): number {
 }
 
 const number = (value: number | bigint): number => Number(value);
+const isReal = (fd: number | bigint): boolean => number(fd) < FIRST_FD;
 
 const fakes: { [K in keyof RawSys]?: RawSys[K] } = {
   openat: (dirfd, path, flags) => openFile(dirfd, path, number(flags)),
@@ -147,7 +152,9 @@ const fakes: { [K in keyof RawSys]?: RawSys[K] } = {
   memfdCreate: () => nextFd++,
   signalfd4: () => nextFd++,
   close: (fd) => {
-    if (number(fd) < FIRST_FD) return real.close(fd);
+    if (isReal(fd)) return real.close(fd);
+    const path = open.get(number(fd))?.path ?? "";
+    if (locked.get(path) === number(fd)) locked.delete(path);
     open.delete(number(fd));
     return 0;
   },
@@ -169,10 +176,16 @@ const fakes: { [K in keyof RawSys]?: RawSys[K] } = {
   },
   statx: (dirfd, path, _flags, _mask, buffer) => statx(dirfd, path, buffer),
   getdents64: readEntries,
-  flock: (fd) => {
+  // LOCK_NB says no where LOCK_EX alone would wait.
+  flock: (fd, operation) => {
     const path = open.get(number(fd))?.path ?? "";
-    if (locked.has(path)) return EAGAIN;
-    locked.add(path);
+    if (locked.has(path) && (number(operation) & LOCK_NB) !== 0) return EAGAIN;
+    locked.set(path, number(fd));
+    return 0;
+  },
+  renameat2: (_olddirfd, oldpath, _newdirfd, newpath) => {
+    files.set(newpath, files.get(oldpath) ?? "");
+    files.delete(oldpath);
     return 0;
   },
   // A control group stays busy for a moment after its last process.
@@ -206,8 +219,19 @@ const fakes: { [K in keyof RawSys]?: RawSys[K] } = {
   execve: () => real.exitGroup(0),
   exitGroup: real.exitGroup,
   socketpair: real.socketpair,
-  receiveMessage: real.receiveMessage,
-  sendMessage: (fd, text) => real.sendMessage(fd, text, []),
+  // The init process of `create` waits on a socket with a name for `start`, and here gets it at once.
+  receiveMessage: (fd) => (isReal(fd) ? real.receiveMessage(fd) : { text: '{"kind":"start"}', fds: [nextFd++] }),
+  // `start` sends the socket for its answers with the message, and gets the last of them.
+  sendMessage: (fd, text, fds) => {
+    if (isReal(fd)) return real.sendMessage(fd, text, []);
+    const [answers] = fds as number[];
+    return answers === undefined ? 0 : real.sendMessage(answers, '{"kind":"exec"}', []);
+  },
+  // Whatever is waited for has come; without descriptors it is a pause.
+  ppoll: (fds, count) => {
+    for (let i = 0; i < number(count); i++) new DataView(fds).setInt16(8 * i + 6, 1, true);
+    return number(count);
+  },
   spawn: (flags, _cgroup, childEnd, parentEnd, child) => {
     const pid = real.spawn(number(flags) & (CLONE_VM | CLONE_PARENT), 0, childEnd, parentEnd, child);
     return pid < 0 ? pid : INIT;
@@ -216,13 +240,15 @@ const fakes: { [K in keyof RawSys]?: RawSys[K] } = {
   wait4: (_pid, status) => (real.wait4(-1, status, 0, null) > 0 ? INIT : -10),
   encodeText: real.encodeText,
   decodeText: real.decodeText,
+  sourceMap: real.sourceMap,
 };
 
 const nothing = () => 0;
 for (const name of CALLS) (__sys as unknown as Record<string, unknown>)[name] = fakes[name] ?? nothing;
 
-// What `exec` needs to find, `run` has to have written.
-if (variable("TRAINING_RUNNING") !== "") {
+// What another command has to have left: containers that run, or wait to be started.
+const before = variable("TRAINING_BEFORE");
+if (before !== "") {
   keepsFiles = true;
-  __main(["tupper", "run", "--name", "box", "--root-kind", "bind", "/rootfs", "true"]);
+  __main(before.split(" "));
 }
