@@ -22,6 +22,8 @@ export interface ExecOptions {
   everyCpu?: boolean;
   /** How many descriptors from 3 up the command keeps. */
   preservedFds?: number;
+  /** The command lives on when the one that started it is gone, as under runc and crun. */
+  outlivesCaller?: boolean;
 }
 
 /** `config` is the container's, with the process to execute in place of its own. */
@@ -30,7 +32,7 @@ export function planExec(
   host: Host,
   id: string,
   cgroups: readonly { controller: string; path: string }[],
-  { newKeyring = true, everyCpu = false, preservedFds = 0 }: ExecOptions = {},
+  { newKeyring = true, everyCpu = false, preservedFds = 0, outlivesCaller = false }: ExecOptions = {},
 ): Plan {
   const inside = INSIDE.filter((type) => isolates(config, type));
   const unified = cgroups.find(({ controller }) => controller === "unified");
@@ -75,7 +77,9 @@ export function planExec(
       op: "parentDeathSignal",
       by: "init",
       signal: "SIGKILL",
-      because: "a command in the foreground must not outlive the one that runs it",
+      because: outlivesCaller
+        ? "what is half made must not outlive its maker"
+        : "a command in the foreground must not outlive the one that runs it",
     },
     ...planOomScore(config),
     ...labels.take,
@@ -144,6 +148,16 @@ export function planExec(
     because: "signals of the terminal go to this command's session only",
   });
   init.push(...planRlimits(config), ...planScheduling(config), ...labels.set);
-  init.push(...planPrivileges(config, host, { makesCwd: false, preservedFds }));
+  init.push(...planPrivileges(config, host, { makesCwd: false, preservedFds, diesWithParent: !outlivesCaller }));
+  if (outlivesCaller) {
+    const exec = init.pop();
+    init.push({
+      op: "parentDeathSignal",
+      by: "init",
+      signal: "none",
+      because: "the command lives on when the one that started it is gone",
+    });
+    if (exec !== undefined) init.push(exec);
+  }
   return { id, steps: [...parent, ...init], cleanup: { cgroups: [] }, warnings: [] };
 }

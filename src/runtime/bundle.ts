@@ -1,6 +1,7 @@
 /** A bundle: a directory with config.json in it. bundle.md. */
 import { ContainerError } from "../error.ts";
 import type { Config } from "../spec/config.ts";
+import { parseConfig } from "../spec/parse-config.ts";
 import { readFile } from "../sys/files.ts";
 import { raw, SysError, sys } from "../sys/sys.ts";
 
@@ -18,10 +19,9 @@ export function loadBundle(directory: string, configPath?: string): Bundle {
   const path = absolute(directory);
   const file = configPath === undefined ? `${path}/config.json` : absolute(configPath);
   const configText = readConfig(file);
-  const config = JSON.parse(configText) as Config;
-  config.linux ??= {};
+  const { config, warnings } = parseConfig(configText);
   if (!config.root.path.startsWith("/")) config.root = { ...config.root, path: `${path}/${config.root.path}` };
-  return { path, configText, config, warnings: [] };
+  return { path, configText, config, warnings };
 }
 
 function readConfig(file: string): string {

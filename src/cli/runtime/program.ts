@@ -5,6 +5,7 @@ import { versionText } from "../version.ts";
 import { createCommand } from "./create.ts";
 import { deleteCommand } from "./delete.ts";
 import { eventsCommand } from "./events.ts";
+import { execCommand } from "./exec.ts";
 import { addGlobalOptions } from "./global-options.ts";
 import { killCommand } from "./kill.ts";
 import { listCommand } from "./list.ts";
@@ -28,6 +29,7 @@ export const runtimeProgram = addGlobalOptions(new Command("tupper-runtime"))
   .addCommand(killCommand)
   .addCommand(deleteCommand)
   .addCommand(runCommand)
+  .addCommand(execCommand)
   .addCommand(listCommand)
   .addCommand(processesCommand)
   .addCommand(pauseCommand)

@@ -1,0 +1,113 @@
+/** `tupper-runtime exec`. */
+import { Command } from "commander";
+import { parseCapabilityNames } from "../../engine/containers/config/capabilities.ts";
+import { ContainerError } from "../../error.ts";
+import { execInContainer } from "../../runtime/exec.ts";
+import type { Config, Process } from "../../spec/config.ts";
+import { parseProcess } from "../../spec/parse-config.ts";
+import { readFile } from "../../sys/files.ts";
+import { exitsWith } from "../exit-code.ts";
+import { repeatable } from "../flags.ts";
+import { execUser } from "./exec-user.ts";
+import { runtimeContext } from "./global-options.ts";
+
+interface ExecOptions {
+  process?: string;
+  detach?: boolean;
+  consoleSocket?: string;
+  pidFile?: string;
+  ignorePaused?: boolean;
+  cwd?: string;
+  env?: string[];
+  tty?: boolean;
+  user?: string;
+  additionalGids?: string[];
+  processLabel?: string;
+  apparmor?: string;
+  /** commander reads --no-new-privs as the negative of a flag that there is not. */
+  newPrivs: boolean;
+  cap?: string[];
+}
+
+export const execCommand = new Command("exec")
+  .usage("[OPTIONS] ID [COMMAND [ARG…]]")
+  .summary("run another process in a container")
+  .description(
+    "Runs another process in a running container. The exit code is the command's, 255 when it was not started.",
+  )
+  .argument("<ID>", "a running container")
+  .argument("[COMMAND...]", "what to run, with its arguments; or --process")
+  .passThroughOptions()
+  .option("-p, --process <FILE>", "a JSON file with the whole process")
+  .option("-d, --detach", "do not wait for its end")
+  .option("-t, --tty", "a terminal")
+  .option("--console-socket <PATH>", "the unix socket that receives the terminal's master")
+  .option("--pid-file <FILE>", "a file that gets the pid of the process")
+  .option("--cwd <DIRECTORY>", "where it starts; default where the container's process did")
+  .addOption(repeatable("-e, --env <NAME=VALUE>", "an environment variable more"))
+  .option("-u, --user <UID[:GID]>", "who it runs as; a name is looked up in the container's /etc/passwd")
+  .addOption(repeatable("-g, --additional-gids <GID>", "a further group"))
+  .addOption(repeatable("-c, --cap <CAPABILITY>", "a capability more"))
+  .option("--no-new-privs", "set-user-id programs give nothing")
+  .option("--process-label <LABEL>", "its SELinux label")
+  .option("--apparmor <PROFILE>", "its AppArmor profile")
+  .option("--ignore-paused", "also in a paused container: it runs when that is resumed")
+  .action(
+    exitsWith((id: string, args: string[], options: ExecOptions, command: Command): number => {
+      const { process: file, detach = false, consoleSocket, pidFile, ignorePaused = false } = options;
+      const { root, warn } = runtimeContext(command);
+      if (file === undefined && args.length === 0)
+        throw new ContainerError("MISSING_ARGUMENT", "tupper-runtime exec needs a command", {
+          hint: "or --process FILE",
+        });
+      const process = (config: Config, pid: number): Process => {
+        if (file === undefined) return changedProcess(config.process, args, options, pid);
+        const parsed = parseProcess(readFile(file));
+        for (const text of parsed.warnings) warn(text);
+        return parsed.value;
+      };
+      return execInContainer({
+        root,
+        id,
+        process,
+        detach,
+        ignorePaused,
+        warn,
+        ...(consoleSocket === undefined ? {} : { consoleSocket }),
+        ...(pidFile === undefined ? {} : { pidFile }),
+      });
+    }),
+  );
+
+/** The container's process with what the flags change. */
+function changedProcess(own: Process, args: string[], options: ExecOptions, pid: number): Process {
+  const process: Process = { ...own, args, terminal: options.tty === true, env: [...(own.env ?? [])] };
+  if (options.cwd !== undefined) process.cwd = options.cwd;
+  if (options.user !== undefined) process.user = execUser(options.user, own.user, `/proc/${pid}/root`);
+  if (options.additionalGids !== undefined)
+    process.user = {
+      ...process.user,
+      additionalGids: [...(process.user.additionalGids ?? []), ...options.additionalGids.map(Number)],
+    };
+  if (options.processLabel !== undefined) process.selinuxLabel = options.processLabel;
+  if (options.apparmor !== undefined) process.apparmorProfile = options.apparmor;
+  if (!options.newPrivs) process.noNewPrivileges = true;
+  if (options.cap !== undefined) {
+    const added = options.cap.flatMap((name) => parseCapabilityNames("--cap", name));
+    const { bounding, effective, permitted, inheritable, ambient } = own.capabilities ?? {};
+    const withAdded = (set: readonly string[] = []) => [...new Set([...set, ...added])];
+    process.capabilities = {
+      bounding: withAdded(bounding),
+      effective: withAdded(effective),
+      permitted: withAdded(permitted),
+      ...(inheritable === undefined ? {} : { inheritable }),
+      ...(ambient === undefined ? {} : { ambient }),
+    };
+  }
+  // The later one of a name counts.
+  for (const entry of options.env ?? []) {
+    const name = entry.slice(0, entry.indexOf("=") + 1);
+    process.env = [...(process.env ?? []).filter((other) => name === "" || !other.startsWith(name)), entry];
+  }
+  return process;
+}

@@ -1,0 +1,84 @@
+/** `exec`: one more process in a container. Not in the runtime-spec; as runc and crun have it. */
+import { ContainerError } from "../error.ts";
+import { blockSignals, execute } from "../execute/execute.ts";
+import { probeHost } from "../execute/probe.ts";
+import { makeTracer } from "../execute/tracer.ts";
+import { CONTAINER, planExec } from "../plan/plan-exec.ts";
+import type { Config, Process } from "../spec/config.ts";
+import { parseConfig } from "../spec/parse-config.ts";
+import { readFile, replaceFile } from "../sys/files.ts";
+import { raw } from "../sys/sys.ts";
+import { absolute } from "./bundle.ts";
+import { sendToConsoleSocket } from "./console-socket.ts";
+import { loadContainer, statusOf } from "./container.ts";
+import { openProcess } from "./signal.ts";
+import { hookStateOf } from "./state.ts";
+import { supervise } from "./supervise.ts";
+import { openSignals } from "./terminal.ts";
+
+export interface ExecRequest {
+  root: string;
+  id: string;
+  /** What runs, made of the container's own process. */
+  process: (config: Config, pid: number) => Process;
+  detach: boolean;
+  consoleSocket?: string;
+  /** A file that gets the pid of the process as the caller sees it. */
+  pidFile?: string;
+  /** Also in a container that is paused: the process waits until it is resumed. */
+  ignorePaused: boolean;
+  warn: (text: string) => void;
+}
+
+/** Returns the command's exit code, 128 + n for a signal; 0 at once when it is detached. Throws CONTAINER_NOT_RUNNING … */
+export function execInContainer(request: ExecRequest): number {
+  const { root, id, detach, warn } = request;
+  const container = loadContainer(root, id);
+  const status = statusOf(container);
+  const { init } = container;
+  const pidfd = init === undefined || status === "stopped" ? undefined : openProcess(init);
+  if (pidfd === undefined || init === undefined)
+    throw new ContainerError(
+      "CONTAINER_NOT_RUNNING",
+      `cannot exec in a container that is not running: ${id} is ${status}`,
+    );
+  if (status === "paused" && !request.ignorePaused)
+    throw new ContainerError("CONTAINER_PAUSED", `cannot exec in the paused container ${id}`, {
+      hint: "resume it first, or use --ignore-paused",
+    });
+  const { config } = parseConfig(readFile(`${container.path}/config.json`));
+  const process = request.process(config, init.pid);
+  checkTerminal(process, request);
+  const pidFile = request.pidFile === undefined ? undefined : absolute(request.pidFile);
+  const plan = planExec({ ...config, process }, probeHost(), id, container.record.cgroups, { outlivesCaller: true });
+  for (const text of plan.warnings) warn(text);
+  blockSignals();
+  const signals = detach ? -1 : openSignals();
+  const started = execute(plan, {
+    tracer: makeTracer("off"),
+    warn,
+    recordState: () => {},
+    containerState: () => ({ ...hookStateOf(container.record), status: "running", pid: init.pid }),
+    slots: new Map([[CONTAINER.slot, pidfd]]),
+  });
+  raw.close(pidfd);
+  if (request.consoleSocket !== undefined && started.terminal !== undefined) {
+    sendToConsoleSocket(absolute(request.consoleSocket), started.terminal);
+    started.terminal = undefined;
+  }
+  if (pidFile !== undefined) replaceFile(pidFile, String(started.pid), 0o644);
+  return detach ? 0 : supervise(started, signals);
+}
+
+function checkTerminal({ terminal = false }: Process, { detach, consoleSocket }: ExecRequest): void {
+  if (terminal && detach && consoleSocket === undefined)
+    throw new ContainerError(
+      "CONSOLE_SOCKET_NEEDED",
+      "cannot allocate a terminal for a process in the background: use --console-socket",
+      { field: "process.terminal" },
+    );
+  if (!terminal && consoleSocket !== undefined)
+    throw new ContainerError("CONSOLE_SOCKET_UNUSED", "--console-socket is for a process with a terminal", {
+      field: "--tty",
+    });
+}
