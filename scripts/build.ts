@@ -6,11 +6,13 @@
  * once to evaluate the bundle into places that follow from that; 6. the heap it ends with put into .snap and .snap.cold.
  * The result depends on nothing but the sources and the tools: two builds are byte-identical (tests/host.test.ts).
  */
+import { createHash } from "node:crypto";
 import {
   closeSync,
   copyFileSync,
   linkSync,
   openSync,
+  readdirSync,
   readFileSync,
   rmSync,
   statSync,
@@ -66,6 +68,9 @@ async function bundle(): Promise<void> {
           build.onLoad({ filter: /seccomp\/default-program\.ts$/ }, () => ({
             contents: `export const defaultSeccompProgram = new Uint8Array([${defaultSeccompProgram.join()}]);`,
           }));
+          build.onLoad({ filter: /seccomp\/compiler-version\.ts$/ }, () => ({
+            contents: `export const COMPILER_VERSION = "${seccompCompilerVersion()}";`,
+          }));
           build.onLoad({ filter: /seccomp\/syscall-numbers\.ts$/ }, () => ({ contents: syscallNumbersModule() }));
         },
       },
@@ -73,6 +78,16 @@ async function bundle(): Promise<void> {
     define: { __VERSION__: JSON.stringify(version()) },
   });
   thinSourceMap(`${root}/build/bundle.js.map`);
+}
+
+/** A digest of what decides which program a profile becomes, and which profiles are refused. */
+function seccompCompilerVersion(): string {
+  const directory = `${root}/src/plan/seccomp`;
+  const sources = readdirSync(directory).filter((name) => name.endsWith(".ts") && !name.endsWith(".test.ts"));
+  const paths = [...sources.map((name) => `${directory}/${name}`), `${root}/src/spec/seccomp-schema.ts`];
+  const digest = createHash("sha256");
+  for (const path of paths.sort()) digest.update(readFileSync(path));
+  return digest.digest("hex").slice(0, 16);
 }
 
 function syscallNumbersModule(): string {

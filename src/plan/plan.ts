@@ -21,6 +21,7 @@ import { planRootPropagation } from "./propagation.ts";
 import { planResctrl } from "./resctrl.ts";
 import { enterRoot, planRootfs } from "./rootfs.ts";
 import { EVERY_CPU, planOomScore } from "./scheduling.ts";
+import type { SeccompFilter } from "./seccomp/profile-program.ts";
 import type { InitStep, ParentStep, Plan, Slot, Step } from "./step.ts";
 
 export interface PlanOptions {
@@ -40,6 +41,8 @@ export interface PlanOptions {
   everyCpu?: boolean;
   /** How many descriptors from 3 up the command keeps. */
   preservedFds?: number;
+  /** What the profile of the config becomes, where the caller has it already. */
+  filter?: SeccompFilter;
 }
 
 /** Throws a {@link ContainerError} when the config asks for what cannot go together. */
@@ -128,6 +131,7 @@ export function plan(config: Config, host: Host, options: PlanOptions): Plan {
   init.push(
     ...planPrivileges(config, host, {
       diesWithParent: detached === undefined,
+      ...(options.filter === undefined ? {} : { filter: options.filter }),
       lastHooks: hooksInside(config, "startContainer", hookState(config, id, bundle)),
       preservedFds,
     }),

@@ -10,7 +10,7 @@ import { planKeyring } from "./labels.ts";
 import { isNew } from "./namespaces.ts";
 import { planRlimits, planScheduling } from "./scheduling.ts";
 import { NEW_LISTENER } from "./seccomp/compile.ts";
-import { compileProfile, DEFAULT_PROFILE } from "./seccomp/profile-program.ts";
+import { compileProfile, DEFAULT_PROFILE, type SeccompFilter } from "./seccomp/profile-program.ts";
 import type { InitStep } from "./step.ts";
 
 /** Names, network, session, limits: what needs privileges of the set-up. With --init everything from `forkInit` on is done by both processes. */
@@ -88,6 +88,15 @@ export function planTerminal({ process }: Config): InitStep[] {
   ];
 }
 
+export interface PrivilegesOptions {
+  diesWithParent?: boolean;
+  lastHooks?: readonly InitStep[];
+  makesCwd?: boolean;
+  preservedFds?: number;
+  /** What `linux.seccomp` becomes; compiled here when unset. */
+  filter?: SeccompFilter;
+}
+
 /**
  * A seccomp filter needs CAP_SYS_ADMIN or no_new_privs: without the latter it is loaded while the set-up is still
  * privileged, and must let setresuid, capset and execve pass, as under runc. seccomp(2).
@@ -95,16 +104,11 @@ export function planTerminal({ process }: Config): InitStep[] {
 export function planPrivileges(
   config: Config,
   { architecture }: Host,
-  {
-    diesWithParent = true,
-    lastHooks = [],
-    makesCwd = true,
-    preservedFds = 0,
-  }: { diesWithParent?: boolean; lastHooks?: readonly InitStep[]; makesCwd?: boolean; preservedFds?: number } = {},
+  { diesWithParent = true, lastHooks = [], makesCwd = true, preservedFds = 0, filter }: PrivilegesOptions = {},
 ): InitStep[] {
   const { process } = config;
   const steps: InitStep[] = [];
-  const seccomp = planSeccomp(config, architecture);
+  const seccomp = planSeccomp(config, architecture, filter);
   if (!process.noNewPrivileges) steps.push(...seccomp);
   steps.push({
     op: "changeDirectory",
@@ -203,10 +207,10 @@ function groupsOf(config: Config): number[] | undefined {
   return denied ? undefined : [...new Set(groups)]; // Docker names some twice
 }
 
-function planSeccomp(config: Config, architecture: Host["architecture"]): InitStep[] {
+function planSeccomp(config: Config, architecture: Host["architecture"], filter?: SeccompFilter): InitStep[] {
   const profile = config.linux.seccomp;
   if (profile === undefined) return [];
-  const { program, flags, ignored } = compileProfile(profile, architecture);
+  const { program, flags, ignored } = filter ?? compileProfile(profile, architecture);
   const listener =
     flags & NEW_LISTENER ? listenerOf(profile, config.annotations?.[ANNOTATION.init] === "true") : undefined;
   return [

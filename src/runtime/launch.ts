@@ -23,6 +23,7 @@ import {
   writeRecord,
 } from "./container.ts";
 import { ownerName } from "./owner.ts";
+import { seccompFilter } from "./seccomp-cache.ts";
 
 export interface LaunchRequest {
   root: string;
@@ -76,7 +77,14 @@ function make(
   { waits, consoleSocket }: { waits: boolean; consoleSocket: string | undefined },
 ): Launched {
   const host = probeHost();
-  const plan = makePlan(config, host, { id, state: lock.path, bundle: bundlePath, detached: { waits } });
+  const { seccomp } = config.linux;
+  const plan = makePlan(config, host, {
+    id,
+    state: lock.path,
+    bundle: bundlePath,
+    detached: { waits },
+    ...(seccomp === undefined ? {} : { filter: seccompFilter(seccomp, host.architecture) }),
+  });
   for (const text of plan.warnings) warn(text);
   replaceFile(`${lock.path}/config.json`, configText);
   const { poststart, poststop } = config.hooks ?? {};
