@@ -1,52 +1,19 @@
 /** SCMP_ACT_NOTIFY: a seccomp agent on the host decides about calls of the container (tests/programs/seccomp_agent.c). */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { LinuxSeccomp } from "../src/spec/seccomp.ts";
-import {
-  atEnd,
-  background,
-  compiled,
-  fails,
-  pidOf,
-  prints,
-  temporaryDirectory,
-  tupper,
-  watchForLeftovers,
-} from "./harness.ts";
+import { background, fails, pidOf, prints, temporaryDirectory, tupper, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { sharedRootfs } from "./rootfs.ts";
+import { agent } from "./seccomp/agent.ts";
 
 watchForLeftovers();
 const root = sharedRootfs();
 const needs = { skip: missing("root", "arch:x64", "package:busybox-static", "package:musl-tools") };
 
 const MKDIR = 83;
-
-interface Agent {
-  socket: string;
-  /** The lines after "listening", once it has ended. */
-  ended: Promise<string[]>;
-}
-
-/** An agent that gives every call that it is asked about this answer. */
-async function agent(answer: "continue" | number, socket = join(temporaryDirectory(), "agent")): Promise<Agent> {
-  const child = spawn(compiled("seccomp_agent"), [socket, String(answer)], { stdio: ["ignore", "pipe", "inherit"] });
-  atEnd(() => child.kill("SIGKILL"));
-  let text = "";
-  await new Promise<void>((listening) => {
-    child.stdout.setEncoding("utf8").on("data", (more: string) => {
-      text += more;
-      if (text.includes("listening\n")) listening();
-    });
-  });
-  const ended = new Promise<string[]>((done) => {
-    child.on("close", () => done(text.trim().split("\n").slice(1)));
-  });
-  return { socket, ended };
-}
 
 /** The flags for a profile that asks the agent about these calls and allows the others. */
 function notifying(socket: string, names: string[], more: Partial<LinuxSeccomp> = {}): string[] {
