@@ -14,7 +14,7 @@ export interface Bundle {
   warnings: string[];
 }
 
-/** Reads and checks a bundle. `configPath`: another file than its config.json. Throws BUNDLE_UNREADABLE, CONFIG_INVALID … */
+/** Reads and checks a bundle. `configPath`: another file than its config.json. Throws BUNDLE_UNREADABLE, CONFIG_SYNTAX, CONFIG_INVALID … */
 export function loadBundle(directory: string, configPath?: string): Bundle {
   const path = absolute(directory);
   const file = configPath === undefined ? `${path}/config.json` : absolute(configPath);

@@ -10,6 +10,7 @@
  */
 import { ContainerError } from "../error.ts";
 import { didYouMean } from "../nearest.ts";
+import { stringifyExactly } from "./json-text.ts";
 
 export interface Problem {
   /** From the value that was looked at: `.options[1]`; empty when it is that value itself. */
@@ -204,8 +205,6 @@ export function configError(
 const MAX_SHOWN = 64;
 
 function shown(value: unknown): string {
-  const text = typeof value === "bigint" ? String(value) : (JSON.stringify(value, exactly) ?? String(value));
+  const text = stringifyExactly(value);
   return text.length <= MAX_SHOWN ? text : `${text.slice(0, MAX_SHOWN)}…`;
 }
-
-const exactly = (_: string, value: unknown): unknown => (typeof value === "bigint" ? Number(value) : value);

@@ -18,6 +18,7 @@ import {
   wrong,
 } from "./check.ts";
 import type { Capabilities, IoPriority, Process, Rlimit, Scheduler, User } from "./config.ts";
+import { stringifyExactly } from "./json-text.ts";
 import { IO_PRIORITY_CLASSES, RLIMIT_TYPES, SCHEDULER_FLAGS, SCHEDULER_POLICIES } from "./names.ts";
 import { numberList } from "./number-list.ts";
 
@@ -49,7 +50,8 @@ const rlimit = object<Rlimit>(
   { type: oneOf(RLIMIT_TYPES), soft: uint64, hard: uint64 },
   ["type", "soft", "hard"],
   (limit) => {
-    if (limit.soft > limit.hard) return clash(".soft", limit.soft, `it is above the hard limit of ${limit.hard}`);
+    if (limit.soft > limit.hard)
+      return clash(".soft", limit.soft, `it is above the hard limit of ${stringifyExactly(limit.hard)}`);
     if (limit.soft === ALL_BITS) limit.soft = -1;
     if (limit.hard === ALL_BITS) limit.hard = -1;
     return undefined;
@@ -101,9 +103,15 @@ const scheduler = object<Scheduler>(
     }
     if (runtime < 1024) return within("runtime", wrong(runtime, "at least 1024 nanoseconds for SCHED_DEADLINE"));
     if (deadline < runtime)
-      return within("deadline", wrong(deadline, `at least the runtime of ${runtime} nanoseconds for SCHED_DEADLINE`));
+      return within(
+        "deadline",
+        wrong(deadline, `at least the runtime of ${stringifyExactly(runtime)} nanoseconds for SCHED_DEADLINE`),
+      );
     if (BigInt(period) !== 0n && period < deadline)
-      return within("period", wrong(period, `0, or at least the deadline of ${deadline} nanoseconds`));
+      return within(
+        "period",
+        wrong(period, `0, or at least the deadline of ${stringifyExactly(deadline)} nanoseconds`),
+      );
     return undefined;
   },
 );
