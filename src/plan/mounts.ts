@@ -3,7 +3,9 @@
  * else is mounted after it, by paths that can only mean the container's own tree.
  */
 import { ContainerError } from "../error.ts";
+import { didYouMean } from "../nearest.ts";
 import type { Config, Mount } from "../spec/config.ts";
+import { MOUNT_OPTIONS } from "../spec/names.ts";
 import type { ControlGroup } from "./cgroup/limits.ts";
 import { planCgroupMount } from "./cgroup-mounts.ts";
 import type { Host } from "./host.ts";
@@ -103,7 +105,10 @@ function bind(request: Request, plan: MountsPlan): void {
     throw new ContainerError(
       "BAD_MOUNT_OPTION",
       `a bind mount takes no ${options.copyUp ? "tmpcopyup" : `option ${options.data}`}: it is no filesystem of its own`,
-      { field: `${field}.options`, hint: "options of a filesystem belong to the mount that made it" },
+      {
+        field: `${field}.options`,
+        hint: didYouMean(options.data, MOUNT_OPTIONS) ?? "options of a filesystem belong to the mount that made it",
+      },
     );
   if (options.copySymlink && (options.srcNofollow || options.destNofollow))
     throw new ContainerError("BAD_MOUNT_OPTION", "copy-symlink cannot go together with src-nofollow or dest-nofollow", {

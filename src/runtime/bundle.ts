@@ -4,6 +4,7 @@ import type { Config } from "../spec/config.ts";
 import { parseConfig } from "../spec/parse-config.ts";
 import { readFile } from "../sys/files.ts";
 import { raw, SysError, sys } from "../sys/sys.ts";
+import { giveIdMaps } from "./default-id-maps.ts";
 
 export interface Bundle {
   /** Absolute. */
@@ -20,6 +21,7 @@ export function loadBundle(directory: string, configPath?: string): Bundle {
   const file = configPath === undefined ? `${path}/config.json` : absolute(configPath);
   const configText = readConfig(file);
   const { config, warnings } = parseConfig(configText);
+  giveIdMaps(config);
   if (!config.root.path.startsWith("/")) config.root = { ...config.root, path: `${path}/${config.root.path}` };
   return { path, configText, config, warnings };
 }

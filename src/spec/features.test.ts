@@ -23,7 +23,7 @@ test("features has the properties of features.md and features-linux.md", () => {
     potentiallyUnsafeConfigAnnotations: ["tupper.", "org.systemd.property."],
   });
   assert.deepEqual(hooks, ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]);
-  assert.equal(mountOptions.length, 62);
+  assert.equal(mountOptions.length, 65);
   const { capabilities, seccomp, ...flags } = linux;
   assert.deepEqual(
     [capabilities.length, capabilities[0], capabilities.at(-1)],

@@ -97,11 +97,11 @@ export const ROOTFS_PROPAGATIONS = [
   "runbindable",
 ] as const;
 
-/** `mounts[].options` that are no data for the filesystem. config.md, "Linux mount options". */
+/** `mounts[].options` that are no data for the filesystem: config.md, "Linux mount options", and crun's three for links. */
 export const MOUNT_OPTIONS: readonly string[] = (
-  "async atime bind defaults dev diratime dirsync exec idmap iversion lazytime loud mand noatime nodev nodiratime noexec " +
+  "async atime bind copy-symlink defaults dest-nofollow dev diratime dirsync exec idmap iversion lazytime loud mand noatime nodev nodiratime noexec " +
   "noiversion nolazytime nomand norelatime nostrictatime nosuid nosymfollow private ratime rbind rdev rdiratime relatime " +
   "remount rexec ridmap rnoatime rnodev rnodiratime rnoexec rnorelatime rnostrictatime rnosuid rnosymfollow ro rprivate " +
-  "rrelatime rro rrw rshared rslave rstrictatime rsuid rsymfollow runbindable rw shared silent slave strictatime suid " +
+  "rrelatime rro rrw rshared rslave rstrictatime rsuid rsymfollow runbindable rw shared silent slave src-nofollow strictatime suid " +
   "symfollow sync tmpcopyup unbindable"
 ).split(" ");
