@@ -20,7 +20,7 @@ const USAGE = 2;
 /** Returns the exit code. `argv[0]` is the program's name, and says which of the two command lines is meant. */
 export function main(argv: string[]): number {
   const [name = "tupper", ...args] = argv;
-  if (RUNTIME_NAME.test(name)) return reported(() => runtimeMain(args), runtimeFailure);
+  if (RUNTIME_NAME.test(name)) return reported(() => runtimeMain(argv), runtimeFailure);
   return reported(
     () => {
       program.parse(args, { from: "user" });

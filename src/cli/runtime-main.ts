@@ -1,4 +1,6 @@
 /** `tupper-runtime`: its command line, with `--version` ahead of it: that is what engines ask first, and it must cost nothing. */
+
+import { protectBinary } from "../runtime/protect-binary.ts";
 import { lastExitCode } from "./exit-code.ts";
 import type { GlobalOptions } from "./runtime/global-options.ts";
 import { logError } from "./runtime/log.ts";
@@ -7,12 +9,15 @@ import { writeOut } from "./terminal.ts";
 import { versionText } from "./version.ts";
 
 /** Returns the exit code. What it throws is in the log file already. */
-export function runtimeMain(args: readonly string[]): number {
+export function runtimeMain(argv: readonly string[]): number {
+  const args = argv.slice(1);
   if (args[0] === "--version" || args[0] === "-v") {
     writeOut(`${versionText("tupper-runtime")}\n`);
     return 0;
   }
   try {
+    // Before anything else is done, because it is done anew after it.
+    if (args.some((word) => STARTS_PROCESSES.has(word))) protectBinary(argv);
     runtimeProgram.parse([...args], { from: "user" });
     return lastExitCode();
   } catch (error) {
@@ -20,6 +25,9 @@ export function runtimeMain(args: readonly string[]): number {
     throw error;
   }
 }
+
+/** Words that make this program a container's process for a moment. As an argument of another command they cost a little time. */
+const STARTS_PROCESSES: ReadonlySet<string> = new Set(["create", "run", "exec", "restore"]);
 
 const FAILED = 1;
 /** Of `exec` alone: its other codes are the command's. */
