@@ -23,6 +23,7 @@ import {
   writeRecord,
 } from "./container.ts";
 import { ownerName } from "./owner.ts";
+import { listenVariables, type PreservedFds, preservedFds } from "./preserved-fds.ts";
 import { seccompFilter } from "./seccomp-cache.ts";
 
 export interface LaunchRequest {
@@ -36,6 +37,10 @@ export interface LaunchRequest {
   consoleSocket?: string;
   /** A file that gets the pid of the init process as the caller sees it. */
   pidFile?: string;
+  /** How many descriptors from 3 up the command keeps, beside those of socket activation. */
+  preserveFds: number;
+  /** Whether the container gets a session keyring of its own. */
+  newKeyring: boolean;
   warn: (text: string) => void;
 }
 
@@ -54,6 +59,7 @@ export interface Launched {
  */
 export function launch(request: LaunchRequest, { waits, attached }: { waits: boolean; attached: boolean }): Launched {
   const { root, id, warn } = request;
+  const preserved = preservedFds(request.preserveFds);
   const bundle = loadBundle(request.bundle, request.configPath);
   for (const text of bundle.warnings) warn(text);
   checkConsole(bundle, request, attached);
@@ -61,7 +67,7 @@ export function launch(request: LaunchRequest, { waits, attached }: { waits: boo
   const consoleSocket = request.consoleSocket === undefined ? undefined : absolute(request.consoleSocket);
   const lock = claimContainer(root, id);
   try {
-    const launched = make(request, bundle, lock, { waits, consoleSocket });
+    const launched = make(request, bundle, lock, { waits, consoleSocket, preserved });
     if (pidFile !== undefined) replaceFile(pidFile, String(launched.pid), 0o644);
     return launched;
   } catch (error) {
@@ -71,19 +77,23 @@ export function launch(request: LaunchRequest, { waits, attached }: { waits: boo
 }
 
 function make(
-  { root, id, warn }: LaunchRequest,
+  { root, id, newKeyring, warn }: LaunchRequest,
   { path: bundlePath, configText, config }: Bundle,
   lock: Lock,
-  { waits, consoleSocket }: { waits: boolean; consoleSocket: string | undefined },
+  { waits, consoleSocket, preserved }: { waits: boolean; consoleSocket: string | undefined; preserved: PreservedFds },
 ): Launched {
   const host = probeHost();
   const { seccomp } = config.linux;
+  if (preserved.listening > 0) config.process.env = listenVariables(config.process.env ?? [], preserved.listening);
   const plan = makePlan(config, host, {
     id,
     state: lock.path,
     bundle: bundlePath,
     detached: { waits },
     ...(seccomp === undefined ? {} : { filter: seccompFilter(seccomp, host.architecture) }),
+    newKeyring,
+    everyCpu: true,
+    preservedFds: preserved.count,
   });
   for (const text of plan.warnings) warn(text);
   replaceFile(`${lock.path}/config.json`, configText);

@@ -1,5 +1,5 @@
 /** The flags that create and run share. */
-import { type Command, Option } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import type { LaunchRequest } from "../../runtime/launch.ts";
 import { runtimeContext } from "./global-options.ts";
 
@@ -8,6 +8,8 @@ interface LaunchOptions {
   config?: string;
   consoleSocket?: string;
   pidFile?: string;
+  preserveFds: number;
+  newKeyring: boolean;
 }
 
 export function addLaunchOptions(command: Command): Command {
@@ -17,15 +19,25 @@ export function addLaunchOptions(command: Command): Command {
     .option("-f, --config <FILE>", "a file in place of the bundle's config.json")
     .option("--console-socket <PATH>", "the unix socket that receives the terminal's master")
     .option("--pid-file <FILE>", "a file that gets the pid of the container's first process")
+    .option("--preserve-fds <N>", "so many more descriptors, from 3 up, stay open for the command", parseCount, 0)
+    .option("--no-new-keyring", "leave the caller's session keyring to the container")
     .addOption(new Option("--no-subreaper", "orphans of the container do not become our children"));
 }
 
+/** The value of `--preserve-fds`. */
+export function parseCount(text: string): number {
+  if (/^\d{1,5}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError("a number of descriptors is expected.");
+}
+
 export function launchRequest(id: string, command: Command): LaunchRequest {
-  const { bundle, config, consoleSocket, pidFile } = command.opts<LaunchOptions>();
+  const { bundle, config, consoleSocket, pidFile, preserveFds, newKeyring } = command.opts<LaunchOptions>();
   return {
     ...runtimeContext(command),
     id,
     bundle,
+    preserveFds,
+    newKeyring,
     ...(config === undefined ? {} : { configPath: config }),
     ...(consoleSocket === undefined ? {} : { consoleSocket }),
     ...(pidFile === undefined ? {} : { pidFile }),
