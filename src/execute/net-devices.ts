@@ -52,6 +52,7 @@ import { check, raw, SysError, sys } from "../sys/sys.ts";
 export interface MovedDevice {
   name: string;
   wasUp: boolean;
+  /** Those that last, of any scope. */
   addresses: Address[];
   /** The namespace that it is in now, open, and its number there. */
   namespace: number;
@@ -86,6 +87,7 @@ export function moveDevice(
         );
       }
       const addresses = lastingAddresses(here, link.index);
+      const global = addresses.filter(({ scope }) => scope === RT_SCOPE_UNIVERSE);
       setUp(here, link.index, false);
       // The kernel replaces %d where it renames, but does not say by what: a name that nobody has finds the device again.
       const passing = template ? `tpr${link.index}x${raw.getpid()}`.slice(0, 15) : as;
@@ -102,7 +104,7 @@ export function moveDevice(
       const { index } = findLink(there, passing) ?? { index: link.index };
       moved({ ...undo, index });
       if (template) changeLink(there, index, [{ type: IFLA_IFNAME, value: as }]);
-      for (const address of addresses) addAddress(there, index, address);
+      for (const address of global) addAddress(there, index, address);
       setUp(there, index, true);
     } finally {
       raw.close(there);
@@ -169,7 +171,7 @@ const RT_SCOPE_UNIVERSE = 0;
 function lastingAddresses(route: number, index: number): Address[] {
   return ask(route, RTM_GETADDR, NLM_F_DUMP, new Uint8Array(8), [])
     .map(parseAddress)
-    .filter(({ index: of, flags, scope }) => of === index && flags & IFA_F_PERMANENT && scope === RT_SCOPE_UNIVERSE);
+    .filter(({ index: of, flags }) => of === index && flags & IFA_F_PERMANENT);
 }
 
 /** NODAD, HOMEADDRESS, MANAGETEMPADDR, NOPREFIXROUTE: what somebody has set. The others say how the kernel is getting on. */
