@@ -21,6 +21,7 @@ const CLONE_VM = 0x100;
 const CLONE_PARENT = 0x8000;
 const O_WRONLY = 1;
 const O_CREAT = 0o100;
+const O_PATH = 0o10000000;
 const LOCK_NB = 4;
 const FIRST_FD = 1000;
 const INIT = 4242;
@@ -64,6 +65,7 @@ const files = new Map<string, string>([
   ["/proc/self/status", "Name:\ttupper\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n"],
   [`/proc/${INIT}/stat`, `${INIT} (true) S 1 ${"4242 ".repeat(17)}123456 4096 1`],
   ["/bundle/config.json", bundleConfig(layout === "v2")],
+  ["/etc/hosts", ""],
   ["/rootfs/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"],
   ["/sys/fs/cgroup/cpuset/cpuset.cpus", "0-1\n"],
   ["/sys/fs/cgroup/cpuset/cpuset.mems", "0\n"],
@@ -92,7 +94,9 @@ function openFile(dirfd: number | bigint, path: string, flags: number): number {
   const writes = (flags & (O_WRONLY | O_CREAT)) !== 0;
   const text = files.get(name);
   const isDirectory = !/\/(etc|proc\/self\/[a-z_]+$)|\.[a-z]+$/.test(name);
-  if (text === undefined && !writes && !isDirectory && !name.includes("/cpuset.")) return ENOENT;
+  // O_PATH: what is mounted upon is there.
+  if (text === undefined && !writes && (flags & O_PATH) === 0 && !isDirectory && !name.includes("/cpuset."))
+    return ENOENT;
   while (open.has(nextFd)) nextFd++;
   open.set(nextFd, { path: name, text: text ?? "", at: 0 });
   return nextFd++;
