@@ -50,12 +50,36 @@ static void print_exception(JSContext *ctx) {
   if (trace) dprintf(2, "%s", trace);
 }
 
+#if defined(HOST_PLAIN) || TRAINING
+#define HAS_PARSER 1
+#else
+#define HAS_PARSER 0
+#endif
+
+/*
+ * JavaScript without eval, so that the binary has no parser in it (150 KiB): the training build compiles the bundle.
+ * And without String.prototype.normalize, which wants tables, and WeakRef, for which nobody collects garbage.
+ */
+static JSContext *new_language(JSRuntime *rt) {
+  JSContext *ctx = JS_NewContextRaw(rt);
+  JS_AddIntrinsicBaseObjects(ctx);
+  JS_AddIntrinsicDate(ctx);
+  if (HAS_PARSER) JS_AddIntrinsicEval(ctx);
+  JS_AddIntrinsicRegExp(ctx);
+  JS_AddIntrinsicJSON(ctx);
+  JS_AddIntrinsicProxy(ctx);
+  JS_AddIntrinsicMapSet(ctx);
+  JS_AddIntrinsicTypedArrays(ctx);
+  JS_AddIntrinsicPromise(ctx);
+  return ctx;
+}
+
 static JSContext *new_context(JSRuntime *rt) {
   JS_SetMaxStackSize(rt, JS_STACK_BYTES);
   JS_SetGCThreshold(rt, (size_t)-1);
   /* Every function would keep its source text, and the text of those inside it once more. */
   JS_SetStripInfo(rt, JS_STRIP_SOURCE);
-  JSContext *ctx = JS_NewContext(rt);
+  JSContext *ctx = new_language(rt);
   JSValue global = JS_GetGlobalObject(ctx), sys = JS_NewObject(ctx);
   JS_SetPropertyFunctionList(ctx, sys, sys_calls, sizeof sys_calls / sizeof *sys_calls);
   JS_SetPropertyStr(ctx, global, "__sys", sys);
@@ -80,6 +104,7 @@ static char *read_whole(const char *path, size_t *length) {
   return text;
 }
 
+#if HAS_PARSER
 /*
  * Compiles the bundle in a runtime of its own, which leaves all that the parser needed behind: the heap that is
  * frozen gets the bytecode only. With line numbers, without the source (it is for Function.prototype.toString).
@@ -105,10 +130,10 @@ static uint8_t *compile_bundle(const char *path, size_t *size) {
   return copy;
 }
 
-/* Evaluates the bundle; its last act is to set globalThis.__main. */
-static JSValue load_bundle(JSContext *ctx, const char *path) {
-  size_t size;
-  uint8_t *bytecode = compile_bundle(path, &size);
+#endif
+
+/* Evaluates the bundle; its last act is to set globalThis.__main. Frees the bytecode. */
+static JSValue load_bundle(JSContext *ctx, uint8_t *bytecode, size_t size) {
   JSValue function = JS_ReadObject(ctx, bytecode, size, JS_READ_OBJ_BYTECODE);
   free(bytecode);
   JSValue result = JS_IsException(function) ? function : JS_EvalFunction(ctx, function);
@@ -137,7 +162,9 @@ int main(int argc, char **argv) {
   host_source_map_path = source_map ? source_map : HOST_SOURCE_MAP;
   JSContext *ctx = new_context(JS_NewRuntime());
   /* _exit: LeakSanitizer has nothing to say about a heap that dies with the process. */
-  _exit(call_main(ctx, load_bundle(ctx, bundle ? bundle : HOST_BUNDLE), argc, argv));
+  size_t size;
+  uint8_t *bytecode = compile_bundle(bundle ? bundle : HOST_BUNDLE, &size);
+  _exit(call_main(ctx, load_bundle(ctx, bytecode, size), argc, argv));
 }
 
 #else
@@ -171,7 +198,8 @@ static int make_snapshot(void *data) {
   host_source_map = read_whole_into_pool(argv[3]);
   JSRuntime *rt = JS_NewRuntime2(&pool_functions, NULL);
   JSContext *ctx = new_context(rt);
-  snap.entry = load_bundle(ctx, argv[2]);
+  uint8_t *bytecode = (uint8_t *)read_whole(argv[2], &length);
+  snap.entry = load_bundle(ctx, bytecode, length);
   JS_RunGC(rt);
   if (!pool_is_as_placed()) { dprintf(2, "host: the heap is not made as it was the first time\n"); _exit(70); }
 #ifdef HOST_TRAINING
@@ -195,8 +223,16 @@ int main(int argc, char **argv) {
 #endif
     _exit(call_main(snap.context, snap.entry, argc, argv));
   }
+#if TRAINING
+  if (argc == 4 && !strcmp(argv[1], "--compile")) {
+    size_t size;
+    uint8_t *bytecode = compile_bundle(argv[2], &size);
+    write_file(argv[3], bytecode, size);
+    return 0;
+  }
+#endif
   if (argc < 6 || argc > 7 || strcmp(argv[1], "--snapshot")) {
-    dprintf(2, "usage: host --snapshot BUNDLE SOURCE-MAP HOT COLD [%s]\n", TRAINING ? "NUMBERS" : "PLACEMENT");
+    dprintf(2, "usage: host --snapshot BYTECODE SOURCE-MAP HOT COLD [%s]\n", TRAINING ? "NUMBERS" : "PLACEMENT");
     return 64;
   }
   return run_on_fixed_stack(make_snapshot, argv);

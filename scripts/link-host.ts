@@ -130,7 +130,7 @@ export function linkHost({ objects, init, output, pool, training = false }: Host
 export function freezeHeap(host: string, output: string, blocks: string): { hot: string; cold: string } {
   const [hot, cold] = [`${output}.hot`, `${output}.cold`];
   // -R: no address randomisation while the heap is made, so that it is the same each time.
-  run("setarch", "-R", host, "--snapshot", "build/bundle.js", "build/bundle.js.map", hot, cold, blocks);
+  run("setarch", "-R", host, "--snapshot", "build/bundle.bytecode", "build/bundle.js.map", hot, cold, blocks);
   run("objcopy", "--update-section", `.snap=${hot}`, "--update-section", `.snap.cold=${cold}`, host, output);
   return { hot, cold };
 }

@@ -9,7 +9,7 @@
 import { spawnSync } from "node:child_process";
 import { appendFileSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { build as esbuild } from "esbuild";
-import { freezeHeap, linkHost, root } from "./link-host.ts";
+import { freezeHeap, linkHost, root, run } from "./link-host.ts";
 
 /** As in host/pool.h. */
 const [AREAS, DROPPED, COLD] = [40, 0, 39];
@@ -63,6 +63,7 @@ export async function placeBlocks({ objects, init }: { objects: readonly string[
   rmSync(directory, { recursive: true, force: true });
   mkdirSync(directory);
   linkHost({ objects, init, output: `${directory}/host`, training: true });
+  run(`${directory}/host`, "--compile", "build/bundle.js", "build/bundle.bytecode");
   const { hot } = freezeHeap(`${directory}/host`, `${directory}/tupper`, `${directory}/numbers`);
   linkSync(`${directory}/tupper`, `${directory}/tupper-runtime`);
   await esbuild({

@@ -49,7 +49,9 @@ before(async () => {
   for (const { path, contents } of outputFiles) writeFileSync(join(work, basename(path)), contents);
   const [host, hot, cold] = [join(root, "build/host"), join(work, "hot"), join(work, "cold")];
   if (!existsSync(host)) return;
-  execFileSync("setarch", ["-R", host, "--snapshot", join(work, "bundle.js"), join(work, "bundle.js.map"), hot, cold]);
+  const bytecode = join(work, "bytecode");
+  execFileSync(join(root, "build/training/host"), ["--compile", join(work, "bundle.js"), bytecode]);
+  execFileSync("setarch", ["-R", host, "--snapshot", bytecode, join(work, "bundle.js.map"), hot, cold]);
   const sections = [`.snap=${hot}`, `.snap.cold=${cold}`].flatMap((section) => ["--update-section", section]);
   execFileSync("objcopy", [...sections, host, join(work, "programs")]);
 });
