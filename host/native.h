@@ -579,7 +579,7 @@ static const char *host_source_map_path;
 static char *read_whole(const char *path, size_t *length);
 #endif
 
-/* The bundle's source map as JSON, for stack traces that name TypeScript lines. */
+/* The bundle's map of lines as JSON (src/sys/line-map.ts), for stack traces that name TypeScript lines. */
 FN(source_map) {
   UNUSED;
 #ifdef HOST_PLAIN

@@ -19,17 +19,12 @@ import {
   writeFileSync,
   writeSync,
 } from "node:fs";
-import {
-  type DecodedSourceMap,
-  decodedMappings,
-  type EncodedSourceMap,
-  encodedMap,
-  TraceMap,
-} from "@jridgewell/trace-mapping";
+import type { EncodedSourceMap } from "@jridgewell/trace-mapping";
 import { build as esbuild } from "esbuild";
 import { defaultSeccompProgram } from "../src/plan/seccomp/default-program.ts";
 import { NAMES, NUMBERS } from "../src/plan/seccomp/syscall-numbers.ts";
 import { generate } from "./generate.ts";
+import { lineMapOf } from "./line-map.ts";
 import { buildInit, compileQuickjs, freezeHeap, linkHost, QUICKJS_FLAGS, quickjs, root, run } from "./link-host.ts";
 import { placeBlocks } from "./placement.ts";
 
@@ -77,7 +72,8 @@ async function bundle(): Promise<void> {
     ],
     define: { __VERSION__: JSON.stringify(version()) },
   });
-  thinSourceMap(`${root}/build/bundle.js.map`);
+  const map = `${root}/build/bundle.js.map`;
+  writeFileSync(map, JSON.stringify(lineMapOf(JSON.parse(readFileSync(map, "utf8")) as EncodedSourceMap)));
 }
 
 /** A digest of what decides which program a profile becomes, and which profiles are refused. */
@@ -93,15 +89,6 @@ function seccompCompilerVersion(): string {
 function syscallNumbersModule(): string {
   const arrays = Object.entries(NUMBERS).map(([arch, numbers]) => `${arch}:Int32Array.of(${numbers.join()})`);
   return `export const NAMES = ${JSON.stringify(NAMES)}; export const NUMBERS = {${arrays.join()}};`;
-}
-
-/** Keeps the first mapping of each line: stack traces need no more, and the map is part of the binary. */
-function thinSourceMap(path: string): void {
-  const map = JSON.parse(readFileSync(path, "utf8")) as EncodedSourceMap;
-  const lines = decodedMappings(new TraceMap(map)).map((segments) => segments.slice(0, 1));
-  const { version, sources } = map;
-  const thin = { version, sources, names: [], mappings: lines } as unknown as DecodedSourceMap;
-  writeFileSync(path, JSON.stringify(encodedMap(new TraceMap(thin))));
 }
 
 function version(): string {

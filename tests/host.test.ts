@@ -21,6 +21,7 @@ import { basename, join, resolve } from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
+import { lineMapOf } from "../scripts/line-map.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url)).replace(/\/$/, "");
 const built = join(root, "build/tupper");
@@ -47,6 +48,8 @@ before(async () => {
     logLevel: "warning",
   });
   for (const { path, contents } of outputFiles) writeFileSync(join(work, basename(path)), contents);
+  const map = join(work, "bundle.js.map");
+  writeFileSync(map, JSON.stringify(lineMapOf(JSON.parse(readFileSync(map, "utf8")))));
   const [host, hot, cold] = [join(root, "build/host"), join(work, "hot"), join(work, "cold")];
   if (!existsSync(host)) return;
   const bytecode = join(work, "bytecode");
@@ -141,7 +144,7 @@ for (const [name, { run, missing }] of Object.entries(BUILDS)) {
     const line = source.findIndex((text) => text.includes("it broke")) + 1;
     assert.equal(status, 70);
     assert.match(stderr, /^fatal: Error: it broke, é\n/);
-    assert.match(stderr.split("\n")[1] ?? "", new RegExp(`^    at inner \\(tests/host-programs\\.ts:${line}:\\d+\\)$`));
+    assert.match(stderr.split("\n")[1] ?? "", new RegExp(`^    at inner \\(tests/host-programs\\.ts:${line}\\)$`));
   });
 
   inside("an exception that reaches the host itself exits with 70, also when it is no Error", () => {

@@ -1,18 +1,12 @@
-/** Stack traces in terms of the TypeScript that was written, by the source map that the build put into the host. */
-import { originalPositionFor, TraceMap } from "@jridgewell/trace-mapping";
+/** Stack traces in terms of the TypeScript that was written, by the map of lines that the build put into the host. */
+import { type LineMap, sourceOf } from "./line-map.ts";
 import { sys } from "./sys.ts";
 
-/** Replaces each `bundle.js:LINE:COLUMN` of a QuickJS stack trace by `src/….ts:LINE:COLUMN`. */
+/** Replaces each `bundle.js:LINE:COLUMN` of a QuickJS stack trace by `src/….ts:LINE`. */
 export function mapStack(stack: string): string {
-  let map: TraceMap | undefined;
-  return stack.replace(/bundle\.js:(\d+)(?::(\d+))?/g, (whole, line: string, column?: string) => {
-    map ??= new TraceMap(sys.sourceMap());
-    const {
-      source,
-      line: originalLine,
-      column: originalColumn,
-    } = originalPositionFor(map, { line: Number(line), column: Number(column ?? 1) - 1 });
-    if (source === null) return whole;
-    return `${source.replace(/^(\.\.\/)+/, "")}:${originalLine}:${originalColumn + 1}`;
+  let map: LineMap | undefined;
+  return stack.replace(/bundle\.js:(\d+)(?::\d+)?/g, (whole, line: string) => {
+    map ??= JSON.parse(sys.sourceMap()) as LineMap;
+    return sourceOf(map, Number(line)) ?? whole;
   });
 }
