@@ -98,6 +98,8 @@ test("run: without linux.seccomp there is no filter, and with it there is one", 
   const mode = async (seccomp?: object) => (await run(seccomp, "grep", "^Seccomp:", "/proc/self/status")).stdout;
   assert.equal(await mode(), "Seccomp:\t0\n");
   assert.equal(await mode(allowing()), "Seccomp:\t2\n");
+  // runc takes this for no seccomp at all.
+  assert.equal(await mode({}), "Seccomp:\t0\n");
 });
 
 test("run: ERRNO answers EPERM, or errnoRet", needs, async () => {

@@ -9,6 +9,7 @@ import { isolates, otherUser } from "./namespaces.ts";
 import { planPrivileges } from "./process.ts";
 import { planResctrl } from "./resctrl.ts";
 import { EVERY_CPU, planOomScore, planRlimits, planScheduling } from "./scheduling.ts";
+import type { SeccompFilter } from "./seccomp/profile-program.ts";
 import type { InitStep, ParentStep, Plan } from "./step.ts";
 
 /** The slot that the caller fills: a pidfd of the container's init process. */
@@ -24,6 +25,8 @@ export interface ExecOptions {
   preservedFds?: number;
   /** The command lives on when the one that started it is gone, as under runc and crun. */
   outlivesCaller?: boolean;
+  /** What the profile of the config becomes, where the caller has it already. */
+  filter?: SeccompFilter;
 }
 
 /** `config` is the container's, with the process to execute in place of its own. */
@@ -32,7 +35,7 @@ export function planExec(
   host: Host,
   id: string,
   cgroups: readonly { controller: string; path: string }[],
-  { newKeyring = true, everyCpu = false, preservedFds = 0, outlivesCaller = false }: ExecOptions = {},
+  { newKeyring = true, everyCpu = false, preservedFds = 0, outlivesCaller = false, filter }: ExecOptions = {},
 ): Plan {
   const inside = INSIDE.filter((type) => isolates(config, type));
   const unified = cgroups.find(({ controller }) => controller === "unified");
@@ -148,7 +151,14 @@ export function planExec(
     because: "signals of the terminal go to this command's session only",
   });
   init.push(...planRlimits(config), ...planScheduling(config), ...labels.set);
-  init.push(...planPrivileges(config, host, { makesCwd: false, preservedFds, diesWithParent: !outlivesCaller }));
+  init.push(
+    ...planPrivileges(config, host, {
+      makesCwd: false,
+      preservedFds,
+      diesWithParent: !outlivesCaller,
+      ...(filter === undefined ? {} : { filter }),
+    }),
+  );
   if (outlivesCaller) {
     const exec = init.pop();
     init.push({

@@ -2,15 +2,13 @@
  * The process itself: names, terminal, limits, then privileges and the command. The order of the second half is the
  * kernel's: see {@link planPrivileges}.
  */
-import { ContainerError } from "../error.ts";
 import { ANNOTATION, type Config } from "../spec/config.ts";
-import type { LinuxSeccomp } from "../spec/seccomp.ts";
 import type { Host } from "./host.ts";
 import { planKeyring } from "./labels.ts";
 import { isNew } from "./namespaces.ts";
 import { planRlimits, planScheduling } from "./scheduling.ts";
-import { NEW_LISTENER } from "./seccomp/compile.ts";
-import { compileProfile, DEFAULT_PROFILE, type SeccompFilter } from "./seccomp/profile-program.ts";
+import { planSeccomp } from "./seccomp/plan-seccomp.ts";
+import type { SeccompFilter } from "./seccomp/profile-program.ts";
 import type { InitStep } from "./step.ts";
 
 /** Names, network, session, limits: what needs privileges of the set-up. With --init everything from `forkInit` on is done by both processes. */
@@ -206,49 +204,4 @@ function groupsOf(config: Config): number[] | undefined {
   const gidMappings = config.linux.gidMappings;
   const denied = isNew(config, "user") && gidMappings?.length === 1 && gidMappings[0]?.size === 1;
   return denied ? undefined : [...new Set(groups)]; // Docker names some twice
-}
-
-function planSeccomp(config: Config, architecture: Host["architecture"], filter?: SeccompFilter): InitStep[] {
-  const profile = config.linux.seccomp;
-  if (profile === undefined) return [];
-  const { program, flags, ignored } = filter ?? compileProfile(profile, architecture);
-  const listener =
-    flags & NEW_LISTENER ? listenerOf(profile, config.annotations?.[ANNOTATION.init] === "true") : undefined;
-  return [
-    {
-      op: "seccomp",
-      by: "init",
-      program,
-      flags,
-      profile: profile === DEFAULT_PROFILE ? "default" : "from the config",
-      ...(listener === undefined ? {} : { listener }),
-      ...(ignored.length === 0 ? {} : { ignored }),
-      field: "linux.seccomp",
-      because: "system calls that a container has no use for are the largest attack surface of the shared kernel",
-    },
-  ];
-}
-
-/** Where no action is NOTIFY, the path means nothing. */
-function listenerOf(
-  { listenerPath: path, listenerMetadata: metadata }: LinuxSeccomp,
-  withInit: boolean,
-): { path: string; metadata?: string } {
-  if (path === undefined || path === "") {
-    throw new ContainerError(
-      "SECCOMP_LISTENER_MISSING",
-      "SCMP_ACT_NOTIFY needs an agent to ask, and no listenerPath is set",
-      {
-        field: "linux.seccomp.listenerPath",
-        hint: "the path of the agent's socket on the host",
-      },
-    );
-  }
-  if (withInit) {
-    throw new ContainerError("SECCOMP_LISTENER_WITH_INIT", "SCMP_ACT_NOTIFY does not go together with --init", {
-      field: "linux.seccomp.listenerPath",
-      hint: "both PID 1 and the command would have a filter, and an agent takes one",
-    });
-  }
-  return { path, ...(metadata === undefined ? {} : { metadata }) };
 }

@@ -11,6 +11,7 @@ import { raw } from "../sys/sys.ts";
 import { absolute } from "./bundle.ts";
 import { sendToConsoleSocket } from "./console-socket.ts";
 import { loadContainer, statusOf } from "./container.ts";
+import { seccompFilter } from "./seccomp-cache.ts";
 import { openProcess } from "./signal.ts";
 import { hookStateOf } from "./state.ts";
 import { supervise } from "./supervise.ts";
@@ -46,11 +47,16 @@ export function execInContainer(request: ExecRequest): number {
     throw new ContainerError("CONTAINER_PAUSED", `cannot exec in the paused container ${id}`, {
       hint: "resume it first, or use --ignore-paused",
     });
-  const { config } = parseConfig(readFile(`${container.path}/config.json`));
+  const { config } = parseConfig(readFile(`${container.path}/config.json`), { seccomp: "unchecked" });
   const process = request.process(config, init.pid);
   checkTerminal(process, request);
   const pidFile = request.pidFile === undefined ? undefined : absolute(request.pidFile);
-  const plan = planExec({ ...config, process }, probeHost(), id, container.record.cgroups, { outlivesCaller: true });
+  const host = probeHost();
+  const { seccomp } = config.linux;
+  const plan = planExec({ ...config, process }, host, id, container.record.cgroups, {
+    outlivesCaller: true,
+    ...(seccomp === undefined ? {} : { filter: seccompFilter(seccomp, host.architecture) }),
+  });
   for (const text of plan.warnings) warn(text);
   blockSignals();
   const signals = detach ? -1 : openSignals();

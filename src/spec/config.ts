@@ -252,4 +252,6 @@ export const ANNOTATION = {
   rootSize: "tupper.root.size",
   /** `true`: a zombie-reaping, signal-forwarding PID 1. */
   init: "tupper.init",
+  /** crun's: there (whatever the value is), a system call in the seccomp profile that is not known here is an error. */
+  failUnknownSyscall: "run.oci.seccomp_fail_unknown_syscall",
 } as const;
