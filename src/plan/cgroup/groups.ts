@@ -6,7 +6,7 @@
  * born in it. A hybrid machine has both: there the v2 group may limit nothing, but it still can kill everything in it at
  * once (cgroup.kill). Each controller is looked for in v1 first, then in v2; a limit of one that is nowhere is a warning.
  */
-import type { Config, CpuResources, Resources } from "../../spec/config.ts";
+import type { Config, CpuResources, DeviceRule, Resources } from "../../spec/config.ts";
 import type { Host } from "../host.ts";
 import type { InitStep, ParentStep } from "../step.ts";
 import { delegateGroup } from "./delegation.ts";
@@ -83,7 +83,9 @@ export function planCgroups(
   const { writes, enable, unmet } = unified?.occupied
     ? withoutHandingDown(limits, groups, unified.mountPoint)
     : { ...limits, enable: controllersToHandDown(limits, host, strict) };
-  const devices = planDevices(parseDeviceRules(resources.devices, { tun: strict }), host, groups);
+  const devices = strict
+    ? planDevices(strictPolicy(resources.devices), host, groups, resources.devices !== undefined)
+    : planDevices(parseDeviceRules(resources.devices), host, groups);
 
   const why = config.linux.cgroupsPath
     ? { field: "linux.cgroupsPath", because: "the config names the container's control group" }
@@ -277,16 +279,25 @@ function joinStep(controller: string, path: string): InitStep {
   return { op: "joinCgroup", by: "init", controller, path, because };
 }
 
+/**
+ * Without rules a container has the devices that every container has, as under runc: root in it could otherwise make a node
+ * for the machine's disk. (crun restricts nothing then.)
+ */
+const strictPolicy = (rules: readonly DeviceRule[] = []): DevicePolicy | undefined =>
+  parseDeviceRules(rules.length === 0 ? [{ allow: false, access: "rwm" }] : rules, { tun: true });
+
 /** Device rules go to the v1 controller where there is one, else into a program on the v2 group. */
 function planDevices(
   policy: DevicePolicy | undefined,
   { privileged, cgroups: { hierarchies } }: Host,
   groups: readonly ControlGroup[],
+  areAskedFor = true,
 ): { steps: DeviceStep[]; unmet: UnmetRequest[] } {
   // Who is not root on the machine cannot make device nodes, and opens only those that the user could open anyway.
   if (policy === undefined || !privileged) return { steps: [], unmet: [] };
   const index = hierarchies.findIndex(({ controllers }) => controllers.includes("devices"));
   const path = groups[index >= 0 ? index : hierarchies.length]?.path;
+  if (path === undefined && !areAskedFor) return { steps: [], unmet: [] };
   if (path === undefined) {
     const why = "this machine's control groups have no devices controller";
     return {

@@ -51,7 +51,7 @@ function makeConfig(resources: Resources, more: Partial<Config["linux"]> = {}): 
     ociVersion: "1.3.0",
     root: { path: "/rootfs" },
     process: { user: { uid: 0, gid: 0 }, args: ["true"], cwd: "/" },
-    linux: { cgroupsPath: "/c", resources, ...more },
+    linux: { cgroupsPath: "/c", resources: { devices: [{ allow: true, access: "rwm" }], ...resources }, ...more },
   };
 }
 
@@ -249,4 +249,22 @@ test("delegateCgroup: to the user on the machine, only with a cgroup namespace a
 test("devices strict: /dev/net/tun is allowed too", () => {
   const lines = writesOf(V1, { devices: [{ allow: false, access: "rwm" }] });
   assert.deepEqual([lines[0], lines.at(-1), lines.length], ["devices.deny = a", "devices.allow = c 10:200 rwm", 13]);
+});
+
+test("devices strict: without rules a container has what every container has, and that is no error where it cannot be", () => {
+  const none: Resources = {};
+  const lines = (resources: Resources, cgroups: HostCgroups) =>
+    stepsOf(cgroups, {}, { resources }).filter((line) => /devices\.|Device/.test(line));
+  assert.deepEqual(lines(none, V1).slice(0, 2), [
+    "/cg/devices/c/devices.deny = a",
+    "/cg/devices/c/devices.allow = c *:* m",
+  ]);
+  assert.deepEqual(lines({ devices: [] }, V2), ["attachDeviceProgram"]);
+  const without = { ...V1, hierarchies: V1.hierarchies.slice(0, 2) };
+  const { unified: __, ...noTree } = without;
+  assert.deepEqual(lines(none, noTree), []);
+  assert.equal(
+    refusal(noTree, { devices: [{ allow: false, access: "rwm" }] }),
+    "CGROUP_CONTROLLER_MISSING linux.resources.devices: this machine's control groups have no devices controller",
+  );
 });
