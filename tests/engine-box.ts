@@ -10,6 +10,7 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import {
+  chmodSync,
   closeSync,
   copyFileSync,
   existsSync,
@@ -115,6 +116,7 @@ export function engineBox(skip: string | false, prepare: () => Promise<void>): B
   };
   const make = async () => {
     box.directory = mkdtempSync(join(tmpdir(), "tupper-box-"));
+    chmodSync(box.directory, 0o755);
     box.rootfs = join(box.directory, "rootfs");
     mkdirSync(box.rootfs);
     fillRootfs(box.rootfs, { "mnt/": "" });

@@ -1,6 +1,6 @@
 /** The same scenario with runc and with tupper below an engine: both must show the client what is expected. */
 import assert from "node:assert/strict";
-import { symlinkSync } from "node:fs";
+import { copyFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { binary, output, type Result } from "./harness.ts";
@@ -61,7 +61,7 @@ function normalised(text: string): string {
 export function runtimePath(runtime: RuntimeName, directory: string): string {
   if (runtime === "runc") return output("sh", "-c", "command -v runc").trim();
   const path = join(directory, "tupper-runtime");
-  if (!known.has(path)) symlinkSync(process.env.TUPPER_STAND_IN ?? binary, path);
+  if (!known.has(path)) copyFileSync(binary, path); // the checkout may be closed to ordinary users
   known.add(path);
   return path;
 }

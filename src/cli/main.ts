@@ -6,7 +6,7 @@ import { ContainerError, EXIT } from "../error.ts";
 import { lastExitCode } from "./exit-code.ts";
 import { program } from "./program.ts";
 import { renderError } from "./render-error.ts";
-import { runtimeFailure, runtimeMain } from "./runtime-main.ts";
+import { lineForEngines, runtimeFailure, runtimeMain } from "./runtime-main.ts";
 import { colorsOf, writeErr } from "./terminal.ts";
 import { isContainerCommand, UsageError } from "./usage-error.ts";
 
@@ -43,9 +43,10 @@ function reported(act: () => number, failureCode: () => number): number {
   } catch (error) {
     // Help was asked for, or is the answer to a command line without a command.
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE;
-    writeErr(renderError(error, colorsOf(2)));
-    if (error instanceof UsageError) writeErr(`${error.usage}\n`);
     const isRuntime = failureCode === runtimeFailure;
+    const line = isRuntime ? lineForEngines(error) : undefined;
+    writeErr(line ?? renderError(error, colorsOf(2)));
+    if (error instanceof UsageError && line === undefined) writeErr(`${error.usage}\n`);
     if (isRuntime || !(error instanceof ContainerError) || error.exitCode === EXIT.failure) return failureCode();
     return error.exitCode;
   }

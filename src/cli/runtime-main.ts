@@ -3,7 +3,7 @@
 import { protectBinary } from "../runtime/protect-binary.ts";
 import { lastExitCode } from "./exit-code.ts";
 import type { GlobalOptions } from "./runtime/global-options.ts";
-import { logError } from "./runtime/log.ts";
+import { logError, oneLine } from "./runtime/log.ts";
 import { runtimeProgram } from "./runtime/program.ts";
 import { writeOut } from "./terminal.ts";
 import { versionText } from "./version.ts";
@@ -28,6 +28,11 @@ export function runtimeMain(argv: readonly string[]): number {
 
 /** Words that make this program a container's process for a moment. As an argument of another command they cost a little time. */
 const STARTS_PROCESSES: ReadonlySet<string> = new Set(["create", "run", "exec", "restore"]);
+
+/** What an engine, which has a log file, gets on stderr too: conmon hands it on, and Podman shows one line of it. */
+export function lineForEngines(error: unknown): string | undefined {
+  return runtimeProgram.opts<GlobalOptions>().log === undefined ? undefined : `error: ${oneLine(error)}\n`;
+}
 
 const FAILED = 1;
 /** Of `exec` alone: its other codes are the command's. */

@@ -6,6 +6,7 @@ import type { HostCgroups } from "../plan/host.ts";
 import { AT_FDCWD, O_CLOEXEC, O_RDONLY } from "../sys/constants.ts";
 import { raw } from "../sys/sys.ts";
 
+const EACCES = -13;
 const R_OK = 4;
 const W_OK = 2;
 
@@ -31,7 +32,10 @@ export function probeCgroups(euid: number, mountinfo: string): HostCgroups {
   const text = readSmall("/proc/self/cgroup");
   if (text === undefined) return { mode: "none", hierarchies: [], writable: false };
   const { hierarchies, unified, readonly } = matchMounts(parseSelfCgroup(text), parseCgroupMounts(mountinfo));
-  return describe(hierarchies, unified, readonly, euid);
+  const top = hierarchies[0]?.mountPoint ?? unified?.mountPoint;
+  // Root of a user namespace, as under rootless Podman, may no more there than the user who made it.
+  const isOrdinary = euid !== 0 || (top !== undefined && raw.faccessat2(AT_FDCWD, top, W_OK, 0) === EACCES);
+  return describe(hierarchies, unified, readonly, isOrdinary);
 }
 
 /** /proc/PID/cgroup. cgroups(7). */
@@ -108,25 +112,25 @@ function describe(
   hierarchies: HostCgroups["hierarchies"],
   tree: { mountPoint: string; ownPath: string } | undefined,
   readonly: boolean,
-  euid: number,
+  isOrdinary: boolean,
 ): HostCgroups {
-  const unified = tree && describeTree(tree, hierarchies.length === 0, euid);
+  const unified = tree && describeTree(tree, hierarchies.length === 0, isOrdinary);
   if (hierarchies.length > 0) {
     const mode = unified ? "hybrid" : "v1";
-    return { mode, hierarchies, ...(unified ? { unified } : {}), writable: euid === 0 && !readonly };
+    return { mode, hierarchies, ...(unified ? { unified } : {}), writable: !isOrdinary && !readonly };
   }
   if (unified === undefined) return { mode: "none", hierarchies: [], writable: false };
-  return { mode: "v2", hierarchies: [], unified, writable: !readonly && (euid === 0 || isDelegated(unified)) };
+  return { mode: "v2", hierarchies: [], unified, writable: !readonly && (!isOrdinary || isDelegated(unified)) };
 }
 
 /** What a v2 tree offers, or undefined where none is mounted. */
 function describeTree(
   { mountPoint, ownPath }: { mountPoint: string; ownPath: string },
   alone: boolean,
-  euid: number,
+  isOrdinary: boolean,
 ): HostCgroups["unified"] {
   const controllers = readSmall(
-    `${euid === 0 ? mountPoint : delegatedDirectory({ mountPoint, ownPath })}/cgroup.controllers`,
+    `${!isOrdinary ? mountPoint : delegatedDirectory({ mountPoint, ownPath })}/cgroup.controllers`,
   );
   if (controllers === undefined) return undefined;
   const offered = controllers.split(/\s/).filter((name) => name !== "");

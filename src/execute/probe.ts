@@ -7,6 +7,7 @@ import { parseStatx, parseUtsname, STATX_BASIC_STATS, STATX_SIZE, UTSNAME_SIZE }
 import { raw, sys } from "../sys/sys.ts";
 import { findProgram } from "./helper-program.ts";
 import { probeCgroups } from "./probe-cgroups.ts";
+import { isInUserNamespace } from "./user-namespace.ts";
 
 export function probeHost(): Host {
   const { kernel, machine } = readUname();
@@ -27,7 +28,7 @@ export function probeHost(): Host {
     idMapHelpers: ordinary && findProgram("newuidmap") !== undefined && findProgram("newgidmap") !== undefined,
     subuids: ordinary ? parseSubordinateIds(readFileIfThere("/etc/subuid") ?? "", uid, userName(uid)) : [],
     subgids: ordinary ? parseSubordinateIds(readFileIfThere("/etc/subgid") ?? "", uid, userName(uid)) : [],
-    privileged: !ordinary,
+    privileged: !ordinary && !isInUserNamespace(),
   };
 }
 

@@ -179,7 +179,8 @@ function filesystem(request: Request, plan: MountsPlan): void {
     data: options.data,
   };
   const because = mountPurpose(mount);
-  if (isolates(config, "user") && (fstype === "proc" || fstype === "sysfs")) {
+  // In a user namespace, ours or the container's, the kernel makes them only where one is in sight already.
+  if ((isolates(config, "user") || !request.host.privileged) && (fstype === "proc" || fstype === "sysfs")) {
     const tree = { slot: `filesystem.${index}` };
     plan.take.push({
       op: "takeFilesystem",

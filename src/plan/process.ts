@@ -97,8 +97,7 @@ export interface PrivilegesOptions {
 
 /**
  * A seccomp filter needs CAP_SYS_ADMIN or no_new_privs: without the latter it is loaded while the set-up is still
- * privileged, and must let setresuid, capset and execve pass, as under runc. seccomp(2). What a filter might not know
- * (close_range, getcwd) comes before it.
+ * privileged, and must let setresuid, capset and execve pass, as under runc. seccomp(2).
  */
 export function planPrivileges(
   config: Config,
@@ -107,15 +106,8 @@ export function planPrivileges(
 ): InitStep[] {
   const { process } = config;
   const steps: InitStep[] = [];
-  const confine: InitStep[] = [
-    {
-      op: "closeDescriptors",
-      by: "init",
-      from: 3 + preservedFds,
-      because: "a descriptor of the set-up would be a way out (CVE-2024-21626)",
-    },
-    ...planSeccomp(config, architecture, filter),
-  ];
+  const seccomp = planSeccomp(config, architecture, filter);
+  if (!process.noNewPrivileges) steps.push(...seccomp);
   steps.push({
     op: "changeDirectory",
     by: "init",
@@ -125,7 +117,6 @@ export function planPrivileges(
     field: "process.cwd",
     because: "the command starts here",
   });
-  if (!process.noNewPrivileges) steps.push(...confine);
   if (process.capabilities !== undefined) {
     steps.push({
       op: "limitBoundingSet",
@@ -181,20 +172,28 @@ export function planPrivileges(
         field: "process.noNewPrivileges",
         because: "set-user-id and file capabilities give nothing any more",
       },
-      ...confine,
+      ...seccomp,
     );
   }
-  steps.push({
-    op: "exec",
-    by: "init",
-    args: process.args,
-    env: process.env ?? [],
-    ...(process.env?.some((entry) => entry.startsWith("HOME=") && entry.length > 5)
-      ? {}
-      : { homeOf: process.user.uid }),
-    field: "process.args",
-    because: "the set-up becomes the command",
-  });
+  steps.push(
+    {
+      op: "closeDescriptors",
+      by: "init",
+      from: 3 + preservedFds,
+      because: "a descriptor of the set-up would be a way out (CVE-2024-21626)",
+    },
+    {
+      op: "exec",
+      by: "init",
+      args: process.args,
+      env: process.env ?? [],
+      ...(process.env?.some((entry) => entry.startsWith("HOME=") && entry.length > 5)
+        ? {}
+        : { homeOf: process.user.uid }),
+      field: "process.args",
+      because: "the set-up becomes the command",
+    },
+  );
   return steps;
 }
 

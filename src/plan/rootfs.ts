@@ -140,9 +140,9 @@ function planCopy(config: Config, host: Host, stage: string): MadeRoot {
   };
 }
 
-/** Id-mapped mounts: Linux 5.12, under an overlay 5.19, and only root may map. */
-export const mapsOwners = ({ uid, kernel: [major, minor] }: Host): boolean =>
-  uid === 0 && (major > 5 || (major === 5 && minor >= 19));
+/** Id-mapped mounts: Linux 5.12, under an overlay 5.19, and only the machine's root may map. */
+export const mapsOwners = ({ privileged, kernel: [major, minor] }: Host): boolean =>
+  privileged && (major > 5 || (major === 5 && minor >= 19));
 
 export function takeMapped(source: string, tree: Slot): ParentStep {
   return {

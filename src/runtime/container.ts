@@ -12,6 +12,7 @@
 import { ContainerError } from "../error.ts";
 import { freezerGroup, isFrozen } from "../execute/freezer.ts";
 import { environmentValue } from "../execute/probe.ts";
+import { isInUserNamespace } from "../execute/user-namespace.ts";
 import type { HookState } from "../plan/step.ts";
 import type { Hook } from "../spec/config.ts";
 import {
@@ -64,13 +65,21 @@ export interface Lock {
 const [ENOENT, EWOULDBLOCK, EEXIST] = [-2, -11, -17];
 const VERSION = 1;
 
-/** Where containers are on record: `--root`, else a directory of the caller's own. */
+/**
+ * Where containers are on record: `--root`, else a directory of the caller's own. Root of a user namespace, as under rootless
+ * Podman, has XDG_RUNTIME_DIR as an ordinary user has; root of the machine has not, whatever sudo left in its environment.
+ */
 export function runtimeRoot(flag: string | undefined): string {
   if (flag !== undefined) return flag;
-  if (raw.geteuid() === 0) return "/run/tupper-runtime";
+  const uid = raw.geteuid();
   const runtime = environmentValue("XDG_RUNTIME_DIR");
-  return runtime?.startsWith("/") ? `${runtime}/tupper-runtime` : `/tmp/tupper-runtime-${raw.geteuid()}`;
+  const hasOwn = runtime?.startsWith("/") === true && (uid !== 0 || isRootOfUserNamespace());
+  if (hasOwn) return `${runtime}/tupper-runtime`;
+  return uid === 0 ? "/run/tupper-runtime" : `/tmp/tupper-runtime-${uid}`;
 }
+
+/** As runc tells it: in a user namespace where the user is not called root. */
+const isRootOfUserNamespace = (): boolean => environmentValue("USER") !== "root" && isInUserNamespace();
 
 /** Others may pass but not look: root of a user namespace is another user, and mounts its root on the directory. */
 const MODE = 0o711;
