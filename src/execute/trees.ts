@@ -17,7 +17,7 @@ import {
 import { writeFile } from "../sys/files.ts";
 import { packMountAttr } from "../sys/structs.ts";
 import { check, raw, sys } from "../sys/sys.ts";
-import { openChannel, receive } from "./channel.ts";
+import { openChannel, receive, send } from "./channel.ts";
 import { EINVAL, ENOSYS } from "./init/context.ts";
 import { mountAttributeBits, mountAttributes, propagationFlags } from "./mount-flags.ts";
 import { waitFor } from "./wait.ts";
@@ -121,13 +121,14 @@ export function openMappedNamespace(uidMappings: readonly IdMapping[], gidMappin
   const [ours, theirs] = openChannel();
   const pid = check(
     raw.spawn(CLONE_NEWUSER, 0, theirs, ours, () => {
+      raw.close(ours);
+      send(theirs, { kind: "map" });
       receive(theirs); // nothing comes: the end of file is the end
       raw.exitGroup(0);
     }),
     "clone3",
     "user",
   );
-  raw.close(theirs);
   try {
     writeFile(`/proc/${pid}/uid_map`, mapText(uidMappings));
     writeFile(`/proc/${pid}/gid_map`, mapText(gidMappings));
