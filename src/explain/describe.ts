@@ -76,6 +76,8 @@ export function describeStep(step: Step): string {
       return `change to the directory ${step.path}`;
     case "pivotRoot":
       return "change the root with pivot_root";
+    case "moveRoot":
+      return "change the root with MS_MOVE and chroot";
     case "detach":
       return "detach the old root";
     case "mask":

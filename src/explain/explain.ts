@@ -77,7 +77,7 @@ type Group = (typeof GROUPS)[number];
 /** Where a step belongs. Steps stay in order, so a group may come twice. */
 function groupOf(step: Step, plan: Plan): Group {
   const at = plan.steps.indexOf(step);
-  const pivot = plan.steps.findIndex(({ op }) => op === "pivotRoot");
+  const pivot = plan.steps.findIndex(({ op }) => op === "pivotRoot" || op === "moveRoot");
   switch (step.op) {
     case "clone":
     case "mapIds":
@@ -112,6 +112,7 @@ function groupOf(step: Step, plan: Plan): Group {
     case "copyMountNamespace":
     case "takeViewBack":
     case "pivotRoot":
+    case "moveRoot":
     case "copyTree":
     case "propagation":
     case "bind":

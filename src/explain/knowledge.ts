@@ -423,6 +423,11 @@ export const OPERATIONS: Readonly<Record<Op, Knowledge>> = {
     without: "chroot alone can be left by root with a second chroot, and leaves the machine's mounts in the namespace",
     man: ["pivot_root(2)"],
   },
+  moveRoot: {
+    gives: "another / where pivot_root cannot be had; the old one stays below it",
+    without: "the machine's files would be in sight: its root, its mounts, its devices",
+    man: ["mount(2)", "chroot(2)"],
+  },
   detach: {
     gives: "the end of every path to the machine's files",
     without: "the machine's whole tree would still be mounted, and one umount away",

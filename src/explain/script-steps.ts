@@ -307,6 +307,10 @@ const writers: Writers = {
     ];
   },
 
+  moveRoot: (_step, state) => [
+    warn(state, "a root that is moved leaves this script without its tools: it can only change the root by pivot_root"),
+  ],
+
   // "/" is here the mount on top of the new root: the old one. umount(2) follows what is stacked, other calls do not.
   detach: (_step, state) => [`${tool(state, "umount")} -n -i -c -l /`],
 

@@ -23,7 +23,7 @@ interface HooksPlan {
   beforeEntering: InitStep[];
 }
 
-export function planHooks(config: Config, state: HookState): HooksPlan {
+export function planHooks(config: Config, state: HookState, noPivot: boolean): HooksPlan {
   const { prestart = [], createRuntime = [], createContainer = [] } = config.hooks ?? {};
   if (prestart.length + createRuntime.length + createContainer.length === 0)
     return { byParent: [], setAside: [], beforeEntering: [] };
@@ -66,7 +66,7 @@ export function planHooks(config: Config, state: HookState): HooksPlan {
             } as const,
           ]),
       ...hooksInside(config, "createContainer", state),
-      ...enterRoot(root),
+      ...enterRoot(root, noPivot),
     ],
   };
 }

@@ -8,6 +8,7 @@
  *   in a user namespace proc and sysfs are made before, while whole ones are in sight, and placed after; masks come after
  *   sysctls, which write where masks forbid; credentials go last, and seccomp where no_new_privs lets it.
  */
+import { ContainerError } from "../error.ts";
 import type { Config } from "../spec/config.ts";
 import { planCgroups } from "./cgroup/groups.ts";
 import { planDevices } from "./devices.ts";
@@ -43,14 +44,21 @@ export interface PlanOptions {
   preservedFds?: number;
   /** What the profile of the config becomes, where the caller has it already. */
   filter?: SeccompFilter;
+  /** The root is entered by MS_MOVE and chroot(2), for machines whose own root pivot_root refuses. */
+  noPivot?: boolean;
 }
 
 /** Throws a {@link ContainerError} when the config asks for what cannot go together. */
 export function plan(config: Config, host: Host, options: PlanOptions): Plan {
   const { id, state = `${host.stateRoot}/${id}`, bundle = "", detached, newKeyring = true } = options;
-  const { everyCpu = false, preservedFds = 0 } = options;
+  const { everyCpu = false, preservedFds = 0, noPivot = false } = options;
   const cgroups = planCgroups(config, host, id, { strict: detached !== undefined });
   const namespaces = planNamespaces(config, host, cgroups.join.length > 0);
+  if (noPivot && /private$/.test(config.linux.rootfsPropagation ?? ""))
+    throw new ContainerError("NO_PIVOT_PRIVATE", "a private root is not safe without pivot_root", {
+      field: "linux.rootfsPropagation",
+      hint: "leave --no-pivot away, or make it a slave",
+    });
   const ownView = namespaceOf(config, "mount")?.path === undefined;
   const mounts = ownView ? planMounts(config, host, cgroups.groups) : undefined;
   const resctrl = planResctrl(config, host.mountinfo, id);
@@ -107,7 +115,7 @@ export function plan(config: Config, host: Host, options: PlanOptions): Plan {
   if (mounts !== undefined) {
     const rootfs = planRootfs(config, host, state);
     const devices = planDevices(config, host);
-    const hooks = planHooks(config, hookState(config, id, bundle));
+    const hooks = planHooks(config, hookState(config, id, bundle), noPivot);
     before.push(...rootfs.afterClone, ...hooks.byParent);
     // What is taken keeps its ties to the machine's mounts, so it is taken before those ties are cut.
     init.push(
@@ -116,7 +124,7 @@ export function plan(config: Config, host: Host, options: PlanOptions): Plan {
       rootfs.cutTies,
       ...hooks.setAside,
       ...rootfs.prepare,
-      ...enterRoot(rootfs.root),
+      ...enterRoot(rootfs.root, noPivot),
       ...mounts.place,
       ...devices.place,
       ...planTerminal(config),

@@ -53,8 +53,17 @@ export function planRootfs(config: Config, host: Host, stage: string): RootfsPla
   return { afterClone, cutTies, prepare: steps, root };
 }
 
-/** pivot_root into a mounted directory, and the old root away. */
-export function enterRoot(root: string): InitStep[] {
+/** pivot_root into a mounted directory, and the old root away; with `noPivot` it is moved onto the old one. */
+export function enterRoot(root: string, noPivot = false): InitStep[] {
+  if (noPivot)
+    return [
+      {
+        op: "moveRoot",
+        by: "init",
+        root,
+        because: "pivot_root is not wanted: the machine's root may be one that it refuses, as that of an initramfs",
+      },
+    ];
   return [
     { op: "changeDirectory", by: "init", path: root, because: "pivot_root is called from inside the new root" },
     {

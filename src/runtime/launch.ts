@@ -41,6 +41,8 @@ export interface LaunchRequest {
   preserveFds: number;
   /** Whether the container gets a session keyring of its own. */
   newKeyring: boolean;
+  /** See PlanOptions. */
+  noPivot?: boolean;
   warn: (text: string) => void;
 }
 
@@ -77,7 +79,7 @@ export function launch(request: LaunchRequest, { waits, attached }: { waits: boo
 }
 
 function make(
-  { root, id, newKeyring, warn }: LaunchRequest,
+  { root, id, newKeyring, noPivot = false, warn }: LaunchRequest,
   { path: bundlePath, configText, config }: Bundle,
   lock: Lock,
   { waits, consoleSocket, preserved }: { waits: boolean; consoleSocket: string | undefined; preserved: PreservedFds },
@@ -90,6 +92,7 @@ function make(
     state: lock.path,
     bundle: bundlePath,
     detached: { waits },
+    noPivot,
     ...(seccomp === undefined ? {} : { filter: seccompFilter(seccomp, host.architecture) }),
     newKeyring,
     everyCpu: true,

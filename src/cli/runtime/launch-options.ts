@@ -10,6 +10,8 @@ interface LaunchOptions {
   pidFile?: string;
   preserveFds: number;
   newKeyring: boolean;
+  /** False with --no-pivot. */
+  pivot?: boolean;
 }
 
 export function addLaunchOptions(command: Command): Command {
@@ -21,6 +23,7 @@ export function addLaunchOptions(command: Command): Command {
     .option("--pid-file <FILE>", "a file that gets the pid of the container's first process")
     .option("--preserve-fds <N>", "so many more descriptors, from 3 up, stay open for the command", parseCount, 0)
     .option("--no-new-keyring", "leave the caller's session keyring to the container")
+    .option("--no-pivot", "enter the root by MS_MOVE and chroot, for a machine that runs from an initramfs")
     .addOption(new Option("--no-subreaper", "orphans of the container do not become our children"));
 }
 
@@ -31,7 +34,7 @@ export function parseCount(text: string): number {
 }
 
 export function launchRequest(id: string, command: Command): LaunchRequest {
-  const { bundle, config, consoleSocket, pidFile, preserveFds, newKeyring } = command.opts<LaunchOptions>();
+  const { bundle, config, consoleSocket, pidFile, preserveFds, newKeyring, pivot } = command.opts<LaunchOptions>();
   return {
     ...runtimeContext(command),
     id,
@@ -41,5 +44,6 @@ export function launchRequest(id: string, command: Command): LaunchRequest {
     ...(config === undefined ? {} : { configPath: config }),
     ...(consoleSocket === undefined ? {} : { consoleSocket }),
     ...(pidFile === undefined ? {} : { pidFile }),
+    ...(pivot === false ? { noPivot: true } : {}),
   };
 }

@@ -1,4 +1,6 @@
 /** Steps of the init process: mounts of all kinds, and the change of root. */
+
+import { unescapePath } from "../../plan/mountinfo.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
@@ -8,6 +10,7 @@ import {
   MOVE_MOUNT_F_EMPTY_PATH,
   MOVE_MOUNT_T_EMPTY_PATH,
   MS_BIND,
+  MS_MOVE,
   MS_REC,
   O_CLOEXEC,
   O_DIRECTORY,
@@ -16,11 +19,21 @@ import {
   O_RDONLY,
   OPEN_TREE_CLONE,
 } from "../../sys/constants.ts";
+import { readFile } from "../../sys/files.ts";
 import { check, raw, SysError, sys } from "../../sys/sys.ts";
 import { copyTree, copyTreeInto } from "../copy-tree.ts";
 import { mountAttributes, mountFlags, propagationFlags } from "../mount-flags.ts";
 import { takeFilesystem, takeTree } from "../trees.ts";
-import { EEXIST, ENOENT, EPERM, type InitContext, type Performers, type StepArguments, slotValue } from "./context.ts";
+import {
+  EEXIST,
+  EINVAL,
+  ENOENT,
+  EPERM,
+  type InitContext,
+  type Performers,
+  type StepArguments,
+  slotValue,
+} from "./context.ts";
 import { maskPath } from "./masks.ts";
 import { makeDirectories, makeMountPoint, parentOf, refuseSymlink, statOf } from "./paths.ts";
 import { refuseInsideProc, refuseInsideProcFd, requireProcRoot } from "./proc.ts";
@@ -36,6 +49,7 @@ type Ops =
   | "copyTree"
   | "pivotRoot"
   | "detach"
+  | "moveRoot"
   | "copyMountNamespace"
   | "takeViewBack"
   | "mask"
@@ -111,6 +125,14 @@ export const mountSteps: Performers<Ops> = {
     sys.pivotRoot(newRoot, putOld);
   },
 
+  moveRoot({ root }) {
+    sys.chdir(root);
+    hideKernelFilesystems(root);
+    sys.mount(".", "/", null, MS_MOVE, null);
+    sys.chroot(".");
+    sys.chdir("/");
+  },
+
   detach({ target }) {
     sys.umount2(target, MNT_DETACH);
     sys.chdir("/");
@@ -143,6 +165,21 @@ export const mountSteps: Performers<Ops> = {
 
 function setMountFlags(target: string, flags: readonly string[], clear: readonly string[], recursive: boolean): void {
   sys.mountSetattr(AT_FDCWD, target, recursive ? AT_RECURSIVE : 0, mountAttributes({ set: flags, clear }));
+}
+
+/** Every whole proc and sysfs of the old root goes, or where it is locked gets a tmpfs on it. */
+function hideKernelFilesystems(root: string): void {
+  for (const line of readFile("/proc/self/mountinfo").split("\n")) {
+    const [, , , top, mountPoint = ""] = line.split(" ", 5);
+    const path = unescapePath(mountPoint);
+    if (top !== "/" || !/ - (proc|sysfs) /.test(line) || path === root || path.startsWith(`${root}/`)) continue;
+    const tied = raw.mount(null, path, null, propagationFlags("rslave"), null);
+    if (tied === ENOENT) continue; // gone with what it was mounted in
+    check(tied, "mount", null, path, null, "rslave", null);
+    const gone = raw.umount2(path, MNT_DETACH);
+    if (gone === EINVAL || gone === EPERM) sys.mount("tmpfs", path, "tmpfs", 0, null);
+    else check(gone, "umount2", path, "MNT_DETACH");
+  }
 }
 
 /** sysfs is refused to a user namespace that does not own the network namespace: the machine's is shown then, as crun does. */

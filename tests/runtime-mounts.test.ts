@@ -1,0 +1,295 @@
+/** Mounts of a config.json, as the container sees them. */
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { chownSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import type { Config, Mount } from "../src/spec/config.ts";
+import { atEnd, output, temporaryDirectory, watchForLeftovers } from "./harness.ts";
+import { missing } from "./missing.ts";
+import {
+  bind,
+  configOf,
+  DEFAULT_MOUNTS,
+  inUserNamespace,
+  machineMount,
+  mounted,
+  mountsAt,
+  refused,
+  run,
+  sees,
+} from "./runtime-config.ts";
+
+watchForLeftovers();
+const needs = { skip: missing("root", "package:busybox-static") };
+
+/* ---- options ------------------------------------------------------------------------------- */
+
+test("mounts[].options: a bind mount has its source's flags, and those that are named", needs, () => {
+  const source = machineMount("nosuid,noexec,relatime", "nodev,relatime");
+  const at = (...options: string[]) => sees(mountsAt("/data"), mounted(bind(source, "/data", "rprivate", ...options)));
+  assert.equal(at("rbind"), "/data rw,nosuid,noexec,relatime\n/data/below rw,nodev,relatime\n");
+  assert.equal(at("bind"), "/data rw,nosuid,noexec,relatime\n");
+  assert.equal(at("rbind", "ro"), "/data ro,nosuid,noexec,relatime\n/data/below rw,nodev,relatime\n");
+  assert.equal(at("rbind", "rro"), "/data ro,nosuid,noexec,relatime\n/data/below ro,nodev,relatime\n");
+  assert.equal(at("rbind", "noatime"), "/data rw,nosuid,noexec,noatime\n/data/below rw,nodev,relatime\n");
+  assert.equal(at("bind", "noatime", "strictatime"), "/data rw,nosuid,noexec\n");
+  assert.equal(at("bind", "nodiratime", "nodev"), "/data rw,nosuid,nodev,noexec,nodiratime,relatime\n");
+});
+
+test(
+  "mounts[].options: suid, dev, exec, rw, atime take flags of the source away, with r before them below too",
+  needs,
+  () => {
+    const source = machineMount("nosuid,nodev,noexec,noatime", "nosuid,noexec");
+    output("mount", "-o", "remount,bind,ro", source);
+    const at = (...options: string[]) =>
+      sees(mountsAt("/data"), mounted(bind(source, "/data", "rprivate", ...options)));
+    assert.equal(at("bind"), "/data ro,nosuid,nodev,noexec,noatime\n");
+    assert.equal(at("bind", "rw", "atime"), "/data rw,nosuid,nodev,noexec,relatime\n");
+    assert.equal(at("bind", "suid", "dev", "exec", "rw"), "/data rw,noatime\n");
+    assert.equal(at("rbind", "rsuid", "rexec", "rrw", "ratime"), "/data rw,nodev,relatime\n/data/below rw,relatime\n");
+  },
+);
+
+test("mounts[].options: in a user namespace what the machine locked cannot be taken away", needs, () => {
+  const source = machineMount("nosuid,noexec");
+  output("chmod", "755", source);
+  const change =
+    (...options: string[]) =>
+    (config: Config) => {
+      inUserNamespace(config);
+      mounted(bind(source, "/data", "bind", "rprivate", ...options))(config);
+    };
+  assert.match(sees(mountsAt("/data"), change("ro")), /^\/data ro,nosuid,noexec/);
+  assert.equal(refused(change("exec")), "TAKE_TREE_FAILED");
+});
+
+test("mounts[].options: of a new filesystem, in order; what is no flag goes to the filesystem", needs, () => {
+  const at = (...options: string[]) =>
+    sees(`${mountsAt("/data")}; stat -c %a /data`, mounted({ destination: "/data", type: "tmpfs", options }));
+  assert.equal(at("ro", "rw", "nosuid", "nodev", "mode=711"), "/data rw,nosuid,nodev,relatime\n711\n");
+  assert.equal(at("noexec", "strictatime", "noatime", "mode=0700"), "/data rw,noexec,noatime\n700\n");
+  assert.equal(at("rnosuid", "rro", "mode=755"), "/data ro,nosuid,relatime\n755\n");
+  assert.equal(refused(mounted({ destination: "/data", type: "tmpfs", options: ["no-such-option"] })), "MOUNT_FAILED");
+  assert.equal(refused(mounted(bind("/etc", "/data", "bind", "size=1m"))), "BAD_MOUNT_OPTION");
+  assert.equal(refused(mounted({ destination: "/data" })), "MOUNT_TYPE_NEEDED");
+});
+
+test("mounts[].options: remount changes what an earlier mount has made", needs, () => {
+  const tmpfs: Mount = { destination: "/data", type: "tmpfs", options: ["mode=755"] };
+  assert.equal(
+    sees(mountsAt("/data"), mounted(tmpfs, bind("none", "/data", "remount", "bind", "ro", "nosuid"))),
+    "/data ro,nosuid,relatime\n",
+  );
+  assert.equal(
+    sees(
+      "df -k /data | awk 'NR == 2 { print $2 }'",
+      mounted(tmpfs, { destination: "/data", type: "tmpfs", options: ["remount", "size=4m"] }),
+    ),
+    "4096\n",
+  );
+});
+
+test(
+  "mounts[]: type bind is enough, a relative source is the bundle's, a relative destination is below /",
+  needs,
+  () => {
+    assert.equal(
+      sees("cat /data/file", mounted({ destination: "data/file", type: "bind", source: "of-the-bundle" })),
+      "bundle\n",
+    );
+  },
+);
+
+test(
+  "mounts[]: a tmpfs has the mode of the directory that it covers, and read-only it can still be mounted in",
+  needs,
+  () => {
+    const change = (config: Config) => {
+      output("chmod", "1750", join(config.root.path, "home"));
+      mounted(
+        { destination: "/home", type: "tmpfs", options: ["ro"] },
+        { destination: "/home/inner", type: "tmpfs", options: ["mode=700"] },
+        { destination: "/new", type: "tmpfs" },
+      )(config);
+    };
+    assert.equal(
+      sees("stat -c '%n %a' /home /home/inner /new; touch /home/x 2>&1; touch /home/inner/x && echo made", change),
+      "/home 1750\n/home/inner 700\n/new 1777\ntouch: /home/x: Read-only file system\nmade\n",
+    );
+  },
+);
+
+test("mounts[].options tmpcopyup: the tmpfs begins with what the root filesystem has there", needs, () => {
+  const change = (config: Config) => {
+    const data = join(config.root.path, "data");
+    mkdirSync(join(data, "directory"), { recursive: true });
+    writeFileSync(join(data, "directory/file"), "copied\n", { mode: 0o640 });
+    chownSync(join(data, "directory/file"), 3, 4);
+    output("ln", join(data, "directory/file"), join(data, "hard"));
+    symlinkSync("directory/file", join(data, "soft"));
+    output("chmod", "2711", data);
+    config.mounts = [{ destination: "/data", type: "tmpfs", options: ["tmpcopyup", "size=1m"] }, ...DEFAULT_MOUNTS];
+  };
+  const config = configOf(
+    "cat /data/soft; stat -c '%u:%g %a %h' /data/hard; stat -c %a /data; stat -f -c %T /data; touch /data/new",
+    change,
+  );
+  const { stdout, stderr } = run(config);
+  assert.deepEqual({ stdout, stderr }, { stdout: "copied\n3:4 640 2\n2711\ntmpfs\n", stderr: "" });
+  assert.equal(existsSync(join(config.root.path, "data/new")), false);
+});
+
+test("mounts[].options of crun: copy-symlink, src-nofollow, dest-nofollow", needs, () => {
+  const link = join(temporaryDirectory(), "link");
+  symlinkSync("/no/where", link);
+  assert.equal(sees("readlink /a/link", mounted(bind(link, "/a/link", "copy-symlink"))), "/no/where\n");
+  assert.equal(
+    sees("readlink /link; grep -c ' /link ' /proc/self/mountinfo", (config) => {
+      symlinkSync("/etc", join(config.root.path, "link"));
+      mounted(bind(link, "/link", "src-nofollow", "dest-nofollow"))(config);
+    }),
+    "/no/where\n1\n",
+  );
+});
+
+test("mounts[] proc: hidepid and subset are the filesystem's", needs, () => {
+  const script = "awk '$5 == \"/proc\" { print $NF }' /proc/self/mountinfo; ls /proc/sys 2>&1";
+  const change = (config: Config) => {
+    config.mounts?.splice(0, 1, { destination: "/proc", type: "proc", options: ["hidepid=2", "subset=pid"] });
+  };
+  const { stdout } = run(configOf(script, change));
+  assert.equal(stdout, "rw,hidepid=invisible,subset=pid\nls: /proc/sys: No such file or directory\n");
+});
+
+/* ---- propagation --------------------------------------------------------------------------- */
+
+test("propagation: without options mounts follow the machine, as rootfsPropagation is rslave", needs, () => {
+  const source = machineMount("mode=755", "mode=755");
+  const at = (rootfsPropagation: string | undefined, ...options: string[]) =>
+    sees(mountsAt("/data"), (config) => {
+      if (rootfsPropagation !== undefined) config.linux.rootfsPropagation = rootfsPropagation;
+      mounted(bind(source, "/data", "rbind", ...options))(config);
+    })
+      .split("\n")
+      .map((line) => line.replace(/^\S+ \S+ ?/, ""))
+      .slice(0, 2);
+  const [none, slave, shared, both] = ["", "master", "shared", "shared master"];
+  assert.deepEqual(at(undefined), [slave, slave]);
+  assert.deepEqual(at(undefined, "rprivate"), [none, none]);
+  assert.deepEqual(at(undefined, "private"), [none, slave]);
+  assert.deepEqual(at(undefined, "rshared"), [both, both]);
+  assert.deepEqual(at("rprivate"), [none, none]);
+  assert.deepEqual(at("rprivate", "rslave"), [none, none]);
+  assert.deepEqual(at("shared"), [shared, shared]);
+  assert.deepEqual(at("shared", "rslave"), [slave, slave]);
+  assert.deepEqual(at("shared", "unbindable"), ["unbindable", shared]);
+});
+
+test("linux.rootfsPropagation: of the root itself; a word that is none is refused", needs, () => {
+  const at = (rootfsPropagation: string) =>
+    sees("awk '$5 == \"/\" || $5 == \"/proc\" { print $5, $7 }' /proc/self/mountinfo | sed 's/:.*//'", (config) => {
+      config.linux.rootfsPropagation = rootfsPropagation;
+    });
+  assert.equal(at("rprivate"), "/ -\n/proc -\n");
+  assert.equal(at("shared"), "/ shared\n/proc -\n");
+  assert.equal(at("rshared"), "/ shared\n/proc shared\n");
+  assert.equal(at("unbindable"), "/ unbindable\n/proc -\n");
+  assert.match(
+    refused((config) => {
+      config.linux.rootfsPropagation = "sahred";
+    }),
+    /^(BAD_PROPAGATION|CONFIG_INVALID)$/,
+  );
+});
+
+test(
+  "linux.rootfsPropagation shared: what the container mounts in a shared mount appears on the machine",
+  needs,
+  () => {
+    const source = machineMount("mode=755");
+    sees("mount -t tmpfs from-inside /data/below", (config) => {
+      config.linux.rootfsPropagation = "shared";
+      mounted(bind(source, "/data", "rbind", "rshared"))(config);
+    });
+    assert.match(readFileSync("/proc/self/mountinfo", "utf8"), / - tmpfs from-inside /);
+  },
+);
+
+/* ---- owners -------------------------------------------------------------------------------- */
+
+function owned(): string {
+  const directory = temporaryDirectory();
+  for (const [name, uid] of [
+    ["a", 1000],
+    ["b", 0],
+  ] as const) {
+    writeFileSync(join(directory, name), "");
+    chownSync(join(directory, name), uid, uid + 1);
+  }
+  return directory;
+}
+
+const OWNERS = "cd /data; stat -c '%n %u:%g' a b";
+
+test("mounts[].uidMappings and gidMappings: files under other owners", needs, () => {
+  const directory = owned();
+  const mappings = {
+    uidMappings: [{ containerID: 1000, hostID: 5, size: 1 }],
+    gidMappings: [{ containerID: 1, hostID: 6, size: 2000 }],
+  };
+  assert.equal(sees(OWNERS, mounted({ ...bind(directory, "/data", "bind"), ...mappings })), "a 5:1006\nb 65534:6\n");
+  assert.equal(
+    sees(OWNERS, mounted(bind(directory, "/data", "bind", "idmap=uids=1000-0-1#0-7-1;gids=1001-5-1#1-9-1"))),
+    "a 0:5\nb 7:9\n",
+  );
+});
+
+test(
+  "mounts[].options idmap: the mappings of the container's user namespace; ridmap with the mounts below",
+  needs,
+  () => {
+    const directory = owned();
+    mkdirSync(join(directory, "below"));
+    output("mount", "-t", "tmpfs", "-o", "mode=755", "none", join(directory, "below"));
+    atEnd(() => spawnSync("umount", ["-l", join(directory, "below")]));
+    const at = (option: string) =>
+      sees(`${OWNERS}; stat -c '%n %u:%g' below; touch made; rm made`, (config) => {
+        inUserNamespace(config);
+        mounted(bind(directory, "/data", "rbind", option))(config);
+      });
+    output("chmod", "755", directory);
+    assert.equal(at("idmap"), "a 1000:1001\nb 0:1\nbelow 65534:65534\n");
+    assert.equal(at("ridmap"), "a 1000:1001\nb 0:1\nbelow 0:0\n");
+  },
+);
+
+test("mounts[].options idmap: refused where it cannot be, with the reason", needs, () => {
+  assert.equal(refused(mounted(bind("/proc", "/data", "bind", "idmap=uids=0-1-1;gids=0-1-1"))), "MOUNT_IDMAP_REFUSED");
+  assert.equal(refused(mounted(bind("/etc", "/data", "bind", "idmap"))), "MOUNT_IDMAP_REFUSED");
+  assert.equal(refused(mounted({ destination: "/data", type: "tmpfs", options: ["idmap"] })), "MOUNT_IDMAP_REFUSED");
+  assert.equal(refused(mounted(bind("/etc", "/data", "bind", "idmap=nonsense"))), "BAD_MOUNT_OPTION");
+});
+
+/* ---- control groups ------------------------------------------------------------------------ */
+
+test("mounts[] cgroup: the container's own groups, with a cgroup namespace and without", {
+  skip: missing("root", "package:busybox-static", "cgroup1"),
+}, () => {
+  const script = `cd /sys/fs/cgroup
+for each in *; do [ -L $each ] || grep -qx $$ $each/cgroup.procs || echo $each is not ours; done
+mkdir pids/inner 2>&1 && rmdir pids/inner && echo writable; ls pids/cgroup.procs`;
+  for (const access of ["ro", "rw"]) {
+    for (const own of [true, false]) {
+      const stdout = sees(`${script}`, (config) => {
+        if (!own) config.linux.namespaces = (config.linux.namespaces ?? []).filter(({ type }) => type !== "cgroup");
+        mounted({ destination: "/sys/fs/cgroup", type: "cgroup", options: ["nosuid", "noexec", "nodev", access] })(
+          config,
+        );
+      });
+      const answer = access === "ro" ? "mkdir: can't create directory 'pids/inner': Read-only file system" : "writable";
+      assert.equal(stdout, `${answer}\npids/cgroup.procs\n`, `${access}, ${own ? "with" : "without"} a namespace`);
+    }
+  }
+});
