@@ -25,10 +25,10 @@ export interface Placement {
 
 /**
  * The commands that shall need little memory, and the group of each: what one group needs lies together. `before`: what
- * another command has done on the machine.
+ * another command has done on the machine. `first`: up to where the runtime executes itself once more.
  */
 const GROUPS = ["run", "launch", "verbs", "exec"] as const;
-const COMMANDS: readonly { group: (typeof GROUPS)[number]; words: string; before?: string }[] = [
+const COMMANDS: readonly { group: (typeof GROUPS)[number]; words: string; before?: string; first?: boolean }[] = [
   { group: "run", words: "tupper run --root-kind bind /rootfs true" },
   {
     group: "run",
@@ -40,6 +40,7 @@ const COMMANDS: readonly { group: (typeof GROUPS)[number]; words: string; before
       "tupper run --name box --memory 64m --cpus 1 --pids-limit 10 -e A=b -w /root -u root -v /srv:/srv:ro --hostname x --security-opt no-new-privileges --ulimit nofile=1024:1024 --cap-drop ALL --tmpfs /tmp --read-only /rootfs true",
   },
   { group: "launch", words: "tupper-runtime run --bundle /bundle box" },
+  { group: "launch", words: "tupper-runtime run --bundle /bundle box", first: true },
   {
     group: "launch",
     words: "tupper-runtime --log /log --log-format json create --bundle /bundle --pid-file /pid box",
@@ -75,7 +76,8 @@ export async function placeBlocks({ objects, init }: { objects: readonly string[
     logLevel: "warning",
   });
   for (const cgroups of ["hybrid", "v2"])
-    for (const { group, words, before } of COMMANDS) observe(group, "world.js", words, { cgroups, before });
+    for (const { group, words, before, first } of COMMANDS)
+      observe(group, "world.js", words, { cgroups, before, first });
   observe("chains", "names.js", "tupper-runtime --version");
   const { bytes, sizes } = describe(readFileSync(hot));
   const placement = `${directory}/placement`;
@@ -93,7 +95,11 @@ function observe(
   marks: string,
   script: string,
   words: string,
-  { cgroups = "v2", before = "" }: { cgroups?: string; before?: string | undefined } = {},
+  {
+    cgroups = "v2",
+    before = "",
+    first = false,
+  }: { cgroups?: string; before?: string | undefined; first?: boolean | undefined } = {},
 ): void {
   const { status, stderr } = spawnSync("setarch", ["-R", ...`./${words}`.split(" ")], {
     cwd: directory,
@@ -102,6 +108,7 @@ function observe(
       TUPPER_TRAINING: script,
       TRAINING_CGROUPS: cgroups,
       TRAINING_BEFORE: before,
+      TRAINING_FIRST: first ? "yes" : "",
     },
   });
   if (status === 0) return;
