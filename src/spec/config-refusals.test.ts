@@ -599,12 +599,7 @@ test("parseConfig refuses wrong devices and network devices", () => {
 
 test("parseConfig refuses wrong paths and propagations", () => {
   refuses([
-    [
-      inLinux({ cgroupsPath: "/a/../../b" }),
-      INVALID,
-      'linux.cgroupsPath is "/a/../../b": it must be a path without .. components',
-    ],
-    [inLinux({ cgroupsPath: 5 }), INVALID, "linux.cgroupsPath is 5: it must be a path without .. components"],
+    [inLinux({ cgroupsPath: 5 }), INVALID, "linux.cgroupsPath is 5: it must be a string"],
     [
       inLinux({ rootfsPropagation: "salve" }),
       INVALID,

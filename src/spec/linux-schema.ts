@@ -122,11 +122,6 @@ const personality = object<Personality>(
   },
 );
 
-const cgroupsPath = textLike(
-  "a path without .. components",
-  (path) => !path.includes("..") || !path.split("/").includes(".."),
-);
-
 /** `linux.seccomp` is looked at apart: see `parseConfig`. */
 const later: Check = (value) =>
   typeof value === "object" && !Array.isArray(value) ? undefined : wrong(value, "an object");
@@ -146,7 +141,7 @@ export const LINUX = object<Linux>(
     ),
     devices: list(device),
     netDevices: record(object<NetDevice>({ name: interfaceName }), interfaceName),
-    cgroupsPath,
+    cgroupsPath: text,
     resources: RESOURCES,
     rootfsPropagation: oneOf(ROOTFS_PROPAGATIONS),
     maskedPaths: list(absolutePath),
