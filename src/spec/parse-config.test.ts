@@ -249,6 +249,12 @@ test("parseConfig: names of sysctls with slashes get dots", () => {
   });
 });
 
+test("parseResources: docker's way to leave swappiness alone", () => {
+  const text = '{"memory": {"limit": 9223372036854775807, "swappiness": 18446744073709551615}}';
+  assert.deepEqual(parseResources(text).value, { memory: { limit: 9223372036854775807n } });
+  assert.deepEqual(parseResources('{"memory": {"swappiness": 18446744073709551615}}').value, { memory: {} });
+});
+
 test("parseProcess and parseResources take their part alone, and name fields as they are called in a config", () => {
   assert.deepEqual(parseProcess('{"args": ["id"], "cwd": "/"}'), {
     value: { args: ["id"], cwd: "/", user: { uid: 0, gid: 0 } },

@@ -44,17 +44,28 @@ const deviceRule = object<DeviceRule>(
   },
 );
 
-const memory = object<MemoryResources>({
-  limit: limit64,
-  reservation: limit64,
-  swap: limit64,
-  kernel: limit64,
-  kernelTCP: limit64,
-  swappiness: integer(0, 200),
-  disableOOMKiller: boolean,
-  useHierarchy: boolean,
-  checkBeforeUpdate: boolean,
-});
+/** docker writes -1, as an unsigned number, for unset. */
+const isUnset = (swappiness: unknown): boolean => swappiness === 2n ** 64n - 1n || swappiness === 2 ** 64;
+const percent = integer(0, 200);
+
+const memory = object<MemoryResources>(
+  {
+    limit: limit64,
+    reservation: limit64,
+    swap: limit64,
+    kernel: limit64,
+    kernelTCP: limit64,
+    swappiness: (value, pass) => (isUnset(value) ? undefined : percent(value, pass)),
+    disableOOMKiller: boolean,
+    useHierarchy: boolean,
+    checkBeforeUpdate: boolean,
+  },
+  [],
+  (memory) => {
+    if (isUnset(memory.swappiness)) delete memory.swappiness;
+    return undefined;
+  },
+);
 
 const cpu = object<CpuResources>(
   {
