@@ -6,6 +6,7 @@ import { createCommand } from "./create.ts";
 import { deleteCommand } from "./delete.ts";
 import { eventsCommand } from "./events.ts";
 import { execCommand } from "./exec.ts";
+import { featuresCommand } from "./features.ts";
 import { addGlobalOptions } from "./global-options.ts";
 import { killCommand } from "./kill.ts";
 import { listCommand } from "./list.ts";
@@ -13,6 +14,7 @@ import { pauseCommand } from "./pause.ts";
 import { processesCommand } from "./ps.ts";
 import { resumeCommand } from "./resume.ts";
 import { runCommand } from "./run.ts";
+import { specCommand } from "./spec.ts";
 import { startCommand } from "./start.ts";
 import { stateCommand } from "./state.ts";
 import { updateCommand } from "./update.ts";
@@ -36,6 +38,8 @@ export const runtimeProgram = addGlobalOptions(new Command("tupper-runtime"))
   .addCommand(resumeCommand)
   .addCommand(updateCommand)
   .addCommand(eventsCommand)
+  .addCommand(specCommand)
+  .addCommand(featuresCommand)
   .helpCommand("help [COMMAND]", "show the help of a command");
 
 configureProgram(runtimeProgram);
