@@ -45,6 +45,8 @@ export interface ContainerRecord extends HookState {
   cgroups: { controller: string; path: string }[];
   /** Control groups to remove at the end, in this order. */
   remove: string[];
+  /** It has the session keyring of who made it, and so have its later processes. */
+  noNewKeyring?: true;
   poststart?: Hook[];
   poststop?: Hook[];
 }

@@ -3,6 +3,7 @@ import { ContainerError } from "../error.ts";
 import { blockSignals, execute } from "../execute/execute.ts";
 import { probeHost } from "../execute/probe.ts";
 import { makeTracer } from "../execute/tracer.ts";
+import { subGroups } from "../plan/cgroup/sub-group.ts";
 import { CONTAINER, planExec } from "../plan/plan-exec.ts";
 import type { Config, Process } from "../spec/config.ts";
 import { parseConfig } from "../spec/parse-config.ts";
@@ -11,6 +12,7 @@ import { raw } from "../sys/sys.ts";
 import { absolute } from "./bundle.ts";
 import { sendToConsoleSocket } from "./console-socket.ts";
 import { loadContainer, statusOf } from "./container.ts";
+import { listenVariables, preservedFds } from "./preserved-fds.ts";
 import { seccompFilter } from "./seccomp-cache.ts";
 import { openProcess } from "./signal.ts";
 import { hookStateOf } from "./state.ts";
@@ -28,12 +30,17 @@ export interface ExecRequest {
   pidFile?: string;
   /** Also in a container that is paused: the process waits until it is resumed. */
   ignorePaused: boolean;
+  /** How many descriptors from 3 up the command keeps, beside those of socket activation. */
+  preserveFds: number;
+  /** Groups below the container's own, as `--cgroup` names them. */
+  subGroups: readonly string[];
   warn: (text: string) => void;
 }
 
 /** Returns the command's exit code, 128 + n for a signal; 0 at once when it is detached. Throws CONTAINER_NOT_RUNNING … */
 export function execInContainer(request: ExecRequest): number {
   const { root, id, detach, warn } = request;
+  const preserved = preservedFds(request.preserveFds);
   const container = loadContainer(root, id);
   const status = statusOf(container);
   const { init } = container;
@@ -51,11 +58,16 @@ export function execInContainer(request: ExecRequest): number {
   const process = request.process(config, init.pid);
   checkTerminal(process, request);
   const pidFile = request.pidFile === undefined ? undefined : absolute(request.pidFile);
+  process.env = listenVariables(process.env ?? [], preserved.listening);
   const host = probeHost();
   const { seccomp } = config.linux;
-  const plan = planExec({ ...config, process }, host, id, container.record.cgroups, {
+  const { cgroups, noNewKeyring = false } = container.record;
+  const plan = planExec({ ...config, process }, host, id, subGroups(cgroups, request.subGroups), {
     outlivesCaller: true,
     ...(seccomp === undefined ? {} : { filter: seccompFilter(seccomp, host.architecture) }),
+    newKeyring: !noNewKeyring,
+    everyCpu: true,
+    preservedFds: preserved.count,
   });
   for (const text of plan.warnings) warn(text);
   blockSignals();

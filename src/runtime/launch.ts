@@ -114,6 +114,7 @@ function make(
         : [],
     ),
     remove: plan.cleanup.cgroups,
+    ...(newKeyring ? {} : { noNewKeyring: true as const }),
     ...(poststart === undefined ? {} : { poststart }),
     ...(poststop === undefined ? {} : { poststop }),
   };

@@ -10,6 +10,7 @@ import { exitsWith } from "../exit-code.ts";
 import { repeatable } from "../flags.ts";
 import { execUser } from "./exec-user.ts";
 import { runtimeContext } from "./global-options.ts";
+import { parseCount } from "./launch-options.ts";
 
 interface ExecOptions {
   process?: string;
@@ -27,6 +28,8 @@ interface ExecOptions {
   /** commander reads --no-new-privs as the negative of a flag that there is not. */
   newPrivs: boolean;
   cap?: string[];
+  preserveFds: number;
+  cgroup?: string[];
 }
 
 export const execCommand = new Command("exec")
@@ -51,6 +54,8 @@ export const execCommand = new Command("exec")
   .option("--no-new-privs", "set-user-id programs give nothing")
   .option("--process-label <LABEL>", "its SELinux label")
   .option("--apparmor <PROFILE>", "its AppArmor profile")
+  .option("--preserve-fds <N>", "so many more descriptors, from 3 up, stay open for the command", parseCount, 0)
+  .addOption(repeatable("--cgroup <[CONTROLLER,…:]PATH>", "a group below the container's to run in"))
   .option("--ignore-paused", "also in a paused container: it runs when that is resumed")
   .action(
     exitsWith((id: string, args: string[], options: ExecOptions, command: Command): number => {
@@ -72,6 +77,8 @@ export const execCommand = new Command("exec")
         process,
         detach,
         ignorePaused,
+        preserveFds: options.preserveFds,
+        subGroups: options.cgroup ?? [],
         warn,
         ...(consoleSocket === undefined ? {} : { consoleSocket }),
         ...(pidFile === undefined ? {} : { pidFile }),
@@ -100,8 +107,8 @@ function changedProcess(own: Process, args: string[], options: ExecOptions, pid:
       bounding: withAdded(bounding),
       effective: withAdded(effective),
       permitted: withAdded(permitted),
-      ...(inheritable === undefined ? {} : { inheritable }),
-      ...(ambient === undefined ? {} : { ambient }),
+      // As with runc: without an inheritable set nothing can be ambient.
+      ...(inheritable === undefined ? {} : { inheritable, ambient: withAdded(ambient) }),
     };
   }
   // The later one of a name counts.
