@@ -4,6 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -73,6 +74,7 @@ async function sees(wanted: Wanted, script: string, options: RuntimeOptions = {}
 }
 
 interface Container {
+  pid(): number;
   exec(args: readonly string[], options?: RuntimeOptions): Promise<Result>;
   /** With a process.json. */
   execs(process: Partial<Process>, script: string): Promise<Result>;
@@ -87,6 +89,7 @@ async function running(wanted: Wanted, flags: readonly string[] = []): Promise<C
   assert.equal(code, 0);
   atEnd(() => runtime(root, ["delete", "--force", id]));
   return {
+    pid: () => (JSON.parse(output(`${binary}-runtime`, "--root", root, "state", id)) as { pid: number }).pid,
     exec: (args, options) => {
       const at = args.findIndex((arg) => !arg.startsWith("-"));
       return runtime(root, ["exec", ...args.slice(0, at), id, ...args.slice(at)], options);
@@ -327,6 +330,43 @@ test("run: a user namespace that has no root is set up by the command's user", n
     "1000\n1000\n1000\n",
   );
 });
+
+test(
+  "run: the user namespace of another container is joined, with namespaces of the machine beside it",
+  needs("package:util-linux"),
+  async () => {
+    const root = makeRootfs();
+    output("chown", "-R", "-h", "100000:100000", root);
+    const mappings = [{ containerID: 0, hostID: 100_000, size: 2000 }];
+    const others = (defaultConfig({ cgroup2: false }).linux.namespaces ?? []).filter(({ type }) => type !== "network");
+    const first = await running({
+      root,
+      linux: { namespaces: [...others, { type: "user" }], uidMappings: mappings, gidMappings: mappings },
+    });
+    const machines = spawn("unshare", ["--net", "sh", "-c", "echo; exec sleep 1000"]);
+    atEnd(() => machines.kill());
+    await once(machines.stdout, "data");
+    const namespaces: Linux["namespaces"] = [
+      ...others,
+      { type: "user", path: `/proc/${first.pid()}/ns/user` },
+      { type: "network", path: `/proc/${machines.pid}/ns/net` },
+    ];
+    const bundle = makeBundle({
+      root,
+      linux: { namespaces },
+      user: { uid: 1000, gid: 1000 },
+      args: ["sh", "-c", "id -u; awk '{print $1, $2, $3}' /proc/self/uid_map; ip -o link | wc -l"],
+    });
+    const config = JSON.parse(readFileSync(join(bundle, "config.json"), "utf8")) as Config;
+    // A sysfs shows a network namespace, and who has none of that kind may not mount one.
+    config.mounts = (config.mounts ?? []).filter(({ type }) => type !== "sysfs");
+    writeFileSync(join(bundle, "config.json"), JSON.stringify(config));
+    assert.equal(
+      printed(await runtime(temporaryDirectory(), ["run", "--bundle", bundle, newId()])),
+      "1000\n0 100000 2000\n1\n",
+    );
+  },
+);
 
 test("run: intelRdt is an error where no resctrl is mounted", needs(), async () => {
   if (readFileSync("/proc/mounts", "utf8").includes(" resctrl ")) return;

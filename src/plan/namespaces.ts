@@ -47,6 +47,17 @@ const CLONE_ORDER: readonly NamespaceType[] = ["user", "mount", "pid", "network"
 /** By the init process itself. A mount namespace last: it takes the paths away. */
 const JOIN_ORDER: readonly NamespaceType[] = ["ipc", "uts", "network", "cgroup", "time", "mount"];
 
+/** By root, before it is in a user namespace. */
+const AS_ROOT = ["ipc", "uts", "network", "pid", "user"] as const;
+
+const JOINED_BEFORE = {
+  user: "what is made in a user namespace belongs to it: the others are made once we are in it",
+  pid: "a process cannot change its own PID namespace, only that of its children",
+  ipc: "a namespace of the machine can be joined only with its capabilities, so before those of a user namespace",
+  uts: "a namespace of the machine can be joined only with its capabilities, so before those of a user namespace",
+  network: "a namespace of the machine can be joined only with its capabilities, so before those of a user namespace",
+} as const;
+
 /** `joinsCgroups`: the process moves itself into cgroup v1 groups, so a cgroup namespace must wait for that. */
 export function planNamespaces(config: Config, host: Host, joinsCgroups: boolean): NamespacePlan {
   checkNamespaces(config);
@@ -58,7 +69,10 @@ export function planNamespaces(config: Config, host: Host, joinsCgroups: boolean
   // A new cgroup namespace is rooted where its creator is: with v2 clone3 puts the child in its group first.
   if (isNew(config, "cgroup") && !joinsCgroups) cloned.push("cgroup");
 
-  for (const type of ["user", "pid"] as const) {
+  // Root joins what belongs to the machine while it has the machine's capabilities: in a user namespace, its own or one that
+  // it joins, it has none over them. Others have capabilities only once they are in there.
+  const asRoot = host.uid === 0 && isolates(config, "user");
+  for (const type of asRoot ? AS_ROOT : (["user", "pid"] as const)) {
     const path = namespaceOf(config, type)?.path;
     if (path === undefined) continue;
     before.push({
@@ -67,10 +81,7 @@ export function planNamespaces(config: Config, host: Host, joinsCgroups: boolean
       type,
       path,
       field: field(config, type),
-      because:
-        type === "user"
-          ? "what is made in a user namespace belongs to it: the others are made once we are in it"
-          : "a process cannot change its own PID namespace, only that of its children",
+      because: JOINED_BEFORE[type],
     });
   }
   if (isNew(config, "user")) {
@@ -114,7 +125,7 @@ export function planNamespaces(config: Config, host: Host, joinsCgroups: boolean
   }
   for (const type of JOIN_ORDER) {
     const path = namespaceOf(config, type)?.path;
-    if (path === undefined) continue;
+    if (path === undefined || before.some((step) => step.op === "joinNamespace" && step.type === type)) continue;
     inside.push({
       op: "joinNamespace",
       by: "init",
@@ -155,9 +166,7 @@ export function planNamespaces(config: Config, host: Host, joinsCgroups: boolean
   }
   // A process that joins another container's PID or time namespace must not share our memory: whoever may
   // ptrace it there could write to ours, and setns to a time namespace wants a single-threaded memory.
-  const sharedMemory = ["user", "pid", "time"].every(
-    (type) => namespaceOf(config, type as NamespaceType)?.path === undefined,
-  );
+  const sharedMemory = before.length === 0 && namespaceOf(config, "time")?.path === undefined;
   return { cloned, before, afterClone, inside, sharedMemory };
 }
 

@@ -236,6 +236,27 @@ test("plan: where the maps have no root the set-up is the command's user", () =>
   assert.deepEqual(becomes(joined, { uid: 0, gid: 0 }), [undefined]);
 });
 
+test("plan: root joins namespaces of the machine before a user namespace takes its capabilities away", () => {
+  const mapping = [{ containerID: 0, hostID: 100_000, size: 5 }];
+  const joined = (user: { path?: string }) => {
+    const { steps } = planned(
+      {},
+      {
+        namespaces: [
+          { type: "mount" },
+          { type: "user", ...user },
+          { type: "pid", path: "/p" },
+          { type: "network", path: "/n" },
+        ],
+        ...(user.path === undefined ? { uidMappings: mapping, gidMappings: mapping } : {}),
+      },
+    );
+    return only(steps, "joinNamespace", "clone").map(({ by, type, sharedMemory }) => `${by} ${type ?? sharedMemory}`);
+  };
+  assert.deepEqual(joined({}), ["parent network", "parent pid", "parent false"]);
+  assert.deepEqual(joined({ path: "/u" }), ["parent network", "parent pid", "parent user", "parent false"]);
+});
+
 test("plan: clock offsets are seconds and less than a second of nanoseconds, as the kernel wants them", () => {
   const { steps } = planned(
     {},
