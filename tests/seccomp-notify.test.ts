@@ -4,7 +4,16 @@ import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { LinuxSeccomp } from "../src/spec/seccomp.ts";
-import { background, fails, pidOf, prints, temporaryDirectory, tupper, watchForLeftovers } from "./harness.ts";
+import {
+  background,
+  compiled,
+  fails,
+  pidOf,
+  prints,
+  temporaryDirectory,
+  tupper,
+  watchForLeftovers,
+} from "./harness.ts";
 import { missing } from "./missing.ts";
 import { sharedRootfs } from "./rootfs.ts";
 import { agent } from "./seccomp/agent.ts";
@@ -127,6 +136,22 @@ test("run: NOTIFY without listenerPath, and with --init, is refused", needs, asy
   assert.deepEqual([without.code, without.details.config], ["SECCOMP_LISTENER_MISSING", "linux.seccomp.listenerPath"]);
   const withInit = await fails(["run", "--init", ...notifying("/run/agent", ["mkdir"]), root, "true"]);
   assert.equal(withInit.code, "SECCOMP_LISTENER_WITH_INIT");
+});
+
+test("run: a kernel that does not know the flags gets the filter without them, and says so", needs, async () => {
+  const syscalls = [{ names: ["mkdir"], action: "SCMP_ACT_ERRNO" as const, errnoRet: 17 }];
+  const flags = notifying("/nowhere", [], { syscalls, flags: ["SECCOMP_FILTER_FLAG_LOG"] });
+  const prefix = [compiled("no_seccomp_flags")];
+  const { stderr, code } = await tupper(["run", ...flags, root, "mkdir", "/tmp/here"], { prefix });
+  assert.deepEqual(
+    { stderr, code },
+    {
+      stderr:
+        "warning: this kernel does not know all flags of the seccomp filter: loaded without\n" +
+        "mkdir: can't create directory '/tmp/here': File exists\n",
+      code: 1,
+    },
+  );
 });
 
 test("run: a listener path means nothing where no action is NOTIFY", needs, async () => {

@@ -104,6 +104,13 @@ function hintFor(step: Step, error: SysError): string | undefined {
       return error.code === "EPERM"
         ? "moving network devices takes CAP_NET_ADMIN and CAP_SYS_ADMIN: ordinary users cannot"
         : undefined;
+    case "seccomp":
+      if (error.code === "EACCES") return "without CAP_SYS_ADMIN a filter needs process.noNewPrivileges";
+      if (error.code === "EBUSY")
+        return "an agent decides already about calls of tupper itself: a process can have one";
+      if (error.code === "EINVAL")
+        return "this kernel does not know a flag of the profile, or SCMP_ACT_NOTIFY (since Linux 5.0)";
+      return undefined;
     case "clone":
       if (error.code === "ENOSYS")
         return "a seccomp filter around tupper answers so, as container engines' do: run the outer container with --privileged";

@@ -162,7 +162,7 @@ export const EXAMPLES: Readonly<Record<string, () => Plan>> = {
       { id: "locked" },
     ),
 
-  /** Namespaces of others, the machine's, and shifted clocks. */
+  /** Namespaces of others, the machine's, shifted clocks, and an agent that decides about mounts. */
   joined: () =>
     plan(
       {
@@ -179,6 +179,11 @@ export const EXAMPLES: Readonly<Record<string, () => Plan>> = {
             { type: "time" },
           ],
           timeOffsets: { monotonic: { secs: 86_400, nanosecs: 5 }, boottime: { secs: -60 } },
+          seccomp: {
+            defaultAction: "SCMP_ACT_ALLOW",
+            listenerPath: "/run/agent.sock",
+            syscalls: [{ names: ["mount", "frobnicate"], action: "SCMP_ACT_NOTIFY" }],
+          },
         },
       },
       root,

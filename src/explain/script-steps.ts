@@ -402,10 +402,14 @@ const writers: Writers = {
     return LATER;
   },
 
-  seccomp({ program }, state) {
+  seccomp({ program, listener }, state) {
     state.filter = program;
     state.command.filterFirst = !state.command.setpriv.has("new privileges");
-    return LATER;
+    if (listener === undefined) return LATER;
+    return [
+      ...LATER,
+      ...note(`no shell hands a filter to the agent at ${listener.path}: its calls answer ENOSYS here`),
+    ];
   },
 
   closeDescriptors({ from }, state) {
