@@ -6,6 +6,7 @@
  * once to evaluate the bundle into places that follow from that; 6. the heap it ends with put into .snap and .snap.cold.
  * The result depends on nothing but the sources and the tools: two builds are byte-identical (tests/host.test.ts).
  */
+import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
   closeSync,
@@ -70,7 +71,7 @@ async function bundle(): Promise<void> {
         },
       },
     ],
-    define: { __VERSION__: JSON.stringify(version()) },
+    define: { __VERSION__: JSON.stringify(version()), __COMMIT__: JSON.stringify(commit()) },
   });
   const map = `${root}/build/bundle.js.map`;
   writeFileSync(map, JSON.stringify(lineMapOf(JSON.parse(readFileSync(map, "utf8")) as EncodedSourceMap)));
@@ -89,6 +90,16 @@ function seccompCompilerVersion(): string {
 function syscallNumbersModule(): string {
   const arrays = Object.entries(NUMBERS).map(([arch, numbers]) => `${arch}:Int32Array.of(${numbers.join()})`);
   return `export const NAMES = ${JSON.stringify(NAMES)}; export const NUMBERS = {${arrays.join()}};`;
+}
+
+/** Two builds of one commit are equal; a checkout with changes is marked. */
+function commit(): string {
+  const git = (...args: string[]) => execFileSync("git", args, { cwd: root, stdio: ["ignore", "pipe", "ignore"] });
+  try {
+    return git("describe", "--always", "--dirty", "--abbrev=12", "--match", "v[0-9]*").toString().trim();
+  } catch {
+    return "unknown"; // not a checkout, or no git
+  }
 }
 
 function version(): string {

@@ -35,8 +35,7 @@ const lengthOf = (data: string | ArrayBuffer): number => (typeof data === "strin
 test("tupper --version: the version, the spec, the features", () => {
   const expected = {
     code: 0,
-    stdout:
-      "tupper version 0.0.0\nspec: 1.3.0\nfeatures: namespaces cgroup-v1 cgroup-v2 seccomp capabilities overlay rootless\n",
+    stdout: "tupper version 0.0.0\ncommit: unknown\nspec: 1.3.0\n+SELINUX +APPARMOR +CAP +SECCOMP +EBPF +CRIU\n",
     stderr: "",
   };
   assert.deepEqual(call("tupper", "--version"), expected);
@@ -45,7 +44,10 @@ test("tupper --version: the version, the spec, the features", () => {
 
 test("tupper-runtime --version: runc's form, whatever the path it was called by", () => {
   const { code, stdout } = call("/usr/bin/tupper-runtime", "--version");
-  assert.deepEqual([code, ...stdout.split("\n").slice(0, 2)], [0, "tupper-runtime version 0.0.0", "spec: 1.3.0"]);
+  assert.deepEqual(
+    [code, ...stdout.split("\n").slice(0, 3)],
+    [0, "tupper-runtime version 0.0.0", "commit: unknown", "spec: 1.3.0"],
+  );
 });
 
 test("tupper-runtime: an unknown command is an error with the nearest one", () => {

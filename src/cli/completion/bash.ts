@@ -64,7 +64,7 @@ _${name}() {
     _${name}_argument "$command" "$count"
   fi
   case $kind in
-  containers) words="$words $(${name} ps --quiet 2>/dev/null)" ;;
+  containers) words="$words $(${name} ${program.listCommand} --quiet 2>/dev/null)" ;;
   directories) compopt -o dirnames 2>/dev/null ;;
   files) compopt -o default 2>/dev/null ;;
   esac

@@ -26,12 +26,13 @@ end
 
 complete -c ${name} -f
 ${allCommands(program)
-  .flatMap((command) => commandLines(command, name))
+  .flatMap((command) => commandLines(command, program))
   .join("\n")}
 `;
 }
 
-function commandLines(command: CompletionCommand, program: string): string[] {
+function commandLines(command: CompletionCommand, { name: program, listCommand }: CompletionCommand): string[] {
+  const list = `${program} ${listCommand} --quiet`;
   const words = command.path.slice(1);
   const at = quote([`__${program}_at`, ...words].join(" "));
   const first = quote([`__${program}_first`, ...words].join(" "));
@@ -44,16 +45,17 @@ function commandLines(command: CompletionCommand, program: string): string[] {
       const flags = names
         .map((flag) => (flag.startsWith("--") ? `-l ${flag.slice(2)}` : `-s ${flag.slice(1)}`))
         .join(" ");
-      const value = metavar === undefined ? "" : ` ${values.kind === "files" ? "-r" : "-x"}${offer(values, program)}`;
+      const value = metavar === undefined ? "" : ` ${values.kind === "files" ? "-r" : "-x"}${offer(values, list)}`;
       return `${start} -n ${words.length === 0 ? first : at} ${flags}${value} -d ${quote(firstLine(description))}`;
     }),
     ...command.arguments.flatMap(({ values }) =>
-      offer(values, program) === "" ? [] : [`${start} -n ${at}${offer(values, program)}`],
+      offer(values, list) === "" ? [] : [`${start} -n ${at}${offer(values, list)}`],
     ),
   ];
 }
 
-function offer(values: Values, program: string): string {
+/** `list`: the command that lists containers. */
+function offer(values: Values, list: string): string {
   switch (values.kind) {
     case "words":
       return ` -a ${quote(values.words.join(" "))}`;
@@ -65,7 +67,7 @@ function offer(values: Values, program: string): string {
     case "root":
       return ` -a 'host (__fish_complete_directories)'`;
     case "containers":
-      return ` -a '(${program} ps --quiet 2>/dev/null)'`;
+      return ` -a '(${list} 2>/dev/null)'`;
     case "nothing":
       return "";
   }

@@ -29,6 +29,8 @@ export interface CompletionCommand {
   /** Names from the program down to this one. */
   path: readonly string[];
   description: string;
+  /** Of a program: its command that lists containers. */
+  listCommand: string;
   flags: CompletionFlag[];
   commands: CompletionCommand[];
   arguments: { name: string; values: Values; repeated: boolean }[];
@@ -44,12 +46,13 @@ export function describeProgram(command: Command, above: readonly string[] = [])
     aliases: command.aliases(),
     path,
     description: command.summary() || command.description(),
+    listCommand: command.commands.some((child) => child.name() === "list") ? "list" : "ps",
     flags: help.visibleOptions(command).map(describeFlag),
     commands: help
       .visibleCommands(command)
       .filter(({ _hidden }: Command & { _hidden?: boolean }) => _hidden !== true)
       .map((child) => describeProgram(child, path)),
-    arguments: command.registeredArguments.map(describeArgument),
+    arguments: command.registeredArguments.map((argument) => describeArgument(argument, NEW_ID.test(command.name()))),
     stopsAtArgument:
       command.registeredArguments.some(({ variadic }) => variadic) && /\[COMMAND|COMMAND \[/.test(command.usage()),
   };
@@ -66,11 +69,14 @@ function describeFlag(option: Option): CompletionFlag {
   };
 }
 
-function describeArgument(argument: Argument): CompletionCommand["arguments"][number] {
+/** Commands of tupper-runtime whose ID is to be a new one. */
+const NEW_ID = /^(create|run|restore)$/;
+
+function describeArgument(argument: Argument, isNew: boolean): CompletionCommand["arguments"][number] {
   const name = argument.name().replace(/\.\.\.$/, "");
   const values: Values =
     argument.argChoices === undefined
-      ? name === "NAME"
+      ? name === "NAME" || (name === "ID" && !isNew)
         ? { kind: "containers" }
         : valuesOf(name)
       : { kind: "words", words: argument.argChoices };

@@ -8,7 +8,7 @@ export function zshCompletion(program: CompletionCommand): string {
 
 _${name}_containers() {
   local -a names
-  names=(\${(f)"$(${name} ps --quiet 2>/dev/null)"})
+  names=(\${(f)"$(${name} ${program.listCommand} --quiet 2>/dev/null)"})
   _describe container names
 }
 

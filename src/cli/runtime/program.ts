@@ -1,5 +1,6 @@
 /** The OCI runtime command line that containerd, Docker, Podman and CRI-O call. It is assembled in the build, as tupper's is. */
 import { Command } from "commander";
+import { completionCommand } from "../completion.ts";
 import { configureProgram } from "../configure-program.ts";
 import { versionText } from "../version.ts";
 import { createCommand } from "./create.ts";
@@ -25,6 +26,7 @@ export const runtimeProgram = addGlobalOptions(new Command("tupper-runtime"))
   .version(versionText("tupper-runtime"), "-v, --version", "show the version")
   .helpOption("-h, --help", "show this help")
   .enablePositionalOptions()
+  .commandsGroup("Containers:")
   .addCommand(createCommand)
   .addCommand(startCommand)
   .addCommand(stateCommand)
@@ -38,8 +40,10 @@ export const runtimeProgram = addGlobalOptions(new Command("tupper-runtime"))
   .addCommand(resumeCommand)
   .addCommand(updateCommand)
   .addCommand(eventsCommand)
+  .commandsGroup("This program:")
   .addCommand(specCommand)
   .addCommand(featuresCommand)
+  .addCommand(completionCommand())
   .helpCommand("help [COMMAND]", "show the help of a command");
 
 configureProgram(runtimeProgram);
