@@ -149,7 +149,10 @@ const isReal = (fd: number | bigint): boolean => number(fd) < FIRST_FD;
 const fakes: { [K in keyof RawSys]?: RawSys[K] } = {
   openat: (dirfd, path, flags) => openFile(dirfd, path, number(flags)),
   openat2: (dirfd, path) => openFile(dirfd, path, 0),
-  openTree: () => nextFd++,
+  openTree: (dirfd, path) => {
+    open.set(nextFd, { path: absolute(dirfd, path), text: "", at: 0 });
+    return nextFd++;
+  },
   openTreeAttr: () => nextFd++,
   fsopen: () => nextFd++,
   fsmount: () => nextFd++,

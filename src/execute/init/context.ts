@@ -18,7 +18,7 @@ export interface InitContext {
   maskedDirectory?: string;
   /** Where a tmpfs was mounted in which nothing is but what we made. */
   freshMounts: Set<string>;
-  /** The container's null device, looked at, and a clone of it that is mounted nowhere yet. */
+  /** A clone of the container's null device that was looked at, and one that is mounted nowhere yet. */
   nullDevice?: number;
   nullTree?: number | undefined;
   /** A procfs that is known to be one: the container's, or one of our own. */

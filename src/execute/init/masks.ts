@@ -2,19 +2,18 @@
  * `linux.maskedPaths`: what is hidden. A file gets the null device over it, a directory an empty read-only tmpfs.
  *
  * /dev/null is a path of the container: where its /dev comes from the root filesystem or from a volume, another file may
- * stand there, and to bind that over a masked one would hand it out (CVE-2025-31133). So it is opened once, looked
- * at, and cloned by descriptor.
+ * stand there, and to bind that over a masked one would hand it out (CVE-2025-31133). So a clone of it is taken, looked
+ * at, and cloned on by descriptor.
  */
 import { ContainerError } from "../../error.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
+  AT_SYMLINK_NOFOLLOW,
   MOVE_MOUNT_F_EMPTY_PATH,
   MS_BIND,
   MS_RDONLY,
   O_CLOEXEC,
-  O_NOFOLLOW,
-  O_PATH,
   OPEN_TREE_CLONE,
   S_IFCHR,
   S_IFMT,
@@ -27,12 +26,7 @@ const FOLLOW_TARGET = 0x10; // MOVE_MOUNT_T_SYMLINKS
 
 /** Hides a path; one that is not there is fine. */
 export function maskPath(path: string, context: InitContext): void {
-  context.nullDevice ??= openNullDevice();
-  context.nullTree ??= check(
-    raw.openTree(context.nullDevice, "", OPEN_TREE_CLONE | O_CLOEXEC | AT_EMPTY_PATH),
-    "open_tree",
-    "/dev/null",
-  );
+  context.nullTree ??= takeNullDevice(context);
   const flags = MOVE_MOUNT_F_EMPTY_PATH | FOLLOW_TARGET;
   const result = raw.moveMount(context.nullTree, "", AT_FDCWD, path, flags);
   // Its descriptor is closed at exec: a call less.
@@ -53,13 +47,21 @@ function maskDirectory(path: string, context: InitContext): void {
   context.maskedDirectory = path;
 }
 
-function openNullDevice(): number {
-  const how = O_PATH | O_NOFOLLOW | O_CLOEXEC;
-  const fd = raw.openat(AT_FDCWD, "/dev/null", how, 0);
-  if (fd >= 0) {
-    const { mode, rdevMajor, rdevMinor } = statOf(fd, "", AT_EMPTY_PATH);
-    if ((mode & S_IFMT) === S_IFCHR && rdevMajor === 1 && rdevMinor === 3) return fd;
-    raw.close(fd);
+/** A clone of the null device: what was looked at is what is mounted. Later ones are clones of the first. */
+function takeNullDevice(context: InitContext): number {
+  const how = OPEN_TREE_CLONE | O_CLOEXEC;
+  if (context.nullDevice !== undefined) {
+    const clone = raw.openTree(context.nullDevice, "", how | AT_EMPTY_PATH);
+    return check(clone, "open_tree", "/dev/null");
+  }
+  const tree = raw.openTree(AT_FDCWD, "/dev/null", how | AT_SYMLINK_NOFOLLOW);
+  if (tree >= 0) {
+    const { mode, rdevMajor, rdevMinor } = statOf(tree, "", AT_EMPTY_PATH);
+    if ((mode & S_IFMT) === S_IFCHR && rdevMajor === 1 && rdevMinor === 3) {
+      context.nullDevice = tree;
+      return tree;
+    }
+    raw.close(tree);
   }
   throw new ContainerError(
     "NULL_DEVICE_INVALID",
