@@ -12,6 +12,8 @@ export interface InitContext {
   initIsReady?: number;
   /** The slave of the container's terminal: it becomes stdio last of all, so that errors go to the caller until then. */
   terminal?: number;
+  /** The working directory that only the command's user may enter. */
+  laterDirectory?: string;
   /** What takeProc has found in the kernel. */
   securityModules?: { apparmor: boolean; selinux: boolean };
   /** The first masked directory: later ones are bound from it. */
@@ -37,6 +39,7 @@ export type Performers<Ops extends InitStep["op"]> = {
 /** Answers of raw calls that are looked at without an exception. */
 export const EPERM = -1;
 export const ENOENT = -2;
+export const EACCES = -13;
 export const EEXIST = -17;
 export const ENOTDIR = -20;
 export const EINVAL = -22;

@@ -3,7 +3,7 @@ import { ContainerError } from "../../error.ts";
 import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, S_IFBLK, S_IFCHR, S_IFIFO, S_IFMT } from "../../sys/constants.ts";
 import { writeFile } from "../../sys/files.ts";
 import { check, raw, sys } from "../../sys/sys.ts";
-import { EEXIST, ENOENT, type Performers } from "./context.ts";
+import { EACCES, EEXIST, ENOENT, type Performers } from "./context.ts";
 import { makeDirectories, parentOf, refuseUnreachable, statOf } from "./paths.ts";
 import { writeProcFile } from "./proc.ts";
 
@@ -46,13 +46,15 @@ export const fileSteps: Performers<Ops> = {
     if (result !== EEXIST) check(result, "symlinkat", target, path);
   },
 
-  changeDirectory({ path, inside, mustExist }) {
+  changeDirectory({ path, inside, mustExist }, context) {
     let result = raw.chdir(path);
     if (result === ENOENT && inside && !mustExist) {
       makeDirectories(path, 0o755);
       result = raw.chdir(path);
     }
-    check(result, "chdir", path);
+    // On filesystems such as FUSE and NFS what the command's user may, root may not: setUser tries again.
+    if (result === EACCES && inside) context.laterDirectory = path;
+    else check(result, "chdir", path);
     if (inside) refuseUnreachable(path);
   },
 

@@ -17,7 +17,7 @@ import {
 import { readFile, readFileIfThere, writeFile } from "../../sys/files.ts";
 import { parseStatfs, STATFS_SIZE } from "../../sys/structs.ts";
 import { check, raw, SysError, sys } from "../../sys/sys.ts";
-import { ENOENT, ENOSYS, type Performers, slotValue } from "./context.ts";
+import { EACCES, ENOENT, ENOSYS, type Performers, slotValue } from "./context.ts";
 
 type Ops = "takeProc" | "setLabels" | "newKeyring";
 
@@ -57,7 +57,6 @@ export const labelSteps: Performers<Ops> = {
 };
 
 const EPERM = -1;
-const EACCES = -13;
 
 /** The possessor may do all; the owner may view, read, link as by default, and search: without that nobody finds it by name. keyrings(7). */
 const FOUND_BY_OWNER = 0x3f1b0000;

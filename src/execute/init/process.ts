@@ -1,4 +1,5 @@
 /** Steps of the init process: terminal, session, limits, identity, privileges, and the command itself. */
+import { ContainerError } from "../../error.ts";
 import { CAPABILITIES, capabilityMask, capabilityNames } from "../../spec/capabilities.ts";
 import type { Capabilities } from "../../spec/config.ts";
 import {
@@ -24,6 +25,7 @@ import { openPty } from "../pty.ts";
 import { EINVAL, ENOSYS, type Performers } from "./context.ts";
 import { closeOneByOne } from "./descriptors.ts";
 import { becomeRoot } from "./namespaces.ts";
+import { refuseUnreachable } from "./paths.ts";
 
 type Ops =
   | "openPty"
@@ -74,13 +76,23 @@ export const processSteps: Performers<Ops> = {
     }
   },
 
-  setUser({ uid, gid, groups, otherwise }, { channel }) {
+  setUser({ uid, gid, groups, otherwise }, { channel, laterDirectory }) {
     if (otherwise !== undefined) return becomeRoot(otherwise);
     if (groups !== undefined) setGroups(groups, channel);
     sys.setresgid(gid, gid, gid);
     // Leaving uid 0 clears the permitted set, and setCapabilities is still to come.
     if (uid !== 0) sys.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0);
     sys.setresuid(uid, uid, uid);
+    if (laterDirectory === undefined) return;
+    const result = raw.chdir(laterDirectory);
+    if (result < 0) {
+      throw new ContainerError(
+        "CHANGE_DIRECTORY_FAILED",
+        `cannot change to the directory ${laterDirectory}: neither root nor uid ${uid} may enter it`,
+        { field: "process.cwd", cause: new SysError("chdir", -result, [laterDirectory]) },
+      );
+    }
+    refuseUnreachable(laterDirectory);
   },
 
   setCapabilities({ sets }, { channel }) {
