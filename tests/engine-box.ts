@@ -85,12 +85,15 @@ exec "$@"`;
 
 const NAMESPACES = ["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"];
 
+/** A suite may have several boxes: the machine is looked at before the first is made and after the last has ended. */
+let openBoxes = 0;
+let machine = new Set<string>();
+
 /** Once per suite: made before its tests, ended after them. `prepare` starts what the tests talk to. */
 export function engineBox(skip: string | false, prepare: () => Promise<void>): Box {
   let hierarchies: Hierarchy[] = [];
   let first: ChildProcess | undefined;
   let pid = 0;
-  let machine = new Set<string>();
   const spawnInGroups = (command: readonly string[], options: Parameters<typeof spawn>[2]) => {
     const groups = hierarchies.map(({ group }) => group);
     return spawn("sh", ["-c", JOIN_GROUPS, "sh", ...groups, "--", ...command], { ...options });
@@ -107,7 +110,7 @@ export function engineBox(skip: string | false, prepare: () => Promise<void>): B
     daemon: async (command, isReady) => {
       const log = join(box.directory, `${basename(command[0] ?? "")}.log`);
       const file = openSync(log, "w");
-      spawnInGroups(enter(command), { env: environment(), stdio: ["ignore", file, file] });
+      spawnInGroups(enter(command), { env: environment(), stdio: ["ignore", file, file] }).unref();
       closeSync(file);
       await eventually(`${command.join(" ")} answers`, isReady, 20_000).catch((error) =>
         assert.fail(`${error}\n${readFileSync(log, "utf8")}`),
@@ -132,6 +135,9 @@ export function engineBox(skip: string | false, prepare: () => Promise<void>): B
       child.stdout?.once("data", done);
       child.once("exit", () => failed(new Error("the box could not be made")));
     });
+    // What goes wrong later must not keep the test runner waiting for it.
+    child.stdout?.destroy();
+    child.unref();
     pid = Number(readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, "utf8"));
   };
   const end = async () => {
@@ -147,11 +153,12 @@ export function engineBox(skip: string | false, prepare: () => Promise<void>): B
   };
   before(async () => {
     if (skip !== false) return;
-    machine = snapshot();
+    if (openBoxes++ === 0) machine = snapshot();
     try {
       await make();
       await prepare();
     } catch (error) {
+      openBoxes--;
       await end(); // `after` is not called when `before` has failed
       throw error;
     }
@@ -159,6 +166,7 @@ export function engineBox(skip: string | false, prepare: () => Promise<void>): B
   after(async () => {
     if (skip !== false) return;
     await end();
+    if (--openBoxes > 0) return;
     const left = () => [...snapshot()].filter((thing) => !machine.has(thing));
     await eventually("nothing is left", () => left().length === 0).catch(() => assert.deepEqual(left(), []));
   });

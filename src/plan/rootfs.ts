@@ -2,12 +2,12 @@
  * The root filesystem: a copy-on-write view (`overlay`), the directory itself (`bind`) or a copy in memory (`copy`),
  * and pivot_root into it.
  *
- * Everything is mounted on the container's state directory, in the container's own mount namespace: the machine never
- * sees it, and no directory is made in the rootfs.
+ * Everything is mounted on the container's state directory, or on the rootfs itself, in the container's own mount
+ * namespace: the machine never sees it, and no directory is made in the rootfs.
  */
 import { ANNOTATION, type Config } from "../spec/config.ts";
 import type { Host } from "./host.ts";
-import { isNew } from "./namespaces.ts";
+import { isNew, isolates } from "./namespaces.ts";
 import { planOverlay } from "./overlay.ts";
 import { checkRootPropagation, inheritedPropagation } from "./propagation.ts";
 import type { InitStep, ParentStep, Slot } from "./step.ts";
@@ -84,8 +84,10 @@ export function enterRoot(root: string, noPivot = false): InitStep[] {
   ];
 }
 
-function planBind(config: Config, _host: Host, stage: string): MadeRoot {
+function planBind(config: Config, _host: Host, stateDirectory: string): MadeRoot {
   const { rootfsPropagation } = config.linux;
+  // Root of a user namespace may not reach the state directory: Docker's with --userns-remap lies in one of mode 0700.
+  const stage = isolates(config, "user") && config.root.path !== "/" ? config.root.path : stateDirectory;
   return {
     steps: [
       {
