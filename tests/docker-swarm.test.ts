@@ -33,7 +33,15 @@ for (const runtime of ["runc", "tupper"]) {
     printed(await client("swarm", "init", "--advertise-addr=127.0.0.1"));
     printed(await client("network", "create", "--driver=overlay", "--attachable", "net"));
     const server = "mkdir /www; echo served >/www/index.html; exec httpd -f -p 80 -h /www";
-    const own = ["--name=web", "--replicas=2", "--network=net", "--endpoint-mode=dnsrr", "--limit-memory=64m", "--stop-signal=KILL", "--restart-delay=0s"];
+    const own = [
+      "--name=web",
+      "--replicas=2",
+      "--network=net",
+      "--endpoint-mode=dnsrr",
+      "--limit-memory=64m",
+      "--stop-signal=KILL",
+      "--restart-delay=0s",
+    ];
     printed(
       await client("service", "create", "--detach", "--quiet", "--no-resolve-image", ...own, "box", "sh", "-c", server),
     );
