@@ -101,13 +101,14 @@ function bind(request: Request, plan: MountsPlan): void {
     throw new ContainerError("MOUNT_SOURCE_NEEDED", `the bind mount on ${target} has no source`, {
       field: `${field}.source`,
     });
-  if (options.data !== "" || options.copyUp)
+  const meaningless = options.copyUp ? "tmpcopyup" : unknownWord(options.data);
+  if (meaningless !== undefined)
     throw new ContainerError(
       "BAD_MOUNT_OPTION",
-      `a bind mount takes no ${options.copyUp ? "tmpcopyup" : `option ${options.data}`}: it is no filesystem of its own`,
+      `a bind mount takes no option ${meaningless}: it is no filesystem of its own`,
       {
         field: `${field}.options`,
-        hint: didYouMean(options.data, MOUNT_OPTIONS) ?? "options of a filesystem belong to the mount that made it",
+        hint: didYouMean(meaningless, MOUNT_OPTIONS) ?? "options of a filesystem belong to the mount that made it",
       },
     );
   if (options.copySymlink && (options.srcNofollow || options.destNofollow))
@@ -156,6 +157,13 @@ function bind(request: Request, plan: MountsPlan): void {
   });
   plan.place.push(...spread(propagation.later, target, field));
 }
+
+/**
+ * The kernel ignores what a bind mount cannot take, and configs have `mode=` and `size=` there, which runc and crun let pass.
+ * A word without a value may be a misspelt flag.
+ */
+const unknownWord = (data: string): string | undefined =>
+  data.split(",").find((word) => word !== "" && !word.includes("="));
 
 /** A mount of a filesystem that is made for the container. */
 function filesystem(request: Request, plan: MountsPlan): void {
