@@ -235,6 +235,21 @@ test("run --security-opt seccomp=FILE: that profile", seccomp, async () => {
   assert.equal(stderr, "mkdir: can't create directory '/x': Operation not permitted\n");
 });
 
+test(
+  "run --security-opt seccomp=FILE: a profile that forbids what the set-up needs last does not hinder it",
+  seccomp,
+  async () => {
+    const file = join(temporaryDirectory(), "profile.json");
+    const forbidden = { names: ["close_range", "getcwd", "faccessat2", "capget"], action: "SCMP_ACT_ERRNO" };
+    writeFileSync(file, JSON.stringify({ defaultAction: "SCMP_ACT_ALLOW", syscalls: [forbidden] }));
+    const flags = ["--security-opt", `seccomp=${file}`];
+    assert.equal(
+      await sees(flags, "ls /proc/self/fd; grep '^Seccomp:' /proc/self/status"),
+      "0\n1\n2\n3\nSeccomp:\t2\n",
+    );
+  },
+);
+
 test("run --security-opt seccomp=FILE: missing, no JSON, no profile: one sentence each", needs, async () => {
   const directory = temporaryDirectory();
   for (const [name, text] of [

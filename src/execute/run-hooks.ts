@@ -17,7 +17,7 @@ import { waitFor } from "./wait.ts";
 
 /** `status` of the state that hooks of each kind are told. runtime.md, "Lifecycle". */
 const STATUS: Readonly<Record<HookName, string>> = {
-  prestart: "creating",
+  prestart: "created",
   createRuntime: "creating",
   createContainer: "creating",
   startContainer: "created",

@@ -6,6 +6,7 @@
  */
 import type { Config } from "../spec/config.ts";
 import type { HookName } from "../spec/names.ts";
+import { commandEnvironment } from "./environment.ts";
 import { enterRoot } from "./rootfs.ts";
 import type { HookState, InitStep, ParentStep } from "./step.ts";
 
@@ -65,6 +66,17 @@ export function planHooks(config: Config, state: HookState, noPivot: boolean): H
               because: "these hooks run in the machine's namespaces",
             } as const,
           ]),
+      ...(createContainer.length === 0
+        ? []
+        : [
+            {
+              op: "changeDirectory",
+              by: "init",
+              path: root,
+              field: "hooks.createContainer",
+              because: "these hooks start in the root filesystem, as under runc",
+            } as const,
+          ]),
       ...hooksInside(config, "createContainer", state),
       ...enterRoot(root, noPivot),
     ],
@@ -73,12 +85,15 @@ export function planHooks(config: Config, state: HookState, noPivot: boolean): H
 
 /** The hooks that the init process runs, in the container's namespaces. */
 export function hooksInside(
-  { hooks }: Config,
+  { hooks, process }: Config,
   kind: "createContainer" | "startContainer",
   state: HookState,
 ): InitStep[] {
   const wanted = hooks?.[kind] ?? [];
-  return wanted.length === 0 ? [] : [{ op: "runHooks", by: "init", kind, hooks: wanted, state, ...why(kind) }];
+  if (wanted.length === 0) return [];
+  // The specification leaves open what a hook without `env` has; under runc those inside have what the command has.
+  const inherited = kind === "startContainer" ? { inherited: commandEnvironment(process) } : {};
+  return [{ op: "runHooks", by: "init", kind, hooks: wanted, state, ...inherited, ...why(kind) }];
 }
 
 const BECAUSE: Readonly<Record<HookName, string>> = {

@@ -221,7 +221,7 @@ const REFUSED: [code: string, mount: Mount, host?: Host][] = [
   ["MOUNT_SOURCE_NEEDED", { destination: "/data", type: "bind" }],
   ["MOUNT_TYPE_NEEDED", { destination: "/data" }],
   ["MOUNT_TYPE_NEEDED", { destination: "/data", type: "none", source: "/srv" }],
-  ["BAD_MOUNT_OPTION", { destination: "/data", source: "/srv", options: ["bind", "size=1m"] }],
+  ["BAD_MOUNT_OPTION", { destination: "/data", source: "/srv", options: ["bind", "sync2"] }],
   ["BAD_MOUNT_OPTION", { destination: "/data", type: "ext4", options: ["tmpcopyup"] }],
   ["BAD_MOUNT_OPTION", { destination: "/data", source: "/srv", options: ["bind", "copy-symlink", "src-nofollow"] }],
   ["BAD_MOUNT_OPTION", { destination: "/data", source: "/srv", options: ["bind", "idmap=uids=1-2"] }],

@@ -25,6 +25,8 @@ export interface ExecOptions {
   preservedFds?: number;
   /** The command lives on when the one that started it is gone, as under runc and crun. */
   outlivesCaller?: boolean;
+  /** Lines of its terminal end with \n alone: see {@link PlanOptions.plainNewlines}. */
+  plainNewlines?: boolean;
   /** What the profile of the config becomes, where the caller has it already. */
   filter?: SeccompFilter;
 }
@@ -35,7 +37,14 @@ export function planExec(
   host: Host,
   id: string,
   cgroups: readonly { controller: string; path: string }[],
-  { newKeyring = true, everyCpu = false, preservedFds = 0, outlivesCaller = false, filter }: ExecOptions = {},
+  {
+    newKeyring = true,
+    everyCpu = false,
+    preservedFds = 0,
+    outlivesCaller = false,
+    plainNewlines = false,
+    filter,
+  }: ExecOptions = {},
 ): Plan {
   const inside = INSIDE.filter((type) => isolates(config, type));
   const unified = cgroups.find(({ controller }) => controller === "unified");
@@ -141,6 +150,7 @@ export function planExec(
       owner: process.user.uid,
       console: false,
       ...(size === undefined ? {} : { rows: size.height, columns: size.width }),
+      ...(plainNewlines ? { plainNewlines } : {}),
       because: "a terminal of the container's own devpts",
     });
   }

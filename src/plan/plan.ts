@@ -42,6 +42,8 @@ export interface PlanOptions {
   everyCpu?: boolean;
   /** How many descriptors from 3 up the command keeps. */
   preservedFds?: number;
+  /** Whether output of its terminal goes to something that is none, and lines end with \n alone. */
+  plainNewlines?: boolean;
   /** What the profile of the config becomes, where the caller has it already. */
   filter?: SeccompFilter;
   /** The root is entered by MS_MOVE and chroot(2), for machines whose own root pivot_root refuses. */
@@ -51,7 +53,7 @@ export interface PlanOptions {
 /** Throws a {@link ContainerError} when the config asks for what cannot go together. */
 export function plan(config: Config, host: Host, options: PlanOptions): Plan {
   const { id, state = `${host.stateRoot}/${id}`, bundle = "", detached, newKeyring = true } = options;
-  const { everyCpu = false, preservedFds = 0, noPivot = false } = options;
+  const { everyCpu = false, preservedFds = 0, noPivot = false, plainNewlines = false } = options;
   const cgroups = planCgroups(config, host, id, { strict: detached !== undefined });
   const namespaces = planNamespaces(config, host, cgroups.join.length > 0);
   if (noPivot && /private$/.test(config.linux.rootfsPropagation ?? ""))
@@ -127,7 +129,7 @@ export function plan(config: Config, host: Host, options: PlanOptions): Plan {
       ...enterRoot(rootfs.root, noPivot),
       ...mounts.place,
       ...devices.place,
-      ...planTerminal(config),
+      ...planTerminal(config, plainNewlines),
       ...mounts.seal,
       ...planProtection(config),
       ...hooks.beforeEntering,
@@ -135,7 +137,7 @@ export function plan(config: Config, host: Host, options: PlanOptions): Plan {
     );
   }
   init.push(...planIdentity(config, ownView, { id, newKeyring, labels: labels.set }));
-  if (detached !== undefined) init.push(...planHandover(config, detached));
+  if (detached !== undefined) init.push(...planHandover(config, detached, preservedFds));
   init.push(
     ...planPrivileges(config, host, {
       diesWithParent: detached === undefined,
@@ -167,7 +169,7 @@ function listenForStart(state: string): ParentStep {
 }
 
 /** The end of `create`: what can be known to fail fails now, and the container becomes nobody's child. */
-function planHandover({ process }: Config, { waits }: { waits: boolean }): InitStep[] {
+function planHandover({ process }: Config, { waits }: { waits: boolean }, preservedFds: number): InitStep[] {
   const steps: InitStep[] = [
     {
       op: "findCommand",
@@ -189,6 +191,7 @@ function planHandover({ process }: Config, { waits }: { waits: boolean }): InitS
       op: "waitForStart",
       by: "init",
       socket: START,
+      preservedFds,
       because: "create makes the container, start runs the command",
     });
   return steps;

@@ -3,6 +3,7 @@
  * kernel's: see {@link planPrivileges}.
  */
 import { ANNOTATION, type Config } from "../spec/config.ts";
+import { commandEnvironment } from "./environment.ts";
 import type { Host } from "./host.ts";
 import { planKeyring } from "./labels.ts";
 import { isNew } from "./namespaces.ts";
@@ -69,7 +70,7 @@ export function planIdentity(
 }
 
 /** The container's terminal, once its devpts is there. */
-export function planTerminal({ process }: Config): InitStep[] {
+export function planTerminal({ process }: Config, plainNewlines = false): InitStep[] {
   if (!process.terminal) return [];
   const size = process.consoleSize;
   return [
@@ -79,6 +80,7 @@ export function planTerminal({ process }: Config): InitStep[] {
       owner: process.user.uid,
       console: true,
       ...(size === undefined ? {} : { rows: size.height, columns: size.width }),
+      ...(plainNewlines ? { plainNewlines } : {}),
       field: "process.terminal",
       because:
         "a terminal of the container's own devpts: job control, window size, and no way to push input into the caller's (TIOCSTI)",
@@ -97,7 +99,8 @@ export interface PrivilegesOptions {
 
 /**
  * A seccomp filter needs CAP_SYS_ADMIN or no_new_privs: without the latter it is loaded while the set-up is still
- * privileged, and must let setresuid, capset and execve pass, as under runc. seccomp(2).
+ * privileged, and must let setresuid, capset and execve pass, as under runc. seccomp(2). What a filter might not know
+ * (close_range, getcwd) comes before it.
  */
 export function planPrivileges(
   config: Config,
@@ -106,8 +109,15 @@ export function planPrivileges(
 ): InitStep[] {
   const { process } = config;
   const steps: InitStep[] = [];
-  const seccomp = planSeccomp(config, architecture, filter);
-  if (!process.noNewPrivileges) steps.push(...seccomp);
+  const confine: InitStep[] = [
+    {
+      op: "closeDescriptors",
+      by: "init",
+      from: 3 + preservedFds,
+      because: "a descriptor of the set-up would be a way out (CVE-2024-21626)",
+    },
+    ...planSeccomp(config, architecture, filter),
+  ];
   steps.push({
     op: "changeDirectory",
     by: "init",
@@ -117,6 +127,7 @@ export function planPrivileges(
     field: "process.cwd",
     because: "the command starts here",
   });
+  if (!process.noNewPrivileges) steps.push(...confine);
   if (process.capabilities !== undefined) {
     steps.push({
       op: "limitBoundingSet",
@@ -172,28 +183,17 @@ export function planPrivileges(
         field: "process.noNewPrivileges",
         because: "set-user-id and file capabilities give nothing any more",
       },
-      ...seccomp,
+      ...confine,
     );
   }
-  steps.push(
-    {
-      op: "closeDescriptors",
-      by: "init",
-      from: 3 + preservedFds,
-      because: "a descriptor of the set-up would be a way out (CVE-2024-21626)",
-    },
-    {
-      op: "exec",
-      by: "init",
-      args: process.args,
-      env: process.env ?? [],
-      ...(process.env?.some((entry) => entry.startsWith("HOME=") && entry.length > 5)
-        ? {}
-        : { homeOf: process.user.uid }),
-      field: "process.args",
-      because: "the set-up becomes the command",
-    },
-  );
+  steps.push({
+    op: "exec",
+    by: "init",
+    args: process.args,
+    ...commandEnvironment(process),
+    field: "process.args",
+    because: "the set-up becomes the command",
+  });
   return steps;
 }
 

@@ -225,14 +225,14 @@ export interface InitOperations {
   takeViewBack: { original: Slot; tree: Slot };
   /** Waits until the parent has run the hooks that are its to run. */
   awaitHooks: object;
-  /** Programs of the config, in the namespaces of the container, with the state on stdin. */
-  runHooks: { kind: HookName; hooks: Hook[]; state: HookState };
+  /** Programs of the config, in the namespaces of the container, with the state on stdin. `inherited`: of those that name no environment. */
+  runHooks: { kind: HookName; hooks: Hook[]; state: HookState; inherited?: { env: string[]; homeOf?: number } };
   /** Whether there is such a command and it may be executed, while the caller can still be told. */
   findCommand: { args: string[]; env: string[]; cwd: string };
   /** Tells the parent that all is made, waits until it has put that on record, and lives on without it. */
   reportCreated: object;
-  /** Sleeps until `start` sends a socket; errors from here on go to that one. */
-  waitForStart: { socket: Slot };
+  /** Sleeps until `start` sends a socket, with no other descriptor of the set-up open; errors from here on go to that one. */
+  waitForStart: { socket: Slot; preservedFds: number };
   /**
    * Hides a path: a file under the container's null device, which must be one (CVE-2025-31133), a directory under an empty
    * read-only tmpfs. A missing path is fine.
@@ -247,7 +247,8 @@ export interface InitOperations {
   /** One value into one file of procfs, as `linux.sysctl` asks. */
   write: { path: string; value: string };
   /** A pty of the container's own devpts; its master goes to the parent, its slave, `owner`'s, becomes stdio and with `console` /dev/console. */
-  openPty: { owner: number; console: boolean; rows?: number; columns?: number };
+  /** `plainNewlines`: a line ends with \n alone on its way out. */
+  openPty: { owner: number; console: boolean; rows?: number; columns?: number; plainNewlines?: boolean };
   /** A session of its own, and with a pty its controlling terminal. setsid(2), TIOCSCTTY. */
   newSession: { controllingTerminal: boolean };
   /**

@@ -17,7 +17,7 @@ import { seccompFilter } from "./seccomp-cache.ts";
 import { openProcess } from "./signal.ts";
 import { hookStateOf } from "./state.ts";
 import { supervise } from "./supervise.ts";
-import { openSignals } from "./terminal.ts";
+import { isTerminal, openSignals } from "./terminal.ts";
 
 export interface ExecRequest {
   root: string;
@@ -64,6 +64,7 @@ export function execInContainer(request: ExecRequest): number {
   const { cgroups, noNewKeyring = false } = container.record;
   const plan = planExec({ ...config, process }, host, id, subGroups(cgroups, request.subGroups), {
     outlivesCaller: true,
+    plainNewlines: process.terminal === true && request.consoleSocket === undefined && !isTerminal(1),
     ...(seccomp === undefined ? {} : { filter: seccompFilter(seccomp, host.architecture) }),
     newKeyring: !noNewKeyring,
     everyCpu: true,

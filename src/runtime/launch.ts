@@ -25,6 +25,7 @@ import {
 import { ownerName } from "./owner.ts";
 import { listenVariables, type PreservedFds, preservedFds } from "./preserved-fds.ts";
 import { seccompFilter } from "./seccomp-cache.ts";
+import { isTerminal } from "./terminal.ts";
 
 export interface LaunchRequest {
   root: string;
@@ -69,7 +70,7 @@ export function launch(request: LaunchRequest, { waits, attached }: { waits: boo
   const consoleSocket = request.consoleSocket === undefined ? undefined : absolute(request.consoleSocket);
   const lock = claimContainer(root, id);
   try {
-    const launched = make(request, bundle, lock, { waits, consoleSocket, preserved });
+    const launched = make(request, bundle, lock, { waits, attached, consoleSocket, preserved });
     if (pidFile !== undefined) replaceFile(pidFile, String(launched.pid), 0o644);
     return launched;
   } catch (error) {
@@ -82,7 +83,12 @@ function make(
   { root, id, newKeyring, noPivot = false, warn }: LaunchRequest,
   { path: bundlePath, configText, config }: Bundle,
   lock: Lock,
-  { waits, consoleSocket, preserved }: { waits: boolean; consoleSocket: string | undefined; preserved: PreservedFds },
+  {
+    waits,
+    attached,
+    consoleSocket,
+    preserved,
+  }: { waits: boolean; attached: boolean; consoleSocket: string | undefined; preserved: PreservedFds },
 ): Launched {
   const host = probeHost();
   const { seccomp } = config.linux;
@@ -97,6 +103,7 @@ function make(
     newKeyring,
     everyCpu: true,
     preservedFds: preserved.count,
+    plainNewlines: attached && config.process.terminal === true && !isTerminal(1),
   });
   for (const text of plan.warnings) warn(text);
   replaceFile(`${lock.path}/config.json`, configText);

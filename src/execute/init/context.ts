@@ -11,7 +11,7 @@ export interface InitContext {
   /** With --init, in the command's process: reads as end of file once PID 1 is tupper-init. */
   initIsReady?: number;
   /** The slave of the container's terminal: it becomes stdio last of all, so that errors go to the caller until then. */
-  terminal?: number;
+  terminal?: number | undefined;
   /** The working directory that only the command's user may enter. */
   laterDirectory?: string;
   /** What takeProc has found in the kernel. */

@@ -336,33 +336,33 @@ tool umount -n -i -c -l /
 # credentials(7).
 # (done by the last command of the init process)
 
-# 58. seccomp: system calls that a container has no use for are the largest attack surface of the
+# 58. changeDirectory: the command starts here [process.cwd]. See chdir(2).
+# (`env -C` of the last command: until then the shell must stay with its tools)
+
+# 59. closeDescriptors: a descriptor of the set-up would be a way out (CVE-2024-21626). See
+# close_range(2).
+# (done by the last command of the init process)
+
+# 60. seccomp: system calls that a container has no use for are the largest attack surface of the
 # shared kernel [linux.seccomp]. See seccomp(2).
 # (done by the last command of the init process)
 # (no shell hands a filter to the agent at /run/agent.sock: its calls answer ENOSYS here)
 
-# 59. changeDirectory: the command starts here [process.cwd]. See chdir(2).
-# (`env -C` of the last command: until then the shell must stay with its tools)
-
-# 60. limitBoundingSet: no program, not even a set-user-id one, can gain more than this
+# 61. limitBoundingSet: no program, not even a set-user-id one, can gain more than this
 # [process.capabilities.bounding]. See capabilities(7).
 # (done by the last command of the init process)
 
-# 61. setUser: who the command runs as [process.user]. See credentials(7), setresuid(2).
+# 62. setUser: who the command runs as [process.user]. See credentials(7), setresuid(2).
 # (done by the last command of the init process)
 
-# 62. setUmask: the permissions that new files do not get [process.user.umask]. See umask(2).
+# 63. setUmask: the permissions that new files do not get [process.user.umask]. See umask(2).
 umask 022
 
-# 63. setCapabilities: root without these is much less than root; inheritable stays empty
+# 64. setCapabilities: root without these is much less than root; inheritable stays empty
 # (CVE-2022-24769) [process.capabilities]. See capabilities(7).
 # (done by the last command of the init process)
 # (effective and permitted follow at execve: for root the bounding set, for others the ambient set;
 # capabilities(7))
-
-# 64. closeDescriptors: a descriptor of the set-up would be a way out (CVE-2024-21626). See
-# close_range(2).
-# (done by the last command of the init process)
 
 # 65. exec: the set-up becomes the command [process.args]. See execve(2).
 exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-

@@ -424,12 +424,12 @@ umask 077
 # [process.noNewPrivileges]. See prctl(2).
 # (done by the last command of the init process)
 
-# 72. seccomp: system calls that a container has no use for are the largest attack surface of the
-# shared kernel [linux.seccomp]. See seccomp(2).
+# 72. closeDescriptors: a descriptor of the set-up would be a way out (CVE-2024-21626). See
+# close_range(2).
 # (done by the last command of the init process)
 
-# 73. closeDescriptors: a descriptor of the set-up would be a way out (CVE-2024-21626). See
-# close_range(2).
+# 73. seccomp: system calls that a container has no use for are the largest attack surface of the
+# shared kernel [linux.seccomp]. See seccomp(2).
 # (done by the last command of the init process)
 
 # 74. exec: the set-up becomes the command [process.args]. See execve(2).

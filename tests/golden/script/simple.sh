@@ -348,25 +348,25 @@ tool umount -n -i -c -l /
 # 61. changeDirectory: the command starts here [process.cwd]. See chdir(2).
 # (`env -C` of the last command: until then the shell must stay with its tools)
 
-# 62. limitBoundingSet: no program, not even a set-user-id one, can gain more than this
+# 62. closeDescriptors: a descriptor of the set-up would be a way out (CVE-2024-21626). See
+# close_range(2).
+# (done by the last command of the init process)
+
+# 63. limitBoundingSet: no program, not even a set-user-id one, can gain more than this
 # [process.capabilities.bounding]. See capabilities(7).
 # (done by the last command of the init process)
 
-# 63. setUser: who the command runs as [process.user]. See credentials(7), setresuid(2).
+# 64. setUser: who the command runs as [process.user]. See credentials(7), setresuid(2).
 # (done by the last command of the init process)
 
-# 64. setUmask: the permissions that new files do not get [process.user.umask]. See umask(2).
+# 65. setUmask: the permissions that new files do not get [process.user.umask]. See umask(2).
 umask 022
 
-# 65. setCapabilities: root without these is much less than root; inheritable stays empty
+# 66. setCapabilities: root without these is much less than root; inheritable stays empty
 # (CVE-2022-24769) [process.capabilities]. See capabilities(7).
 # (done by the last command of the init process)
 # (effective and permitted follow at execve: for root the bounding set, for others the ambient set;
 # capabilities(7))
-
-# 66. closeDescriptors: a descriptor of the set-up would be a way out (CVE-2024-21626). See
-# close_range(2).
-# (done by the last command of the init process)
 
 # 67. exec: the set-up becomes the command [process.args]. See execve(2).
 exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-

@@ -1,0 +1,99 @@
+/** What the OCI runtime's containers and hooks start with: terminals, environment, descriptors, working directories. */
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import type { Config } from "../src/spec/config.ts";
+import { created, makeBundle, makeConfig, newId, running, runtimePrints, stateOf } from "./bundle.ts";
+import { temporaryDirectory, watchForLeftovers } from "./harness.ts";
+import { missing } from "./missing.ts";
+import { makeRootfs, sharedRootfs } from "./rootfs.ts";
+
+watchForLeftovers();
+const needs = { skip: missing("root", "package:busybox-static") };
+const root = sharedRootfs();
+
+const DEV: Config["mounts"] = [
+  { destination: "/proc", type: "proc", source: "proc" },
+  { destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["nosuid", "mode=755"] },
+  { destination: "/dev/pts", type: "devpts", source: "devpts", options: ["newinstance", "ptmxmode=0666"] },
+];
+
+const run = (config: Config): Promise<string> => runtimePrints(["run", "--bundle", makeBundle(config), newId()]);
+
+test("run and exec with a terminal: what goes to a file has no \\r", needs, async () => {
+  const args = ["printf", "a\\nb\\n"];
+  assert.equal(await run(makeConfig(root, { args, mounts: DEV, process: { terminal: true } })), "a\nb\n");
+  const id = await running(makeConfig(root, { mounts: DEV }));
+  assert.equal(await runtimePrints(["exec", "--tty", id, ...args]), "a\nb\n");
+});
+
+test("process.env: the last one of a name counts, and HOME is never empty", needs, async () => {
+  const env = ["PATH=/bin", "ONE=1", "ONE=2", "EMPTY=", "HOME="];
+  assert.equal(
+    await run(makeConfig(root, { args: ["env"], process: { env } })),
+    "PATH=/bin\nONE=2\nEMPTY=\nHOME=/root\n",
+  );
+});
+
+test("create: the waiting process has no descriptor but its stdio and the socket that it waits on", needs, async () => {
+  const linux = { maskedPaths: ["/proc/keys", "/proc/timer_list", "/nothing"] };
+  const { pid } = await stateOf(await created(makeConfig(root, { mounts: DEV, linux })));
+  const fds = readdirSync(`/proc/${pid}/fd`).map((fd) => [fd, readlinkSync(`/proc/${pid}/fd/${fd}`)] as const);
+  const others = fds.filter(([fd]) => Number(fd) > 2).map(([, target]) => target.replace(/\d+/, "N"));
+  assert.deepEqual(others, ["socket:[N]"]);
+});
+
+test("mounts: /proc/self/mountinfo lists them in the config's order", needs, async () => {
+  const source = temporaryDirectory();
+  const mounts: Config["mounts"] = [
+    ...(DEV ?? []),
+    { destination: "/tmp", type: "tmpfs", source: "tmpfs" },
+    { destination: "/tmp/a", source, options: ["bind"] },
+    { destination: "/tmp/b", type: "tmpfs", source: "tmpfs" },
+    { destination: "/tmp/c", source, options: ["rbind", "ro"] },
+  ];
+  const listed = await run(makeConfig(root, { args: ["awk", "{print $5}", "/proc/self/mountinfo"], mounts }));
+  assert.deepEqual(
+    listed.split("\n").filter((path) => path === "/proc" || path.startsWith("/tmp")),
+    ["/proc", "/tmp", "/tmp/a", "/tmp/b", "/tmp/c"],
+  );
+});
+
+test("mounts: a bind mount lets options pass that only its filesystem could have", needs, async () => {
+  const source = temporaryDirectory();
+  const mount = { destination: "/tmp", source, options: ["bind", "mode=755", "size=1k", "nosuid"] };
+  assert.equal(await run(makeConfig(root, { args: ["ls", "/tmp"], mounts: [...(DEV ?? []), mount] })), "");
+});
+
+test("hooks: the working directory, the environment and the status of each kind", needs, async () => {
+  const out = temporaryDirectory();
+  const own = makeRootfs();
+  const hook = (name: string) => ({
+    path: "/bin/sh",
+    args: ["sh", "-c", `pwd >${out}/${name}.cwd; cat >${out}/${name}; env >${out}/${name}.env`],
+    env: ["ONLY=this"],
+  });
+  const config = {
+    ...makeConfig(own, { args: ["cat", "/seen"], root: { readonly: false }, process: { env: ["PATH=/bin", "A=b"] } }),
+    hooks: {
+      prestart: [hook("prestart")],
+      createRuntime: [hook("createRuntime")],
+      createContainer: [hook("createContainer")],
+      startContainer: [{ path: "/bin/sh", args: ["sh", "-c", "pwd >/seen; echo $A $HOME >>/seen"] }],
+    },
+  };
+  const bundle = makeBundle(config);
+  assert.equal(await runtimePrints(["run", "--bundle", bundle, newId()]), "/\nb /root\n");
+  const kinds = ["prestart", "createRuntime", "createContainer"];
+  const read = (name: string) => readFileSync(join(out, name), "utf8");
+  assert.deepEqual(
+    kinds.map((kind) => [read(`${kind}.cwd`), (JSON.parse(read(kind)) as { status: string }).status]),
+    [
+      [`${bundle}\n`, "created"],
+      [`${bundle}\n`, "creating"],
+      [`${own}\n`, "creating"],
+    ],
+  );
+  for (const kind of kinds) assert.match(read(`${kind}.env`), /^ONLY=this$/m);
+});
