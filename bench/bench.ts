@@ -35,7 +35,15 @@ import {
   type Sample,
   timeTable,
 } from "./report.ts";
-import { type Candidate, runScenarios, type Scenario, startUpScenario, withExecScenario } from "./scenarios.ts";
+import {
+  type Candidate,
+  runScenarios,
+  runtimeScenarios,
+  type Scenario,
+  startUpScenario,
+  withExecScenario,
+  withRunningScenarios,
+} from "./scenarios.ts";
 
 const WARM_UP = 5;
 const GAPS_MS = [0, 100];
@@ -81,10 +89,11 @@ async function timeCandidates(
   candidates: readonly Candidate[],
   gapMs: number,
 ): Promise<Record<string, Figures>> {
-  const words = candidates.flatMap(({ command, overlay }) => [
+  const words = candidates.flatMap(({ command, sequel = [], overlay }) => [
     "::",
     ...(overlay === undefined ? [] : [`overlay=${overlay.lower}:${overlay.stage}`]),
     ...command,
+    ...sequel.flatMap((one) => [";;", ...one]),
   ]);
   const text = await collect([measure, String(runs), String(WARM_UP), String(gapMs), ...words]);
   const samples = candidates.map((): Sample[] => []);
@@ -118,8 +127,9 @@ let running: { kill: (signal: NodeJS.Signals) => boolean } | undefined;
 let interrupted = false;
 
 /** With all its children and the container. The overlay that the measuring program mounts for others is not in it. */
-function countSyscalls({ command, overlay }: Candidate): number | undefined {
-  if (find("strace") === "") return undefined;
+function countSyscalls({ command, sequel, overlay }: Candidate): number | undefined {
+  // A container between create and start would be followed for ever.
+  if (find("strace") === "" || sequel !== undefined) return undefined;
   if (overlay !== undefined) mountOverlay(overlay);
   const file = `${tmpdir()}/bench-strace-${process.pid}`;
   const { code, stderr } = output(["timeout", "-k", "1", "60", "strace", "-f", "-c", "-o", file, ...command]);
@@ -143,13 +153,18 @@ function mountOverlay({ lower, stage }: { lower: string; stage: string }): void 
 async function measureAll(work: string, peers: readonly string[]): Promise<Result[]> {
   const measure = buildMeasure(work);
   const wanted = ({ title }: Pick<Scenario, "title">) => title.includes(options.only);
-  const scenarios = [startUpScenario(peers), ...(isRoot ? runScenarios(peers, work) : [])].filter(wanted);
+  const scenarios = [
+    startUpScenario(peers),
+    ...(isRoot ? [...runScenarios(peers, work), ...runtimeScenarios(peers, work)] : []),
+  ].filter(wanted);
   const results: Result[] = [];
   for (const scenario of scenarios) results.push(await measureScenario(measure, scenario));
-  if (isRoot && "exec".includes(options.only.slice(0, 4)))
-    await withExecScenario(peers, work, async (scenario) => {
-      results.push(await measureScenario(measure, scenario));
-    });
+  const add = async (scenario: Scenario): Promise<void> => {
+    if (wanted(scenario)) results.push(await measureScenario(measure, scenario));
+  };
+  const { only } = options;
+  if (isRoot && (only === "" || only.startsWith("exec"))) await withExecScenario(peers, work, add);
+  if (isRoot && (only === "" || only.startsWith("OCI"))) await withRunningScenarios(peers, work, add);
   return results;
 }
 

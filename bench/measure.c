@@ -1,7 +1,9 @@
 /*
  * measure: runs commands in turn (A B C A B C …) and prints what each run cost.
  *
- *     measure RUNS WARM-UP GAP-MS :: [overlay=LOWER:STAGE] COMMAND [ARG…] [:: …]
+ *     measure RUNS WARM-UP GAP-MS :: [overlay=LOWER:STAGE] COMMAND [ARG…] [;; COMMAND [ARG…]] [:: …]
+ *
+ * `;;`: one command after the other, measured as one. The first that fails is the last.
  *
  * One line a run: the command's number, microseconds from before vfork until it was reaped, KiB of memory that the
  * largest of its processes had at most, minor and major page faults, microseconds in user mode and in the kernel, wait
@@ -21,13 +23,16 @@
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #define COMMANDS 16
 
-struct command { char *lower, *stage, **argv; };
+#define SEQUENCE 8
+
+struct command { char *lower, *stage, **argv[SEQUENCE]; int length; };
 
 static void die(const char *what) {
   perror(what);
@@ -58,17 +63,25 @@ static void mount_overlay(const struct command *c) {
 static void measure(int number, const struct command *c, long gap_ms, int counts) {
   struct timespec gap = { gap_ms / 1000, gap_ms % 1000 * 1000000 };
   nanosleep(&gap, NULL);
-  struct rusage used;
-  int status;
+  struct rusage used = { 0 }, one;
+  int status = 0;
   double start = now_us();
   if (c->stage) mount_overlay(c);
-  pid_t pid = vfork();
-  if (pid < 0) die("vfork");
-  if (pid == 0) {
-    execv(c->argv[0], c->argv);
-    _exit(127);
+  for (int i = 0; i < c->length && status == 0; i++) {
+    char **argv = c->argv[i];
+    pid_t pid = vfork();
+    if (pid < 0) die("vfork");
+    if (pid == 0) {
+      execv(argv[0], argv);
+      _exit(127);
+    }
+    while (wait4(pid, &status, 0, &one) < 0) if (errno != EINTR) die("wait4");
+    if (one.ru_maxrss > used.ru_maxrss) used.ru_maxrss = one.ru_maxrss;
+    used.ru_minflt += one.ru_minflt;
+    used.ru_majflt += one.ru_majflt;
+    timeradd(&used.ru_utime, &one.ru_utime, &used.ru_utime);
+    timeradd(&used.ru_stime, &one.ru_stime, &used.ru_stime);
   }
-  while (wait4(pid, &status, 0, &used) < 0) if (errno != EINTR) die("wait4");
   if (c->stage && umount2(c->stage, MNT_DETACH)) die("umount");
   double end = now_us();
   if (!counts) return;
@@ -86,16 +99,19 @@ int main(int argc, char **argv) {
   struct command commands[COMMANDS];
   int count = 0;
   for (int i = 4; i < argc; i++) {
-    if (strcmp(argv[i], "::")) continue;
+    int next = !strcmp(argv[i], "::"), sequel = !strcmp(argv[i], ";;");
+    if (!next && !sequel) continue;
     argv[i] = NULL;
-    if (count == COMMANDS || i + 1 == argc) return 64;
-    struct command *c = &commands[count++];
-    *c = (struct command){ .argv = &argv[i + 1] };
-    if (strncmp(c->argv[0], "overlay=", 8)) continue;
-    c->lower = c->argv[0] + 8;
-    c->stage = strrchr(c->lower, ':');
-    *c->stage++ = 0;
-    c->argv++;
+    if (i + 1 == argc || (next && count == COMMANDS)) return 64;
+    if (next) commands[count++] = (struct command){ 0 };
+    struct command *c = &commands[count - 1];
+    if (c->length == SEQUENCE) return 64;
+    if (next && !strncmp(argv[i + 1], "overlay=", 8)) {
+      c->lower = argv[++i] + 8;
+      c->stage = strrchr(c->lower, ':');
+      *c->stage++ = 0;
+    }
+    c->argv[c->length++] = &argv[i + 1];
   }
   /* The results go to a copy of stdout that the commands do not get. */
   int copy = fcntl(1, F_DUPFD_CLOEXEC, 3), null = open("/dev/null", O_RDWR | O_CLOEXEC);

@@ -8,6 +8,8 @@ export interface Candidate {
   /** Column of the table: `tupper`, `crun`, `runc`, `true`. */
   name: string;
   command: string[];
+  /** Commands that follow it, measured with it as one. */
+  sequel?: string[][];
   /** The measuring program mounts this overlay before the command and takes it away after, within the measured time. */
   overlay?: { lower: string; stage: string };
 }
@@ -53,6 +55,64 @@ export function runScenarios(peers: readonly string[], work: string): Scenario[]
       };
     }),
   );
+}
+
+const RUNTIMES: Readonly<Record<string, string>> = { tupper: runtime };
+
+/** The OCI runtime command line: the same bundle for all, as a whole `run` and as an engine calls it. */
+export function runtimeScenarios(peers: readonly string[], work: string): Scenario[] {
+  const rootfs = makeRootfs(`${work}/runtime-rootfs`);
+  return [false, true].flatMap((seccomp): Scenario[] => {
+    const bundle = makeBundle(`${work}/runtime-${seccomp}`, rootfs, seccomp, ["true"]);
+    const profile = seccomp ? "default seccomp profile" : "no seccomp";
+    const programs = ["tupper", ...peers].map((name) => ({ name, program: RUNTIMES[name] ?? find(name) }));
+    return [
+      {
+        title: `OCI run \`true\`, ${profile}`,
+        candidates: programs.map(({ name, program }) => ({
+          name,
+          command: [program, "run", "--bundle", bundle, `bench-${name}`],
+        })),
+      },
+      {
+        title: `OCI create, start, delete of \`true\`, ${profile}`,
+        candidates: programs.map(({ name, program }) => ({
+          name,
+          command: [program, "create", "--bundle", bundle, `bench-${name}`],
+          sequel: [
+            [program, "start", `bench-${name}`],
+            [program, "delete", "--force", `bench-${name}`],
+          ],
+        })),
+      },
+    ];
+  });
+}
+
+/** What is asked of containers that are there already: 100 of them that sleep. Calls `measure` while they do. */
+export async function withRunningScenarios(
+  peers: readonly string[],
+  work: string,
+  measure: (scenario: Scenario) => Promise<void>,
+): Promise<void> {
+  const bundle = makeBundle(`${work}/running`, makeRootfs(`${work}/running-rootfs`), true, ["sleep", "3600"]);
+  const programs = ["tupper", ...peers].map((name) => ({ name, program: RUNTIMES[name] ?? find(name) }));
+  const ids = Array.from({ length: 100 }, (_, i) => `bench-${process.pid}-${i}`);
+  const [id = ""] = ids;
+  try {
+    for (const { program } of programs)
+      for (const each of ids) startInBackground([program, "run", "--detach", "--bundle", bundle, each]);
+    for (const { program } of programs) await untilItRuns([program, "exec", ids.at(-1) ?? "", "true"]);
+    const of = (title: string, args: string[]): Scenario => ({
+      title,
+      candidates: programs.map(({ name, program }) => ({ name, command: [program, ...args] })),
+    });
+    await measure(of("OCI exec `true`, default seccomp profile", ["exec", id, "true"]));
+    await measure(of("OCI state", ["state", id]));
+    await measure(of("OCI list of 100", ["list"]));
+  } finally {
+    for (const { program } of programs) for (const each of ids) output([program, "delete", "--force", each]);
+  }
 }
 
 /** `true` in a container that runs `sleep`. Calls `measure` while the containers are there. */
