@@ -17,19 +17,22 @@ interface LabelsPlan {
   set: InitStep[];
 }
 
-export function planLabels({ process }: Config): LabelsPlan {
+export function planLabels({ process, linux }: Config): LabelsPlan {
   const { apparmorProfile: apparmor, selinuxLabel: selinux } = process;
-  if (!apparmor && !selinux) return { take: [], set: [] };
+  if (!apparmor && !selinux && !linux.mountLabel) return { take: [], set: [] };
+  const take: InitStep[] = [
+    {
+      op: "takeProc",
+      by: "init",
+      proc: PROC,
+      field: apparmor || selinux ? field(apparmor).field : "linux.mountLabel",
+      because: "the files that labels are written to must be the kernel's, whatever the container has at /proc",
+    },
+  ];
+  // Of mounts only the filesystems have it; whether the kernel has SELinux is looked up with the files.
+  if (!apparmor && !selinux) return { take, set: [] };
   return {
-    take: [
-      {
-        op: "takeProc",
-        by: "init",
-        proc: PROC,
-        ...field(apparmor),
-        because: "the files that labels are written to must be the kernel's, whatever the container has at /proc",
-      },
-    ],
+    take,
     set: [
       {
         op: "setLabels",

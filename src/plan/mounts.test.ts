@@ -249,6 +249,22 @@ for (const [i, [code, mount, host = ROOT_HOST]] of REFUSED.entries()) {
   });
 }
 
+test("planMounts: mountLabel is an option of filesystems, an attribute of mqueue, and nothing of proc, sysfs and bind mounts", () => {
+  const mounts: Mount[] = [
+    { destination: "/proc", type: "proc" },
+    { destination: "/cache", type: "tmpfs", options: ["mode=755"] },
+    { destination: "/dev/mqueue", type: "mqueue" },
+    { destination: "/data", source: "/srv", options: ["bind"] },
+  ];
+  const config = configOf(mounts, ["mount"], { mountLabel: "u:object_r:t:s0:c1,c2" });
+  const labelsOf = (labelled: Config) =>
+    (planned(labelled).place ?? []).map((step) => (step as { label?: unknown }).label);
+  const text = "u:object_r:t:s0:c1,c2";
+  assert.deepEqual(labelsOf(config), [undefined, { text, as: "context" }, { text, as: "attribute" }, undefined]);
+  const annotated = { ...config, annotations: { "run.oci.mount_context_type": "rootcontext" } };
+  assert.deepEqual(labelsOf(annotated)[1], { text, as: "rootcontext" });
+});
+
 test("planMounts: what lxcfs stands in for may be mounted on", () => {
   const mount = { destination: "/proc/meminfo", source: "/lxcfs/meminfo", options: ["bind"] };
   assert.deepEqual(planned(configOf([mount])).place, [

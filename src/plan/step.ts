@@ -159,7 +159,16 @@ export interface InitOperations {
    * itself reads. A missing target is made. `like`: a tmpfs gets the mode of the directory that it covers, or (`copy`) all
    * that is in it.
    */
-  mount: { source: string; target: string; fstype: string; flags: MountFlag[]; data: string; like?: "mode" | "copy" };
+  mount: {
+    source: string;
+    target: string;
+    fstype: string;
+    flags: MountFlag[];
+    data: string;
+    like?: "mode" | "copy";
+    /** What SELinux calls its files, where the kernel has it: a mount option such as `context`, or an attribute of its root. */
+    label?: { text: string; as: string };
+  };
   /** A clone of a mounted tree, taken while its source can be seen. */
   takeTree: TakenTree;
   /**

@@ -60,7 +60,7 @@ export const mountSteps: Performers<Ops> = {
     sys.mount(null, target, null, propagationFlags(mode), null);
   },
 
-  mount({ source, target, fstype, flags, data, like }, context) {
+  mount({ source, target, fstype, flags, data, like, label }, context) {
     // In a tmpfs that is empty but for what we made there is no link, and the target is still to be made.
     const fresh = context.freshMounts.has(parentOf(target));
     if (fresh) makeDirectories(target, 0o755);
@@ -69,13 +69,17 @@ export const mountSteps: Performers<Ops> = {
     const covered = like === undefined ? undefined : coveredDirectory(target);
     const bits = mountFlags(flags);
     const mode = covered === undefined || /(^|,)mode=/.test(data) ? "" : `mode=0${modeOf(covered).toString(8)}`;
-    const options = [mode, data].filter((text) => text !== "").join(",") || null;
+    const labelled = label !== undefined && context.securityModules?.selinux === true;
+    // The quotes are for the commas between categories.
+    const written = labelled && label.as !== "attribute" ? `${label.as}="${label.text}"` : "";
+    const options = [mode, data, written].filter((text) => text !== "").join(",") || null;
     let result = raw.mount(source, target, fstype, bits, options);
     if (result === ENOENT) {
       makeDirectories(target, 0o755);
       result = raw.mount(source, target, fstype, bits, options);
     }
     check(result, "mount", source, target, fstype, bits, options);
+    if (labelled && label.as === "attribute") labelRoot(target, label.text);
     if (fstype === "tmpfs" && like !== "copy") context.freshMounts.add(target);
     if (covered === undefined) return;
     if (like === "copy") copyUp(covered, target, data);
@@ -256,6 +260,13 @@ function placeTree(tree: number, { target, exact, nofollow, proc }: StepArgument
   const result = raw.moveMount(tree, "", place, "", flags);
   raw.close(place);
   check(result, "move_mount", tree, "", AT_FDCWD, target, flags);
+}
+
+function labelRoot(target: string, label: string): void {
+  const fd = sys.openat(AT_FDCWD, target, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+  const result = raw.fsetxattr(fd, "security.selinux", label, 0);
+  raw.close(fd);
+  check(result, "fsetxattr", target, "security.selinux", label);
 }
 
 /** What a tmpfs is going to cover; undefined where there is nothing yet. */
