@@ -88,6 +88,33 @@ test(
   },
 );
 
+/* ---- the console --------------------------------------------------------------------------- */
+
+test(
+  "process.terminal: a link at /dev/console is not followed, and what stands at /dev/pts is a devpts (CVE-2025-52565)",
+  needs,
+  () => {
+    const change = (config: Config) => {
+      config.process.terminal = true;
+      config.mounts = (config.mounts ?? []).filter(({ destination }) => destination !== "/dev");
+      symlinkSync("/proc/self/attr/current", join(config.root.path, "dev/console"));
+    };
+    const script = "grep -c ' /proc/' /proc/self/mountinfo; test -c /dev/console && echo a terminal";
+    const { stdout, stderr } = run(configOf(script, change));
+    assert.deepEqual({ stdout: stdout.replaceAll("\r", ""), stderr }, { stdout: "0\na terminal\n", stderr: "" });
+    const { stdout: none, stderr: message } = run(
+      configOf("echo runs", (config) => {
+        config.process.terminal = true;
+        config.mounts = config.mounts?.slice(0, 1) ?? [];
+        mkdirSync(join(config.root.path, "dev/pts"));
+        output("mknod", join(config.root.path, "dev/pts/ptmx"), "c", "1", "3");
+      }),
+    );
+    assert.match(message, /\(TERMINAL_INVALID\)/);
+    assert.equal(none, "");
+  },
+);
+
 /* ---- /proc --------------------------------------------------------------------------------- */
 
 test("mounts[]: in /proc nothing but what lxcfs stands in for; on /proc only a procfs (CVE-2019-16884)", needs, () => {

@@ -2,26 +2,35 @@
  * The container's terminal: a pty of its own devpts, so that `tty` and `ps` inside name it. pty(7), ioctl_tty(2).
  * The slave is opened through the master (TIOCGPTPEER): no path of the rootfs can stand in for it (CVE-2025-52565).
  */
+import { ContainerError } from "../error.ts";
 import {
+  AT_EMPTY_PATH,
   AT_FDCWD,
-  MS_BIND,
+  MOVE_MOUNT_F_EMPTY_PATH,
+  MOVE_MOUNT_T_EMPTY_PATH,
   O_CLOEXEC,
   O_CREAT,
+  O_EXCL,
   O_NOCTTY,
+  O_NOFOLLOW,
+  O_PATH,
   O_RDWR,
   O_WRONLY,
+  OPEN_TREE_CLONE,
+  S_IFCHR,
+  S_IFMT,
   TCGETS,
   TCSETS,
-  TIOCGPTN,
   TIOCGPTPEER,
   TIOCGWINSZ,
   TIOCSPTLCK,
   TIOCSWINSZ,
 } from "../sys/constants.ts";
 import { TERMIOS_SIZE } from "../sys/structs.ts";
-import { raw, sys } from "../sys/sys.ts";
+import { check, raw, sys } from "../sys/sys.ts";
 import { send } from "./channel.ts";
-import type { StepArguments } from "./init/context.ts";
+import { ENOENT, type StepArguments } from "./init/context.ts";
+import { statOf } from "./init/paths.ts";
 
 /** Opens a pty, sends its master to the parent, with `console` puts its slave at /dev/console, and returns the slave. */
 export function openPty(
@@ -35,17 +44,13 @@ export function openPty(
   }: Pick<StepArguments<"openPty">, "owner" | "console" | "rows" | "columns" | "plainNewlines">,
 ): number {
   const master = sys.openat(AT_FDCWD, "/dev/pts/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC, 0);
+  requireMultiplexer(master);
   sys.ioctl(master, TIOCSPTLCK, new ArrayBuffer(4));
-  const number = new ArrayBuffer(4);
-  sys.ioctl(master, TIOCGPTN, number);
   const slave = sys.ioctlInt(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
   if (owner !== 0) sys.fchown(slave, owner, -1);
   setSize(master, rows, columns);
   if (plainNewlines) clearOnlcr(slave);
-  if (console) {
-    raw.close(sys.openat(AT_FDCWD, "/dev/console", O_CREAT | O_WRONLY | O_CLOEXEC | O_NOCTTY, 0o600));
-    sys.mount(`/dev/pts/${new Uint32Array(number)[0]}`, "/dev/console", null, MS_BIND, null);
-  }
+  if (console) placeConsole(slave);
   send(channel, { kind: "pty" }, [master]);
   raw.close(master);
   return slave;
@@ -59,6 +64,36 @@ function clearOnlcr(slave: number): void {
   const output = new DataView(termios);
   output.setUint32(4, output.getUint32(4, true) & ~ONLCR, true);
   sys.ioctl(slave, TCSETS, termios);
+}
+
+/** Where the container has no devpts of its own, any file of the root filesystem may stand at /dev/pts/ptmx. */
+function requireMultiplexer(master: number): void {
+  const { mode, rdevMajor, rdevMinor } = statOf(master, "", AT_EMPTY_PATH);
+  if ((mode & S_IFMT) === S_IFCHR && rdevMajor === 5 && rdevMinor === 2) return;
+  throw new ContainerError("TERMINAL_INVALID", "/dev/pts/ptmx of the container is not that of a devpts", {
+    field: "process.terminal",
+    hint: "mount a devpts on /dev/pts",
+  });
+}
+
+/**
+ * The slave itself is cloned, not a path of its number, and a link that the root filesystem has at /dev/console is mounted
+ * on, not followed: what it leads to may be a file of /proc (CVE-2025-52565).
+ */
+function placeConsole(slave: number): void {
+  const how = O_PATH | O_NOFOLLOW | O_CLOEXEC;
+  let place = raw.openat(AT_FDCWD, "/dev/console", how, 0);
+  if (place === ENOENT) {
+    raw.close(sys.openat(AT_FDCWD, "/dev/console", O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0o600));
+    place = raw.openat(AT_FDCWD, "/dev/console", how, 0);
+  }
+  check(place, "openat", "/dev/console");
+  const tree = sys.openTree(slave, "", OPEN_TREE_CLONE | O_CLOEXEC | AT_EMPTY_PATH);
+  const flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
+  const result = raw.moveMount(tree, "", place, "", flags);
+  raw.close(tree);
+  raw.close(place);
+  check(result, "move_mount", "/dev/console", flags);
 }
 
 /** The size that the config names, or else that of the caller's terminal, which is still our stdin, stdout or stderr. */
