@@ -5,7 +5,7 @@ import { chownSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileS
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Config, Mount } from "../src/spec/config.ts";
-import { atEnd, output, temporaryDirectory, watchForLeftovers } from "./harness.ts";
+import { atEnd, binary, output, temporaryDirectory, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
 import {
   bind,
@@ -217,6 +217,25 @@ test(
     assert.match(readFileSync("/proc/self/mountinfo", "utf8"), / - tmpfs from-inside /);
   },
 );
+
+test("linux.rootfsPropagation: where the machine shares all its mounts, none of the set-up shows there", needs, () => {
+  const bundle = temporaryDirectory();
+  const runtime = join(bundle, "tupper-runtime");
+  symlinkSync(binary, runtime);
+  for (const flags of [[], ["--no-pivot"]]) {
+    for (const rootfsPropagation of ["rslave", "slave", "shared", "rshared", "unbindable"]) {
+      const config = configOf("true", (changed) => {
+        changed.linux.rootfsPropagation = rootfsPropagation;
+        mounted(bind(bundle, "/data", "rbind"))(changed);
+      });
+      writeFileSync(join(bundle, "config.json"), JSON.stringify(config));
+      const command = `"${runtime}" --root "${bundle}/state" run ${flags.join(" ")} --bundle "${bundle}" shared-${process.pid}`;
+      const script = `mount --make-rshared /; before=$(cat /proc/self/mountinfo); ${command} && [ "$before" = "$(cat /proc/self/mountinfo)" ] && echo untouched`;
+      const { stdout, stderr } = spawnSync("unshare", ["-m", "sh", "-c", script], { encoding: "utf8" });
+      assert.deepEqual({ stdout, stderr }, { stdout: "untouched\n", stderr: "" }, `${rootfsPropagation} ${flags}`);
+    }
+  }
+});
 
 /* ---- owners -------------------------------------------------------------------------------- */
 
