@@ -1,6 +1,6 @@
 /** `exec`: one more process in a container. Not in the runtime-spec; as runc and crun have it. */
 import { ContainerError } from "../error.ts";
-import { blockSignals, execute } from "../execute/execute.ts";
+import { blockSignals, execute, type Started } from "../execute/execute.ts";
 import { probeHost } from "../execute/probe.ts";
 import { makeTracer } from "../execute/tracer.ts";
 import { subGroups } from "../plan/cgroup/sub-group.ts";
@@ -12,6 +12,7 @@ import { raw } from "../sys/sys.ts";
 import { absolute } from "./bundle.ts";
 import { sendToConsoleSocket } from "./console-socket.ts";
 import { loadContainer, statusOf } from "./container.ts";
+import { sendToPidfdSocket } from "./pidfd-socket.ts";
 import { listenVariables, preservedFds } from "./preserved-fds.ts";
 import { seccompFilter } from "./seccomp-cache.ts";
 import { openProcess } from "./signal.ts";
@@ -26,6 +27,8 @@ export interface ExecRequest {
   process: (config: Config, pid: number) => Process;
   detach: boolean;
   consoleSocket?: string;
+  /** The socket that gets a pidfd of the process. */
+  pidfdSocket?: string;
   /** A file that gets the pid of the process as the caller sees it. */
   pidFile?: string;
   /** Also in a container that is paused: the process waits until it is resumed. */
@@ -81,12 +84,24 @@ export function execInContainer(request: ExecRequest): number {
     slots: new Map([[CONTAINER.slot, pidfd]]),
   });
   raw.close(pidfd);
-  if (request.consoleSocket !== undefined && started.terminal !== undefined) {
-    sendToConsoleSocket(absolute(request.consoleSocket), started.terminal);
-    started.terminal = undefined;
+  try {
+    handOver(started, request);
+    if (pidFile !== undefined) replaceFile(pidFile, String(started.pid), 0o644);
+  } catch (error) {
+    raw.kill(started.pid, SIGKILL);
+    throw error;
   }
-  if (pidFile !== undefined) replaceFile(pidFile, String(started.pid), 0o644);
   return detach ? 0 : supervise(started, signals);
+}
+
+const SIGKILL = 9;
+
+/** To those who serve its terminal and watch it. */
+function handOver(started: Started, { consoleSocket, pidfdSocket }: ExecRequest): void {
+  if (pidfdSocket !== undefined) sendToPidfdSocket(absolute(pidfdSocket), started.pid, "setns");
+  if (consoleSocket === undefined || started.terminal === undefined) return;
+  sendToConsoleSocket(absolute(consoleSocket), started.terminal);
+  started.terminal = undefined;
 }
 
 function checkTerminal({ terminal = false }: Process, { detach, consoleSocket }: ExecRequest): void {

@@ -23,6 +23,7 @@ import {
   writeRecord,
 } from "./container.ts";
 import { ownerName } from "./owner.ts";
+import { sendToPidfdSocket } from "./pidfd-socket.ts";
 import { listenVariables, type PreservedFds, preservedFds } from "./preserved-fds.ts";
 import { seccompFilter } from "./seccomp-cache.ts";
 import { isTerminal } from "./terminal.ts";
@@ -36,6 +37,8 @@ export interface LaunchRequest {
   configPath?: string;
   /** The socket that gets the master of the container's terminal. */
   consoleSocket?: string;
+  /** The socket that gets a pidfd of the init process. */
+  pidfdSocket?: string;
   /** A file that gets the pid of the init process as the caller sees it. */
   pidFile?: string;
   /** How many descriptors from 3 up the command keeps, beside those of socket activation. */
@@ -68,9 +71,10 @@ export function launch(request: LaunchRequest, { waits, attached }: { waits: boo
   checkConsole(bundle, request, attached);
   const pidFile = request.pidFile === undefined ? undefined : absolute(request.pidFile);
   const consoleSocket = request.consoleSocket === undefined ? undefined : absolute(request.consoleSocket);
+  const pidfdSocket = request.pidfdSocket === undefined ? undefined : absolute(request.pidfdSocket);
   const lock = claimContainer(root, id);
   try {
-    const launched = make(request, bundle, lock, { waits, attached, consoleSocket, preserved });
+    const launched = make(request, bundle, lock, { waits, attached, consoleSocket, pidfdSocket, preserved });
     if (pidFile !== undefined) replaceFile(pidFile, String(launched.pid), 0o644);
     return launched;
   } catch (error) {
@@ -79,16 +83,19 @@ export function launch(request: LaunchRequest, { waits, attached }: { waits: boo
   }
 }
 
+interface MakeOptions {
+  waits: boolean;
+  attached: boolean;
+  consoleSocket: string | undefined;
+  pidfdSocket: string | undefined;
+  preserved: PreservedFds;
+}
+
 function make(
   { root, id, newKeyring, noPivot = false, warn }: LaunchRequest,
   { path: bundlePath, configText, config }: Bundle,
   lock: Lock,
-  {
-    waits,
-    attached,
-    consoleSocket,
-    preserved,
-  }: { waits: boolean; attached: boolean; consoleSocket: string | undefined; preserved: PreservedFds },
+  { waits, attached, consoleSocket, pidfdSocket, preserved }: MakeOptions,
 ): Launched {
   const host = probeHost();
   const { seccomp } = config.linux;
@@ -138,6 +145,7 @@ function make(
       containerState: (initPid) => ({ ...state, status: "creating", pid: initPid }),
       recordCreated: (initPid, master) => {
         writeInit(lock, initPid);
+        if (pidfdSocket !== undefined) sendToPidfdSocket(pidfdSocket, initPid, "standard");
         if (consoleSocket === undefined || master === undefined) return;
         sendToConsoleSocket(consoleSocket, master);
         sent = true;

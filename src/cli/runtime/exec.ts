@@ -5,17 +5,18 @@ import { ContainerError } from "../../error.ts";
 import { execInContainer } from "../../runtime/exec.ts";
 import type { Config, Process } from "../../spec/config.ts";
 import { parseProcess } from "../../spec/parse-config.ts";
-import { readFile } from "../../sys/files.ts";
 import { exitsWith } from "../exit-code.ts";
 import { repeatable } from "../flags.ts";
 import { execUser } from "./exec-user.ts";
 import { runtimeContext } from "./global-options.ts";
 import { parseCount } from "./launch-options.ts";
+import { readInput } from "./read-input.ts";
 
 interface ExecOptions {
   process?: string;
   detach?: boolean;
   consoleSocket?: string;
+  pidfdSocket?: string;
   pidFile?: string;
   ignorePaused?: boolean;
   cwd?: string;
@@ -41,10 +42,11 @@ export const execCommand = new Command("exec")
   .argument("<ID>", "a running container")
   .argument("[COMMAND...]", "what to run, with its arguments; or --process")
   .passThroughOptions()
-  .option("-p, --process <FILE>", "a JSON file with the whole process")
+  .option("-p, --process <FILE>", "a JSON file with the whole process, - is stdin")
   .option("-d, --detach", "do not wait for its end")
   .option("-t, --tty", "a terminal")
   .option("--console-socket <PATH>", "the unix socket that receives the terminal's master")
+  .option("--pidfd-socket <PATH>", "the unix socket that receives a descriptor of the process")
   .option("--pid-file <FILE>", "a file that gets the pid of the process")
   .option("--cwd <DIRECTORY>", "where it starts; default where the container's process did")
   .addOption(repeatable("-e, --env <NAME=VALUE>", "an environment variable more"))
@@ -59,7 +61,7 @@ export const execCommand = new Command("exec")
   .option("--ignore-paused", "also in a paused container: it runs when that is resumed")
   .action(
     exitsWith((id: string, args: string[], options: ExecOptions, command: Command): number => {
-      const { process: file, detach = false, consoleSocket, pidFile, ignorePaused = false } = options;
+      const { process: file, detach = false, consoleSocket, pidfdSocket, pidFile, ignorePaused = false } = options;
       const { root, warn } = runtimeContext(command);
       if (file === undefined && args.length === 0)
         throw new ContainerError("MISSING_ARGUMENT", "tupper-runtime exec needs a command", {
@@ -67,7 +69,7 @@ export const execCommand = new Command("exec")
         });
       const process = (config: Config, pid: number): Process => {
         if (file === undefined) return changedProcess(config.process, args, options, pid);
-        const parsed = parseProcess(readFile(file));
+        const parsed = parseProcess(readInput(file, PROCESS));
         for (const text of parsed.warnings) warn(text);
         return parsed.value;
       };
@@ -81,10 +83,13 @@ export const execCommand = new Command("exec")
         subGroups: options.cgroup ?? [],
         warn,
         ...(consoleSocket === undefined ? {} : { consoleSocket }),
+        ...(pidfdSocket === undefined ? {} : { pidfdSocket }),
         ...(pidFile === undefined ? {} : { pidFile }),
       });
     }),
   );
+
+const PROCESS = { field: "--process", code: "PROCESS_UNREADABLE", what: "process" };
 
 /** The container's process with what the flags change. */
 function changedProcess(own: Process, args: string[], options: ExecOptions, pid: number): Process {

@@ -1,6 +1,7 @@
 /** `tupper-runtime kill`. */
 import { Command } from "commander";
 import { killContainer } from "../../runtime/kill.ts";
+import { forMatching } from "../../runtime/matching.ts";
 import { parseSignal } from "../signal.ts";
 import { runtimeContext } from "./global-options.ts";
 
@@ -10,6 +11,10 @@ export const killCommand = new Command("kill")
   .argument("<ID>", "a created or running container")
   .argument("[SIGNAL]", "a name or number", "TERM")
   .option("-a, --all", "to all processes of the container")
-  .action((id: string, signal: string, { all = false }: { all?: boolean }, command: Command) =>
-    killContainer(runtimeContext(command).root, id, parseSignal(signal), { all }),
-  );
+  .option("-r, --regex", "ID is a regular expression: to all containers in whose ID it is found")
+  .action((id: string, name: string, { all = false, regex }: { all?: boolean; regex?: boolean }, command: Command) => {
+    const { root, warn } = runtimeContext(command);
+    const signal = parseSignal(name);
+    if (regex) forMatching(root, id, warn, (matching) => killContainer(root, matching, signal, { all }));
+    else killContainer(root, id, signal, { all });
+  });

@@ -7,6 +7,7 @@ interface LaunchOptions {
   bundle: string;
   config?: string;
   consoleSocket?: string;
+  pidfdSocket?: string;
   pidFile?: string;
   preserveFds: number;
   newKeyring: boolean;
@@ -20,6 +21,7 @@ export function addLaunchOptions(command: Command): Command {
     .option("-b, --bundle <DIRECTORY>", "the bundle", ".")
     .option("-f, --config <FILE>", "a file in place of the bundle's config.json")
     .option("--console-socket <PATH>", "the unix socket that receives the terminal's master")
+    .option("--pidfd-socket <PATH>", "the unix socket that receives a descriptor of the container's first process")
     .option("--pid-file <FILE>", "a file that gets the pid of the container's first process")
     .option("--preserve-fds <N>", "so many more descriptors, from 3 up, stay open for the command", parseCount, 0)
     .option("--no-new-keyring", "leave the caller's session keyring to the container")
@@ -34,7 +36,8 @@ export function parseCount(text: string): number {
 }
 
 export function launchRequest(id: string, command: Command): LaunchRequest {
-  const { bundle, config, consoleSocket, pidFile, preserveFds, newKeyring, pivot } = command.opts<LaunchOptions>();
+  const { bundle, config, consoleSocket, pidfdSocket, pidFile, preserveFds, newKeyring, pivot } =
+    command.opts<LaunchOptions>();
   return {
     ...runtimeContext(command),
     id,
@@ -43,6 +46,7 @@ export function launchRequest(id: string, command: Command): LaunchRequest {
     newKeyring,
     ...(config === undefined ? {} : { configPath: config }),
     ...(consoleSocket === undefined ? {} : { consoleSocket }),
+    ...(pidfdSocket === undefined ? {} : { pidfdSocket }),
     ...(pidFile === undefined ? {} : { pidFile }),
     ...(pivot === false ? { noPivot: true } : {}),
   };

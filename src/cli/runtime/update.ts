@@ -5,9 +5,8 @@ import { ContainerError } from "../../error.ts";
 import { updateContainer } from "../../runtime/update.ts";
 import type { CpuResources, MemoryResources, Resources } from "../../spec/config.ts";
 import { parseResources } from "../../spec/parse-config.ts";
-import { readFile } from "../../sys/files.ts";
-import { SysError, sys } from "../../sys/sys.ts";
 import { runtimeContext } from "./global-options.ts";
+import { readInput } from "./read-input.ts";
 
 interface UpdateOptions {
   resources?: string;
@@ -61,7 +60,7 @@ export const updateCommand = new Command("update")
     const { root, warn } = runtimeContext(command);
     refuseRdt(options);
     if (options.resources !== undefined) {
-      const { value, warnings } = parseResources(readResources(options.resources));
+      const { value, warnings } = parseResources(readInput(options.resources, RESOURCES));
       for (const text of warnings) warn(text);
       return updateContainer(root, id, value, warn);
     }
@@ -70,18 +69,7 @@ export const updateCommand = new Command("update")
     updateContainer(root, id, resourcesOf(options), warn);
   });
 
-function readResources(file: string): string {
-  if (file === "-") return sys.readText(0);
-  try {
-    return readFile(file);
-  } catch (error) {
-    if (!(error instanceof SysError)) throw error;
-    throw new ContainerError("RESOURCES_UNREADABLE", `cannot read the resources ${file}`, {
-      field: "--resources",
-      cause: error,
-    });
-  }
-}
+const RESOURCES = { field: "--resources", code: "RESOURCES_UNREADABLE", what: "resources" };
 
 /** Resctrl groups are made by create. */
 function refuseRdt({ l3CacheSchema, memBwSchema }: UpdateOptions): void {

@@ -1,0 +1,36 @@
+/** `--regex` of `kill` and `delete`, as crun has it: one command for all containers whose ID matches. */
+import { ContainerError } from "../error.ts";
+import { loadContainers } from "./container.ts";
+
+/**
+ * Calls `act` for each ID on record in which the expression is found. What fails for one is a warning, the others still
+ * have their turn. Throws REGEX_INVALID.
+ */
+export function forMatching(
+  root: string,
+  pattern: string,
+  warn: (text: string) => void,
+  act: (id: string) => void,
+): void {
+  const expression = parseExpression(pattern);
+  for (const { record } of loadContainers(root)) {
+    if (!expression.test(record.id)) continue;
+    try {
+      act(record.id);
+    } catch (error) {
+      if (!(error instanceof ContainerError)) throw error;
+      warn(error.message);
+    }
+  }
+}
+
+function parseExpression(pattern: string): RegExp {
+  try {
+    return new RegExp(pattern);
+  } catch (error) {
+    throw new ContainerError("REGEX_INVALID", `${JSON.stringify(pattern)} is not a regular expression`, {
+      field: "--regex",
+      cause: error,
+    });
+  }
+}

@@ -1,0 +1,27 @@
+/** `--pidfd-socket`: a descriptor of the new process goes to whoever watches it. runc(8), "run"; pidfd_open(2). */
+import { ContainerError } from "../error.ts";
+import { AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM } from "../sys/constants.ts";
+import { raw, SysError, sys } from "../sys/sys.ts";
+import { withUnixAddress } from "../sys/unix-address.ts";
+
+/**
+ * Connects to a stream socket and sends the descriptor. `kind` goes with it, in runc's words: `standard` for a container's
+ * first process, `setns` for one of exec. The process must be a child of ours that nobody has waited for. Throws PIDFD_SOCKET.
+ */
+export function sendToPidfdSocket(path: string, pid: number, kind: "standard" | "setns"): void {
+  try {
+    const socket = sys.socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    withUnixAddress(path, (address) => sys.connect(socket, address));
+    const pidfd = sys.pidfdOpen(pid, 0);
+    sys.sendMessage(socket, kind, [pidfd]);
+    raw.close(pidfd);
+    raw.close(socket);
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    throw new ContainerError("PIDFD_SOCKET", `cannot send the process to the pidfd socket ${path}`, {
+      field: "--pidfd-socket",
+      cause: error,
+      hint: "it must be a listening unix stream socket",
+    });
+  }
+}
