@@ -4,7 +4,16 @@ import { join } from "node:path";
 import { engineBox, type RunOptions } from "./engine-box.ts";
 import { eventually, isSanitizer } from "./harness.ts";
 import { missing } from "./missing.ts";
-import { failure, printed, type RuntimeName, runtimePath, type Seen, sameAsRunc, seen } from "./same-as-runc.ts";
+import {
+  failure,
+  leavesNothing,
+  printed,
+  type RuntimeName,
+  runtimePath,
+  type Seen,
+  sameAsRunc,
+  seen,
+} from "./same-as-runc.ts";
 
 const lacks = missing("root", "package:containerd", "package:runc", "package:busybox-static", "cgroup1");
 const skip = lacks || (isSanitizer && "the engines are tried on the usual build");
@@ -226,3 +235,5 @@ sameAsRunc(
   },
   true,
 );
+
+leavesNothing(skip, box);

@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { dockerd, skip } from "./dockerd.ts";
 import { eventually } from "./harness.ts";
-import { printed, sameAsRunc, seen } from "./same-as-runc.ts";
+import { leavesNothing, printed, sameAsRunc, seen } from "./same-as-runc.ts";
 
-const { client, withContainer, inspect, until, ask } = dockerd();
+const { box, client, withContainer, inspect, until, ask } = dockerd();
 
 sameAsRunc(
   "docker stop, kill, restart, wait: signals and exit codes",
@@ -39,6 +39,22 @@ sameAsRunc(
       return inspect(name, "{{.State.ExitCode}} {{.State.OOMKilled}}");
     }),
   "137 false",
+);
+
+sameAsRunc(
+  "docker stop: with the machine's PID namespace all processes of the container end",
+  skip,
+  (runtime) => {
+    const command = ["--pid=host", "box", "sh", "-c", `sleep 54${runtime.length} & exec sleep 54${runtime.length}`];
+    return withContainer(runtime, "shared", command, async (name) => {
+      const count = async () => (await box.run(["pgrep", "-fc", `^sleep 54${runtime.length}$`])).stdout.trim();
+      await eventually("both run", async () => (await count()) === "2");
+      printed(await client("stop", "--time=0", name));
+      await eventually("both have ended", async () => (await count()) === "0");
+      return inspect(name, "{{.State.ExitCode}}");
+    });
+  },
+  "143",
 );
 
 sameAsRunc(
@@ -141,7 +157,7 @@ sameAsRunc(
     await Promise.all(
       names.map(async (name) => {
         const Cmd = ["sh", "-c", `trap 'exit 9' TERM; echo ${name}; while :; do sleep 0.5; done`];
-        const HostConfig = { Runtime: runtime, NetworkMode: "none" };
+        const HostConfig = { Runtime: runtime, NetworkMode: "host" }; // a network of its own costs dockerd more than the rest
         await call("POST", `/containers/create?name=${name}`, { Image: "box", Cmd, HostConfig });
         await call("POST", `/containers/${name}/start`);
       }),
@@ -161,3 +177,5 @@ sameAsRunc(
   },
   { areAllRunning: true, ends: ['{"Error":null,"StatusCode":9}'] },
 );
+
+leavesNothing(skip, box);

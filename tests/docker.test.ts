@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { dockerd, flagsOf, skip } from "./dockerd.ts";
 import { eventually } from "./harness.ts";
 import { missing } from "./missing.ts";
-import { failure, printed, type Seen, sameAsRunc, seen } from "./same-as-runc.ts";
+import { failure, leavesNothing, printed, type Seen, sameAsRunc, seen } from "./same-as-runc.ts";
 
 const { box, words, client, clientWith, run, sees, withContainer, inspect } = dockerd();
 const ok = (stdout: string): Seen => ({ stdout, stderr: "", code: 0 });
@@ -222,6 +222,18 @@ sameAsRunc(
 );
 
 sameAsRunc(
+  "docker exec: twenty at once",
+  skip,
+  (runtime) =>
+    withContainer(runtime, "execs", ["box", "sleep", "100"], async (name) => {
+      const numbers = Array.from({ length: 20 }, (_, i) => i);
+      const codes = numbers.map(async (n) => (await client("exec", name, "sh", "-c", `exit ${n}`)).code);
+      return Promise.all(codes);
+    }),
+  Array.from({ length: 20 }, (_, i) => i),
+);
+
+sameAsRunc(
   "docker run: networks none, host, bridge, of another container, and a published port",
   skip,
   (runtime) => {
@@ -266,3 +278,5 @@ sameAsRunc(
   },
   ["lo", "eth0 lo\nserved", "1", "served", "served"],
 );
+
+leavesNothing(skip, box);

@@ -37,6 +37,8 @@ export interface Box {
   rootfs: string;
   /** Runs a command in the box to its end. */
   run(command: readonly string[], options?: RunOptions): Promise<Result>;
+  /** What is left of containers in the box: records of runtimes, control groups, root filesystems. */
+  leftovers(): Promise<string[]>;
   /** Starts a command in the box that the end of the box ends, and waits until `isReady`; what it printed is told when that never comes. */
   daemon(command: readonly string[], isReady: () => Promise<boolean>): Promise<void>;
 }
@@ -83,6 +85,11 @@ done
 shift
 exec "$@"`;
 
+/** runc and tupper call their records alike; engines name groups by ids of 64 digits, containerd by its namespace. Podman leaves those of pods. */
+const LEFTOVERS = `find /run -name state.json
+find /sys/fs/cgroup -mindepth 2 -type d | grep -E '/(docker/|libpod-)[0-9a-f]{64}|/default/'
+grep -E ' /[^ ]*/(merged|rootfs) ' /proc/mounts`;
+
 const NAMESPACES = ["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"];
 
 /** A suite may have several boxes: the machine is looked at before the first is made and after the last has ended. */
@@ -106,6 +113,10 @@ export function engineBox(skip: string | false, prepare: () => Promise<void>): B
     run: (command, { input = "", timeoutMs = 60_000, env = {} } = {}) => {
       const child = spawnInGroups(enter(command), { env: { ...environment(), ...env }, stdio: "pipe" });
       return endOf(child, command, input, timeoutMs);
+    },
+    leftovers: async () => {
+      const { stdout } = await box.run(["sh", "-c", LEFTOVERS]);
+      return stdout.split("\n").filter((line) => line !== "");
     },
     daemon: async (command, isReady) => {
       const log = join(box.directory, `${basename(command[0] ?? "")}.log`);

@@ -4,7 +4,16 @@ import { join } from "node:path";
 import { engineBox, type RunOptions } from "./engine-box.ts";
 import { eventually, isSanitizer, output } from "./harness.ts";
 import { missing } from "./missing.ts";
-import { failure, printed, type RuntimeName, runtimePath, type Seen, sameAsRunc, seen } from "./same-as-runc.ts";
+import {
+  failure,
+  leavesNothing,
+  printed,
+  type RuntimeName,
+  runtimePath,
+  type Seen,
+  sameAsRunc,
+  seen,
+} from "./same-as-runc.ts";
 
 const lacks = missing("root", "package:podman", "package:runc", "package:busybox-static", "cgroup1");
 const skip = lacks || (isSanitizer && "the engines are tried on the usual build");
@@ -383,3 +392,5 @@ sameAsRunc(
   },
   [[{ stdout: "0\n", stderr: "err\n", code: 3 }, ok(""), ok("sleep\n")], "exited 137"],
 );
+
+leavesNothing(skip, box);

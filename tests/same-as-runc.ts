@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { copyFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { binary, output, type Result } from "./harness.ts";
+import type { Box } from "./engine-box.ts";
+import { binary, eventually, output, type Result } from "./harness.ts";
 
 export type RuntimeName = "runc" | "tupper";
 
@@ -28,6 +29,14 @@ export function sameAsRunc<T>(
     const [runc, tupper] = await Promise.allSettled([scenario("runc"), scenario("tupper")]);
     assert.deepEqual(settled(runc), expected, "runc");
     assert.deepEqual(settled(tupper), expected, "tupper");
+  });
+}
+
+/** The last test of a suite: of all its containers nothing is left in the box. */
+export function leavesNothing(skip: string | false, box: Box): void {
+  test("nothing is left of the containers above: records, control groups, mounts", { skip }, async () => {
+    const isNothing = async () => (await box.leftovers()).length === 0;
+    await eventually("nothing is left", isNothing).catch(async () => assert.deepEqual(await box.leftovers(), []));
   });
 }
 
