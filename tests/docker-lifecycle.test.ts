@@ -120,7 +120,9 @@ sameAsRunc(
   "docker run: what was killed for its memory is reported as such",
   skip,
   (runtime) => {
-    const hog = ["--memory=16m", "--memory-swap=16m", "box", "tail", "-c", "200000000", "/dev/zero"];
+    // The event must reach dockerd before the end of the container does.
+    const script = "tail -c 200000000 /dev/zero; code=$?; sleep 1; exit $code";
+    const hog = ["--memory=16m", "--memory-swap=16m", "box", "sh", "-c", script];
     return withContainer(runtime, "oom", hog, async (name) => {
       await until(name, "{{.State.Status}}", "exited");
       return inspect(name, "{{.State.ExitCode}} {{.State.OOMKilled}}");
