@@ -1,7 +1,7 @@
 /** Control groups of the OCI runtime: where they lie, what limits are in them, who is in them, and that they end. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { test } from "node:test";
 import type { Resources } from "../src/spec/config.ts";
@@ -19,7 +19,7 @@ import {
   stateOf,
   untilStatus,
 } from "./bundle.ts";
-import { atEnd, binary, eventually, output, watchForLeftovers } from "./harness.ts";
+import { atEnd, binary, eventually, output, temporaryDirectory, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { sharedRootfs } from "./rootfs.ts";
 
@@ -421,3 +421,72 @@ test("run: the container sees its groups as the roots of the hierarchies", needs
   const lines = (await runtimePrints(["run", "-b", makeBundle(config), newId()])).trim().split("\n");
   assert.deepEqual(new Set(lines.map((line) => basename(line.split(":")[2] ?? ""))), new Set([""]));
 });
+
+// exec
+
+test(
+  "exec: the process is in the container's groups, or in those below that --cgroup names",
+  needs("cgroup:pids"),
+  async () => {
+    const path = ownPath();
+    const id = await running(makeConfig(root, { linux: { cgroupsPath: path } }));
+    const groups = async (...flags: string[]) => {
+      const text = await runtimePrints(["exec", ...flags, id, "cat", "/proc/self/cgroup"]);
+      const lines = text.trim().split("\n");
+      return Object.fromEntries(lines.map((line) => line.split(":").slice(1) as [string, string]));
+    };
+    assert.deepEqual(new Set(Object.values(await groups())), new Set(["/"]));
+    mkdirSync(join(CGROUPS, "pids", path, "sub"));
+    const found = await groups("--cgroup", "pids:sub");
+    assert.deepEqual([found.pids, found.memory], ["/sub", "/"]);
+    const fails = (...flags: string[]) => runtimeFails(["exec", ...flags, id, "true"]);
+    assert.match(await fails("--cgroup", "sub"), /^CGROUP_MISSING: there is no control group /);
+    assert.match(await fails("--cgroup", "../x"), /^CGROUP_FLAG_INVALID: invalid --cgroup argument /);
+    assert.match(await fails("--cgroup", "a", "--cgroup", "b"), /^CGROUP_FLAG_INVALID: /);
+  },
+);
+
+test("exec: not into a paused container, unless that is said", needs("cgroup:freezer"), async () => {
+  const id = await running(makeConfig(root));
+  await runtimePrints(["pause", id]);
+  assert.match(await runtimeFails(["exec", id, "true"]), /^CONTAINER_PAUSED: /);
+});
+
+test("--cgroup-manager disabled: no group is made", needs(), async () => {
+  const config = makeConfig(root, {
+    linux: { cgroupsPath: ownPath(), namespaces: [{ type: "mount" }, { type: "pid" }] },
+  });
+  Reflect.deleteProperty(config, "hostname");
+  const args = ["--cgroup-manager", "disabled", "create", "-b", makeBundle(config)];
+  const id = newId();
+  atEnd(() => runtime(["delete", "--force", id]));
+  await runtimePrints([...args, id]);
+  assert.deepEqual(groupsOf((await stateOf(id)).pid), groupsOf(process.pid));
+});
+
+test(
+  "run: as root of a user namespace alone the container stays in the caller's groups",
+  needs("package:util-linux"),
+  async () => {
+    const namespaces = (["mount", "pid", "uts"] as const).map((type) => ({ type }));
+    const mounts = [
+      { destination: "/proc", type: "proc", source: "proc" },
+      { destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["nosuid", "mode=755"] },
+    ];
+    const run = (resources: Resources) => {
+      const config = makeConfig(root, { args: ["cat", "/proc/self/cgroup"], linux: { namespaces }, mounts, resources });
+      const state = temporaryDirectory();
+      chmodSync(state, 0o777);
+      const script = `exec -a tupper-runtime ${binary} --root ${state}/s run -b ${makeBundle(config)} ${newId()}`;
+      const flags = ["--user", "--map-root-user", "--mount", "--pid", "--fork", "--mount-proc"];
+      const nobody = { uid: 65_534, gid: 65_534, encoding: "utf8" } as const;
+      const { status, stdout, stderr } = spawnSync("unshare", [...flags, "bash", "-c", script], nobody);
+      return { status, stdout, stderr };
+    };
+    assert.deepEqual(run({}), { status: 0, stdout: readFileSync("/proc/self/cgroup", "utf8"), stderr: "" });
+    // A limit that nobody holds to is an error.
+    const { status, stderr } = run({ pids: { limit: 5 } });
+    assert.equal(status, 1);
+    assert.match(stderr, /^error: this machine has control groups of version 1, and only root can make those /);
+  },
+);

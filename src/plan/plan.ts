@@ -36,6 +36,8 @@ export interface PlanOptions {
    * `waits`: the command starts when `start` says so (create and start); otherwise at once (run).
    */
   detached?: { waits: boolean };
+  /** `disabled`: no control groups. */
+  cgroupManager?: "cgroupfs" | "disabled";
   /** Whether the container gets a session keyring of its own (`--no-new-keyring` of the OCI runtime). */
   newKeyring?: boolean;
   /** Whether the container may run on all processors of its group, whatever those of the caller are. */
@@ -54,7 +56,10 @@ export interface PlanOptions {
 export function plan(config: Config, host: Host, options: PlanOptions): Plan {
   const { id, state = `${host.stateRoot}/${id}`, bundle = "", detached, newKeyring = true } = options;
   const { everyCpu = false, preservedFds = 0, noPivot = false, plainNewlines = false } = options;
-  const cgroups = planCgroups(config, host, id, { strict: detached !== undefined });
+  const cgroups = planCgroups(config, host, id, {
+    ...(options.cgroupManager === undefined ? {} : { manager: options.cgroupManager }),
+    strict: detached !== undefined,
+  });
   const namespaces = planNamespaces(config, host, cgroups.join.length > 0);
   if (noPivot && /private$/.test(config.linux.rootfsPropagation ?? ""))
     throw new ContainerError("NO_PIVOT_PRIVATE", "a private root is not safe without pivot_root", {

@@ -3,7 +3,6 @@ import { ContainerError } from "../error.ts";
 import { blockSignals, execute, type Started } from "../execute/execute.ts";
 import { probeHost } from "../execute/probe.ts";
 import { makeTracer } from "../execute/tracer.ts";
-import { subGroups } from "../plan/cgroup/sub-group.ts";
 import { CONTAINER, planExec } from "../plan/plan-exec.ts";
 import type { Config, Process } from "../spec/config.ts";
 import { parseConfig } from "../spec/parse-config.ts";
@@ -12,6 +11,7 @@ import { raw } from "../sys/sys.ts";
 import { absolute } from "./bundle.ts";
 import { sendToConsoleSocket } from "./console-socket.ts";
 import { loadContainer, statusOf } from "./container.ts";
+import { execGroups } from "./exec-groups.ts";
 import { sendToPidfdSocket } from "./pidfd-socket.ts";
 import { listenVariables, preservedFds } from "./preserved-fds.ts";
 import { seccompFilter } from "./seccomp-cache.ts";
@@ -65,7 +65,8 @@ export function execInContainer(request: ExecRequest): number {
   const host = probeHost();
   const { seccomp } = config.linux;
   const { cgroups, noNewKeyring = false } = container.record;
-  const plan = planExec({ ...config, process }, host, id, subGroups(cgroups, request.subGroups), {
+  const groups = execGroups(cgroups, request.subGroups, init.pid, host);
+  const plan = planExec({ ...config, process }, host, id, groups, {
     outlivesCaller: true,
     plainNewlines: process.terminal === true && request.consoleSocket === undefined && !isTerminal(1),
     ...(seccomp === undefined ? {} : { filter: seccompFilter(seccomp, host.architecture) }),

@@ -45,6 +45,8 @@ export interface LaunchRequest {
   preserveFds: number;
   /** Whether the container gets a session keyring of its own. */
   newKeyring: boolean;
+  /** `disabled`: the container stays in the caller's control groups, without limits. */
+  cgroupManager: "cgroupfs" | "disabled";
   /** See PlanOptions. */
   noPivot?: boolean;
   warn: (text: string) => void;
@@ -92,7 +94,7 @@ interface MakeOptions {
 }
 
 function make(
-  { root, id, newKeyring, noPivot = false, warn }: LaunchRequest,
+  { root, id, newKeyring, cgroupManager, noPivot = false, warn }: LaunchRequest,
   { path: bundlePath, configText, config }: Bundle,
   lock: Lock,
   { waits, attached, consoleSocket, pidfdSocket, preserved }: MakeOptions,
@@ -105,6 +107,7 @@ function make(
     state: lock.path,
     bundle: bundlePath,
     detached: { waits },
+    cgroupManager,
     noPivot,
     ...(seccomp === undefined ? {} : { filter: seccompFilter(seccomp, host.architecture) }),
     newKeyring,

@@ -26,8 +26,14 @@ export function addGlobalOptions(program: Command): Command {
     .addOption(new Option("--criu <PATH>", "accepted").hideHelp());
 }
 
+export interface RuntimeContext {
+  root: string;
+  cgroupManager: "cgroupfs" | "disabled";
+  warn: (text: string) => void;
+}
+
 /** What every command needs of them. Throws for a cgroup manager that there is not. */
-export function runtimeContext(command: Command): { root: string; warn: (text: string) => void } {
+export function runtimeContext(command: Command): RuntimeContext {
   const options = command.optsWithGlobals<GlobalOptions>();
   if (options.systemdCgroup || options.cgroupManager === "systemd")
     throw new ContainerError("CGROUP_MANAGER", "control groups by systemd are not there yet", {
@@ -36,6 +42,7 @@ export function runtimeContext(command: Command): { root: string; warn: (text: s
     });
   return {
     root: runtimeRoot(options.root === undefined ? undefined : absolute(options.root)),
+    cgroupManager: options.cgroupManager === "disabled" ? "disabled" : "cgroupfs",
     warn: warnTo(options),
   };
 }

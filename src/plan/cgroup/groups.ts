@@ -174,7 +174,7 @@ function withoutHandingDown(
  * at the parent of that: a group with processes in it, ours, cannot hand controllers down. Unset is `/NAME`, relative
  * for a user, to whom only a part of the tree can be delegated.
  */
-function locate({ linux: { cgroupsPath } }: Config, { uid, cgroups }: Host, name: string): Location {
+function locate({ linux: { cgroupsPath } }: Config, { privileged, cgroups }: Host, name: string): Location {
   const path = normalizeCgroupsPath(cgroupsPath || name);
   if (path === "") {
     throw invalid(
@@ -183,12 +183,12 @@ function locate({ linux: { cgroupsPath } }: Config, { uid, cgroups }: Host, name
       "name a group in it",
     );
   }
-  const absolute = cgroupsPath ? cgroupsPath.startsWith("/") : uid === 0;
+  const absolute = cgroupsPath ? cgroupsPath.startsWith("/") : privileged;
   const unifiedBase = parentOf(cgroups.unified?.ownPath ?? "/");
   return {
     within: (base) => (absolute || base === "/" ? path : `${base}${path}`),
     unifiedBase,
-    unifiedTop: uid === 0 ? "/" : unifiedBase,
+    unifiedTop: privileged ? "/" : unifiedBase,
   };
 }
 
@@ -327,9 +327,9 @@ function refuseAll(resources: Resources, host: Host, strict: boolean): string[] 
   return answerUnmet(unmet, strict);
 }
 
-function whyNoGroups({ uid, cgroups: { mode } }: Host): string {
+function whyNoGroups({ privileged, cgroups: { mode } }: Host): string {
   if (mode === "none") return "no control group filesystem is mounted";
-  if (uid === 0) return "the control group filesystem is mounted read-only";
+  if (privileged) return "the control group filesystem is mounted read-only";
   if (mode === "v2") {
     return "no part of the control group tree is delegated to this user (systemd-run --user --scope gives one)";
   }
