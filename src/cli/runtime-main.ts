@@ -27,7 +27,7 @@ export function runtimeMain(argv: readonly string[]): number {
 }
 
 /** Words that make this program a container's process for a moment. As an argument of another command they cost a little time. */
-const STARTS_PROCESSES: ReadonlySet<string> = new Set(["create", "run", "exec", "restore"]);
+const STARTS_PROCESSES: ReadonlySet<string> = new Set(["create", "run", "exec", "restore", "mounts"]);
 
 /** What an engine, which has a log file, gets on stderr too: conmon hands it on, and Podman shows one line of it. */
 export function lineForEngines(error: unknown): string | undefined {

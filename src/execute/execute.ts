@@ -216,6 +216,11 @@ function serveInit(
         complete = options.startsLater === true;
         send(channel, { kind: "done" });
         break;
+      case "placed":
+        options.recordPlaced?.(message.mounts);
+        complete = true;
+        send(channel, { kind: "done" });
+        break;
       case "exec":
         complete = true;
         break;

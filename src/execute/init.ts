@@ -11,6 +11,7 @@ import type { InitContext, Performers } from "./init/context.ts";
 import { fileSteps } from "./init/files.ts";
 import { labelSteps } from "./init/labels.ts";
 import { lifecycleSteps } from "./init/lifecycle.ts";
+import { liveMountSteps } from "./init/live-mounts.ts";
 import { mountSteps } from "./init/mounts.ts";
 import { namespaceSteps } from "./init/namespaces.ts";
 import { processSteps } from "./init/process.ts";
@@ -23,6 +24,7 @@ type PlainStep = Exclude<InitStep, { op: "forkInit" }>;
 const performers: Performers<PlainStep["op"]> = {
   ...namespaceSteps,
   ...mountSteps,
+  ...liveMountSteps,
   ...fileSteps,
   ...processSteps,
   ...lifecycleSteps,

@@ -39,6 +39,8 @@ export interface ExecuteOptions {
   slots?: Map<string, number>;
   /** The init process is ready to outlive us: to be put on record, with the master of its terminal. */
   recordCreated?: (pid: number, terminal: number | undefined) => void;
+  /** Mounts are placed in a running container: to be put on record. */
+  recordPlaced?: (mounts: { target: string; mountId: string }[]) => void;
   /** The init process waits for `start`: `execute` returns then. */
   startsLater?: boolean;
   /** For the agent of a seccomp profile; `pid` is that of the process that starts. */

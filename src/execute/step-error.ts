@@ -43,7 +43,7 @@ function codeFor(step: Step, error: SysError): string {
 }
 
 function reasonFor(step: Step, error: SysError): string {
-  if (step.op === "placeTree" && (error.code === "EINVAL" || error.code === "ENOTDIR"))
+  if ((step.op === "placeTree" || step.op === "placeInside") && (error.code === "EINVAL" || error.code === "ENOTDIR"))
     return "a file can be mounted only over a file, and a directory only over a directory";
   if (step.op === "takeTree" && error.code === "ENOENT") return "the source does not exist";
   if (step.op === "copyTree" && error.code === "ENOSPC") return "it does not fit into the size of the root";

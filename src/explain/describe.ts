@@ -60,6 +60,12 @@ export function describeStep(step: Step): string {
       return `make a filesystem ${step.fstype}`;
     case "placeTree":
       return `mount the taken ${step.tree.slot} at ${step.target}`;
+    case "placeInside":
+      return `mount the taken ${step.tree.slot} at ${step.target} of the running container`;
+    case "unmountInside":
+      return `unmount ${step.mounts.map(({ target }) => target).join(", ")} of the running container`;
+    case "reportPlaced":
+      return "report the mounts";
     case "bind":
       return `bind ${step.source} at ${step.target}`;
     case "setMountFlags":

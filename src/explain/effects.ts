@@ -65,6 +65,9 @@ const EFFECTS: Effects = {
     `Take hold of ${step.source}${step.recursive ? " and all that is mounted below" : ""}${changesOf(step)}`,
   takeFilesystem: ({ fstype, tree }) => `Make a new ${fstype}, without a place yet (${tree.slot})`,
   placeTree: ({ tree, target }) => `Place it at ${target} (${tree.slot})`,
+  placeInside: ({ tree, target }) => `Place it at ${target} of the running container (${tree.slot})`,
+  unmountInside: ({ mounts }) => `Unmount ${mounts.map(({ target }) => target).join(", ")} of the running container`,
+  reportPlaced: () => "Tell the parent what was placed, and end once it has put that on record",
   bind: ({ source, target, recursive }) =>
     `Bind ${source} to ${target}${recursive ? ", with all that is mounted below" : ""}`,
   setMountFlags: ({ target, flags, clear = [], recursive }) =>

@@ -126,7 +126,11 @@ function groupOf(step: Step, plan: Plan): Group {
     case "takeIdMappedTree":
     case "takeFilesystem":
     case "placeTree":
+    case "placeInside":
       return step.tree.slot.startsWith("device.") ? "Devices" : "Mounts";
+    case "unmountInside":
+    case "reportPlaced":
+      return "Mounts";
     case "makeNode":
     case "makeLink":
     case "openPty":

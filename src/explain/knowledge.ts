@@ -381,6 +381,21 @@ export const OPERATIONS: Readonly<Record<Op, Knowledge>> = {
     without: "the container would have only its own files",
     man: ["move_mount(2)"],
   },
+  placeInside: {
+    gives: "files in a running container, at this one place",
+    without: "the container would have to be made anew",
+    man: ["openat2(2)", "move_mount(2)"],
+  },
+  unmountInside: {
+    gives: "the container as it was before",
+    without: "what was added would stay until the container ends",
+    man: ["umount2(2)", "statx(2)"],
+  },
+  reportPlaced: {
+    gives: "a record of what was added, by the kernel's own numbers",
+    without: "whoever removes it could only trust paths, which the container can change",
+    man: ["statx(2)"],
+  },
   bind: {
     gives: "the same files at a second place, as a mount of its own with its own flags",
     without:

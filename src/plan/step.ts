@@ -189,6 +189,15 @@ export interface InitOperations {
    * itself; `proc`: the tree must be a whole procfs. move_mount(2).
    */
   placeTree: { tree: Slot; target: string; exact?: boolean; nofollow?: boolean; proc?: boolean };
+  /**
+   * Puts a taken tree or filesystem in place in a running container. The place is found in the container's root, past no magic
+   * link; what is missing of it is made. What was placed before it is undone when this fails. openat2(2), move_mount(2).
+   */
+  placeInside: { tree: Slot; target: string; nofollow?: boolean };
+  /** Takes mounts of a running container away: each must be the top one at its place and have this number. umount2(2). */
+  unmountInside: { mounts: { target: string; mountId: string; field: string }[] };
+  /** Tells the parent the numbers of what was placed, waits until it has put that on record, and ends. */
+  reportPlaced: object;
   /** bind mount within one view: source and target are both visible. `mapped`: the tree that takeMappedTree made of the source. */
   bind: { source: string; target: string; recursive: boolean; mapped?: Slot };
   /** Flags of an existing mount, and with `recursive` of those below; `clear`: flags to take away. mount_setattr(2). */

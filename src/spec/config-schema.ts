@@ -74,6 +74,9 @@ const root = object<Root>(
 /** sethostname(2): __NEW_UTS_LEN. */
 const utsName = textLike("a name of at most 64 characters", (name) => name.length <= 64);
 
+/** A list of mounts alone. */
+export const MOUNTS = list(mount);
+
 const process: Check = (value, pass) =>
   value === undefined ? { path: "", value, says: "it must say what to run" } : PROCESS(value, pass);
 
@@ -82,7 +85,7 @@ export const CONFIG = object<Config>(
   {
     ociVersion: text,
     root,
-    mounts: list(mount),
+    mounts: MOUNTS,
     process,
     hostname: utsName,
     domainname: utsName,

@@ -5,9 +5,9 @@
  * The result is what JSON.parse made, checked in place and mended: `null` and `""` are gone, `linux` and `process.user` are
  * there, RLIM_INFINITY is -1, names of sysctls have dots.
  */
-import { type Check, configError, isObject, type Pass, type Problem, within, wrong } from "./check.ts";
-import type { Config, Process, Resources } from "./config.ts";
-import { CONFIG } from "./config-schema.ts";
+import { type Check, configError, isObject, object, type Pass, type Problem, within, wrong } from "./check.ts";
+import type { Config, Mount, Process, Resources } from "./config.ts";
+import { CONFIG, MOUNTS } from "./config-schema.ts";
 import { parseJson, parseJsonExactly } from "./json-text.ts";
 import { PROCESS } from "./process-schema.ts";
 import { RESOURCES } from "./resources-schema.ts";
@@ -56,6 +56,18 @@ export const parseProcess = (text: string): Parsed<Process> => parse(text, "proc
 /** `linux.resources` alone, as `update --resources` gets it. */
 export const parseResources = (text: string): Parsed<Resources> =>
   parse(text, "linux.resources", "the resources", RESOURCES);
+
+/** `mounts` alone, as `mounts add` gets them: a list, or an object that has it as a config has. */
+export function parseMounts(text: string): Parsed<Mount[]> {
+  const { value, warnings } = parse<Mount[] | { mounts: Mount[] }>(text, "", "the mounts", (found, pass) => {
+    if (!Array.isArray(found)) return WITH_MOUNTS(found, pass);
+    const problem = MOUNTS(found, pass);
+    return problem === undefined ? undefined : within("mounts", problem);
+  });
+  return { value: Array.isArray(value) ? value : value.mounts, warnings };
+}
+
+const WITH_MOUNTS = object<{ mounts: Mount[] }>({ mounts: MOUNTS }, ["mounts"]);
 
 /** Checks the section `linux.seccomp` of a config that was parsed with `seccomp: "unchecked"`. */
 export function parseSeccomp(section: unknown): LinuxSeccomp {

@@ -11,6 +11,7 @@ import { featuresCommand } from "./features.ts";
 import { addGlobalOptions } from "./global-options.ts";
 import { killCommand } from "./kill.ts";
 import { listCommand } from "./list.ts";
+import { mountsCommand } from "./mounts.ts";
 import { pauseCommand } from "./pause.ts";
 import { processesCommand } from "./ps.ts";
 import { resumeCommand } from "./resume.ts";
@@ -40,6 +41,7 @@ export const runtimeProgram = addGlobalOptions(new Command("tupper-runtime"))
   .addCommand(resumeCommand)
   .addCommand(updateCommand)
   .addCommand(eventsCommand)
+  .addCommand(mountsCommand)
   .commandsGroup("This program:")
   .addCommand(specCommand)
   .addCommand(featuresCommand)

@@ -25,6 +25,8 @@ export interface InitContext {
   nullTree?: number | undefined;
   /** A procfs that is known to be one: the container's, or one of our own. */
   proc?: number;
+  /** What was placed in a running container so far. */
+  placed?: { target: string; fd: number }[];
   /** What symbolic links say that are to be made anew, by slot name. */
   links?: Map<string, string>;
 }

@@ -1,0 +1,176 @@
+/** `tupper-runtime mounts add` and `remove`: what a running container sees, and what a hostile one cannot do with it. */
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { makeConfig, running, runtime, runtimeFails, runtimePrints } from "./bundle.ts";
+import { output, temporaryDirectory, watchForLeftovers } from "./harness.ts";
+import { missing } from "./missing.ts";
+import { makeRootfs } from "./rootfs.ts";
+import { inUserNamespace } from "./runtime-config.ts";
+
+watchForLeftovers();
+const needs = (...more: string[]) => ({ skip: missing("root", "package:busybox-static", ...more) });
+
+/** A running container with a root of its own, that it may write to. */
+async function container(change: (config: ReturnType<typeof makeConfig>) => void = () => {}) {
+  const root = makeRootfs();
+  const config = makeConfig(root, { root: { readonly: false } });
+  change(config);
+  const id = await running(config);
+  const input = (mounts: unknown) => ({ input: JSON.stringify(mounts) });
+  return {
+    id,
+    root,
+    add: async (...mounts: unknown[]) =>
+      assert.equal(await runtimePrints(["mounts", "add", id, "-"], input(mounts)), ""),
+    remove: async (...paths: string[]) => {
+      const mounts = paths.map((destination) => ({ destination }));
+      assert.equal(await runtimePrints(["mounts", "remove", id, "-"], input(mounts)), "");
+    },
+    refuses: (command: "add" | "remove", ...mounts: unknown[]) =>
+      runtimeFails(["mounts", command, id, "-"], input(mounts)),
+    sees: (script: string) => runtimePrints(["exec", id, "sh", "-c", script]),
+    /** What is mounted below /new of the container, and with which flags. */
+    mounted: () => runtimePrints(["exec", id, "awk", '$5 ~ "^/new" { print $5, $6 }', "/proc/self/mountinfo"]),
+  };
+}
+
+function source(text = "of the machine"): string {
+  const directory = temporaryDirectory();
+  writeFileSync(join(directory, "file"), text);
+  return directory;
+}
+
+const bind = (from: string, destination: string, ...options: string[]) => ({
+  type: "bind",
+  source: from,
+  destination,
+  options: ["bind", ...options],
+});
+
+test("mounts add: a directory and a file, their places are made; remove: they are gone", needs(), async () => {
+  const { add, remove, sees, mounted } = await container();
+  const from = source();
+  await add(bind(from, "/new/deep/directory", "ro", "nosuid"), bind(`${from}/file`, "/new/file"));
+  assert.equal(await mounted(), "/new/deep/directory ro,nosuid,relatime\n/new/file rw,relatime\n");
+  assert.equal(await sees("cat /new/deep/directory/file; cat /new/file"), "of the machineof the machine");
+  assert.match(await sees("touch /new/deep/directory/x 2>&1; true"), /Read-only file system/);
+  await remove("/new/file", "/new/deep/directory/");
+  assert.equal(await mounted(), "");
+  assert.equal(await sees("ls /new/deep/directory"), "");
+});
+
+test("mounts add: a tmpfs with flags and options, an object with mounts, a file", needs(), async () => {
+  const { id, mounted, sees, remove } = await container();
+  const file = join(temporaryDirectory(), "mounts.json");
+  const tmpfs = {
+    type: "tmpfs",
+    source: "t",
+    destination: "/new",
+    options: ["nosuid", "noexec", "size=64k", "mode=700"],
+  };
+  writeFileSync(file, JSON.stringify({ mounts: [tmpfs] }));
+  assert.equal(await runtimePrints(["mounts", "add", id, file]), "");
+  assert.equal(await mounted(), "/new rw,nosuid,noexec,relatime\n");
+  assert.equal(await sees("stat -c %a /new; df /new | awk 'END { print $2 }'"), "700\n64\n");
+  await remove("/new");
+  assert.equal(await mounted(), "");
+});
+
+test("mounts add: all or nothing, and the error names the field", needs(), async () => {
+  const { add, refuses, mounted } = await container();
+  const from = source();
+  assert.match(
+    await refuses("add", bind(from, "/new/a"), bind("/no/such/source", "/new/b")),
+    /^MOUNT_SOURCE_MISSING: cannot take \/no\/such\/source: the source does not exist$/,
+  );
+  // A file on a directory: found only when the first one is in place.
+  const { stderr } = await runtime(["mounts", "add", (await container()).id, "-"], {
+    input: JSON.stringify([bind(from, "/new/a"), bind(`${from}/file`, "/new/b"), bind(`${from}/file`, "/new/a")]),
+  });
+  assert.match(stderr, /PLACE_INSIDE_FAILED/);
+  assert.match(stderr, /mounts\[2\]\.destination/);
+  assert.match(await refuses("add", bind(from, "/new/a"), bind(`${from}/file`, "/new/a")), /^PLACE_INSIDE_FAILED: /);
+  assert.equal(await mounted(), "");
+  await add(bind(from, "/new/a"));
+  assert.equal(await mounted(), "/new/a rw,relatime\n");
+});
+
+test("mounts add: what cannot be given to a running container is refused", needs(), async () => {
+  const { refuses } = await container();
+  const refusal = async (mount: unknown) => (await refuses("add", mount)).replace(/: .*/, "");
+  assert.equal(await refusal({ type: "proc", source: "proc", destination: "/new" }), "MOUNT_NOT_LIVE");
+  assert.equal(await refusal({ type: "tmpfs", destination: "/new", options: ["tmpcopyup"] }), "MOUNT_NOT_LIVE");
+  assert.equal(
+    await refusal({ type: "bind", source: "/", destination: "/new", options: ["remount", "ro"] }),
+    "MOUNT_NOT_LIVE",
+  );
+  assert.equal(await refusal(bind("/etc", "/proc/sys")), "MOUNT_INSIDE_PROC");
+  assert.equal(await refusal(bind("/etc", "/")), "MOUNT_ON_ROOT");
+  assert.equal(await refusal({ type: "bind" }), "CONFIG_INVALID");
+});
+
+test("mounts add: links of the container lead to its own files only, links into /proc nowhere", needs(), async () => {
+  const { root, add, refuses, mounted } = await container();
+  const from = source();
+  const outside = temporaryDirectory();
+  mkdirSync(join(root, "elsewhere"));
+  symlinkSync("../../../../../elsewhere", join(root, "climbs"));
+  symlinkSync(`../../../../../..${outside}`, join(root, "out"));
+  symlinkSync("/proc/1/root/elsewhere", join(root, "magic"));
+  symlinkSync("/proc/sys", join(root, "kernel"));
+  await add(bind(from, "/climbs/new"));
+  assert.deepEqual(readdirSync(join(root, "elsewhere")), ["new"]);
+  assert.match(await refuses("add", bind(from, "/out")), /^PLACE_INSIDE_FAILED: /);
+  assert.equal(existsSync(join(outside, "file")), false);
+  assert.match(await refuses("add", bind(from, "/magic")), /^PLACE_INSIDE_FAILED: .*symbolic links/);
+  assert.match(await refuses("add", bind(from, "/kernel")), /^MOUNT_INSIDE_PROC: /);
+  assert.equal(await mounted(), "");
+});
+
+test("mounts remove: only what was added, and not what the container has put in its place", needs(), async () => {
+  const { add, remove, refuses, sees, mounted } = await container((config) => {
+    config.linux.maskedPaths = ["/new/masked"];
+    mkdirSync(join(config.root.path, "new/masked"), { recursive: true });
+    writeFileSync(join(config.root.path, "new/masked/secret"), "");
+  });
+  assert.equal(
+    await refuses("remove", { destination: "/new/masked" }),
+    "MOUNT_NOT_ADDED: no mount was added at /new/masked",
+  );
+  await add(bind(source(), "/new/over/there"));
+  // The container moves what is above it, and shows something masked in its place.
+  await sees("mv /new/over /new/away; mkdir /new/over; ln -s ../masked /new/over/there");
+  assert.match(await refuses("remove", { destination: "/new/over/there" }), /^MOUNT_NOT_THERE: /);
+  assert.equal(await sees("ls /new/masked"), "");
+  await sees("rm -r /new/over; mv /new/away /new/over");
+  await remove("/new/over/there");
+  assert.match(await mounted(), /^\/new\/masked [a-z,]+\n$/);
+});
+
+test("mounts add: in a user namespace a tmpfs and the places belong to the container's root", needs(), async () => {
+  const { add, remove, sees, mounted } = await container(inUserNamespace);
+  const from = source();
+  await add({ type: "tmpfs", source: "tmpfs", destination: "/new/tmp" }, bind(from, "/new/bind"));
+  assert.equal(await sees("stat -c %u /new /new/tmp; cat /new/bind/file"), "0\n0\nof the machine");
+  await remove("/new/bind", "/new/tmp");
+  assert.equal(await mounted(), "");
+});
+
+test("mounts add: with owners mapped", needs(), async () => {
+  const { add, sees } = await container();
+  const from = source();
+  output("chown", "7:8", join(from, "file"));
+  const map = [{ containerID: 7, hostID: 1007, size: 2 }];
+  await add({ ...bind(from, "/new/bind"), uidMappings: map, gidMappings: map });
+  assert.equal(await sees("stat -c %u:%g /new/bind/file"), "1007:1008\n");
+});
+
+test("mounts add: not for a container that has ended", needs(), async () => {
+  const { id, refuses } = await container();
+  assert.equal(await runtimePrints(["kill", id, "KILL"]), "");
+  while (!(await runtimePrints(["state", id])).includes('"stopped"'));
+  assert.match(await refuses("add", bind(source(), "/new")), /^CONTAINER_NOT_RUNNING: /);
+  assert.equal(readFileSync("/proc/self/mountinfo", "utf8").includes("/new"), false);
+});
