@@ -1,11 +1,21 @@
 /** What the OCI runtime's containers and hooks start with: terminals, environment, descriptors, working directories. */
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Config } from "../src/spec/config.ts";
-import { created, makeBundle, makeConfig, newId, running, runtimePrints, stateOf } from "./bundle.ts";
-import { temporaryDirectory, watchForLeftovers } from "./harness.ts";
+import {
+  created,
+  makeBundle,
+  makeConfig,
+  newId,
+  running,
+  runtimeFails,
+  runtimePrints,
+  stateOf,
+  untilStatus,
+} from "./bundle.ts";
+import { eventually, temporaryDirectory, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { makeRootfs, sharedRootfs } from "./rootfs.ts";
 
@@ -96,4 +106,58 @@ test("hooks: the working directory, the environment and the status of each kind"
     ],
   );
   for (const kind of kinds) assert.match(read(`${kind}.env`), /^ONLY=this$/m);
+});
+
+test("run with a terminal: a seccomp filter that does not know dup3 is no hindrance", needs, async () => {
+  const forbidden = { names: ["dup3"], action: "SCMP_ACT_ERRNO" as const };
+  const linux = { seccomp: { defaultAction: "SCMP_ACT_ALLOW" as const, syscalls: [forbidden] } };
+  const process = { terminal: true, noNewPrivileges: true };
+  assert.equal(await run(makeConfig(root, { args: ["echo", "runs"], mounts: DEV, process, linux })), "runs\n");
+});
+
+test("hooks.startContainer: under the container's seccomp filter, whose victim is named", needs, async () => {
+  const syscalls = [{ names: ["uname"], action: "SCMP_ACT_KILL_PROCESS" as const }];
+  const linux = { seccomp: { defaultAction: "SCMP_ACT_ALLOW" as const, syscalls } };
+  const config = {
+    ...makeConfig(root, { args: ["true"], linux, process: { noNewPrivileges: true } }),
+    hooks: { startContainer: [{ path: "/bin/uname", args: ["uname"] }] },
+  };
+  assert.equal(
+    await runtimeFails(["run", "--bundle", makeBundle(config), newId()]),
+    "HOOK_FAILED: error running startContainer hook #0: /bin/uname: killed for a bad system call: the seccomp filter forbids it",
+  );
+});
+
+test("linux.timeOffsets: in a user namespace too", needs, async () => {
+  const map = [{ containerID: 0, hostID: 100_000, size: 65_536 }];
+  const types = ["user", "pid", "ipc", "uts", "mount", "time"] as const;
+  const linux = {
+    namespaces: types.map((type) => ({ type })),
+    uidMappings: map,
+    gidMappings: map,
+    timeOffsets: { monotonic: { secs: 7, nanosecs: 5 }, boottime: { secs: 9 } },
+  };
+  const offsets = await run(makeConfig(root, { args: ["cat", "/proc/self/timens_offsets"], linux }));
+  assert.equal(offsets.replaceAll(/ +/g, " "), "monotonic 7 5\nboottime 9 0\n");
+});
+
+test("kill KILL: with the machine's PID namespace all processes go, also when the first is gone", needs, async () => {
+  const namespaces = (["ipc", "uts", "mount"] as const).map((type) => ({ type }));
+  const args = ["sh", "-c", "sleep 600 & echo $!; sleep 600 & wait"];
+  const id = await running(makeConfig(root, { args, linux: { namespaces } }));
+  const { pid } = await stateOf(id);
+  const children = () => readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim().split(" ");
+  await eventually("two children", () => children().length === 2);
+  const all = children();
+  process.kill(pid, "SIGKILL");
+  await untilStatus(id, "stopped");
+  await runtimePrints(["kill", id, "KILL"]);
+  await eventually("all are gone", () => all.every((child) => !existsSync(`/proc/${child}`)));
+  assert.match(await runtimeFails(["kill", id, "0"]), /^CONTAINER_NOT_RUNNING: container not running/);
+});
+
+test("linux.maskedPaths: one that is named twice is hidden once", needs, async () => {
+  const linux = { maskedPaths: ["/home", "/home"] };
+  const script = "grep -c ' /home ' /proc/self/mountinfo";
+  assert.equal(await run(makeConfig(root, { args: ["sh", "-c", script], linux })), "1\n");
 });

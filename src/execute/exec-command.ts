@@ -10,16 +10,10 @@ const EACCES = -13;
 const ENOTDIR = -20;
 
 /** Replaces this process, or throws a ContainerError that says why not. A name without a slash is looked up in PATH. */
-export function executeCommand(
-  args: readonly string[],
-  env: readonly string[],
-  channel: number,
-  terminal: number | undefined,
-): never {
+export function executeCommand(args: readonly string[], env: readonly string[], channel: number): never {
   const [name = ""] = args;
   // Whoever started us may be gone by now; that is no reason not to start.
   raw.sendMessage(channel, JSON.stringify({ kind: "exec" } satisfies Message), []);
-  if (terminal !== undefined) for (const fd of [0, 1, 2]) sys.dup3(terminal, fd, 0);
   // The parent blocked all signals before it cloned us.
   sys.rtSigprocmask(SIG_SETMASK, new ArrayBuffer(8), null, 8);
   if (name.includes("/")) throw explainExecFailure(name, failure(name, args, env));

@@ -8,7 +8,7 @@ import { ContainerError } from "../error.ts";
 import type { HookState } from "../plan/step.ts";
 import type { Hook } from "../spec/config.ts";
 import type { HookName } from "../spec/names.ts";
-import { MFD_CLOEXEC, O_CLOEXEC, POLLIN, SIG_SETMASK } from "../sys/constants.ts";
+import { MFD_CLOEXEC, O_CLOEXEC, POLLIN, SIG_SETMASK, SIGNALS } from "../sys/constants.ts";
 import { errnoText } from "../sys/errno.ts";
 import { writeAll } from "../sys/files.ts";
 import { packPollfds, packTimespec } from "../sys/structs.ts";
@@ -82,8 +82,11 @@ function runHook({ path, args, env, timeout }: Hook, state: string): string | un
   if (notExecuted) return `cannot be executed: ${errnoText(new Int32Array(errno)[0] ?? 0).toLowerCase()}`;
   if (timedOut) return `ran longer than its timeout of ${timeout} s and was killed${said}`;
   if (status.state === "exited" && status.code === 0) return undefined;
-  return `${status.state === "exited" ? `exit status ${status.code}` : `killed by signal ${"signal" in status ? status.signal : 0}`}${said}`;
+  return `${status.state === "exited" ? `exit status ${status.code}` : killedBy("signal" in status ? status.signal : 0)}${said}`;
 }
+
+const killedBy = (signal: number): string =>
+  signal === SIGNALS.SYS ? "killed for a bad system call: the seccomp filter forbids it" : `killed by signal ${signal}`;
 
 function endsWithin(pid: number, ms: number): boolean {
   const pidfd = sys.pidfdOpen(pid, 0);

@@ -1,6 +1,6 @@
 /** Trees of mounts as descriptors: clones of what is mounted, new filesystems, owners mapped. open_tree(2), fsopen(2). */
 import { ContainerError } from "../error.ts";
-import type { TakenTree } from "../plan/step.ts";
+import { FLAGS_OF_SOURCE, type TakenTree } from "../plan/step.ts";
 import type { IdMapping } from "../spec/config.ts";
 import {
   AT_EMPTY_PATH,
@@ -16,9 +16,9 @@ import {
 } from "../sys/constants.ts";
 import { writeFile } from "../sys/files.ts";
 import { packMountAttr } from "../sys/structs.ts";
-import { check, raw, sys } from "../sys/sys.ts";
+import { check, raw, SysError, sys } from "../sys/sys.ts";
 import { openChannel, receive, send } from "./channel.ts";
-import { EINVAL, ENOSYS } from "./init/context.ts";
+import { EINVAL, ENOSYS, EPERM } from "./init/context.ts";
 import { mountAttributeBits, mountAttributes, propagationFlags } from "./mount-flags.ts";
 import { waitFor } from "./wait.ts";
 
@@ -27,6 +27,19 @@ import { waitFor } from "./wait.ts";
  * open_tree_attr needs Linux 6.15, mount_setattr 5.12. Throws {@link SysError}.
  */
 export function takeTree(request: Omit<TakenTree, "tree">): number {
+  const { flags, clear = [] } = request;
+  if (flags.length + clear.length === 0) return takeChanged(request);
+  const others = FLAGS_OF_SOURCE.filter((flag) => !flags.includes(flag) && !clear.includes(flag));
+  try {
+    return takeChanged({ ...request, clear: [...clear, ...others] });
+  } catch (error) {
+    // A user namespace cannot take away flags of mounts that it has from outside, but for nosymfollow. mount_namespaces(7)
+    if (!(error instanceof SysError) || error.errno !== -EPERM) throw error;
+    return takeChanged({ ...request, clear: [...clear, ...others.filter((flag) => flag === "nosymfollow")] });
+  }
+}
+
+function takeChanged(request: Omit<TakenTree, "tree">): number {
   const { source, recursive, link } = request;
   const how =
     OPEN_TREE_CLONE | O_CLOEXEC | (recursive ? AT_RECURSIVE : 0) | (link === "bound" ? AT_SYMLINK_NOFOLLOW : 0);

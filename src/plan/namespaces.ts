@@ -84,6 +84,10 @@ export function planNamespaces(config: Config, host: Host, joinsCgroups: boolean
       because: JOINED_BEFORE[type],
     });
   }
+  // /proc/self belongs to the machine's root once the ids have changed, so the clocks come first.
+  const clocks = planClocks(config);
+  const clocksFirst = clocks.length > 0 && isolates(config, "user");
+  if (clocksFirst) inside.push(unshare(["time"]), ...clocks);
   if (isNew(config, "user")) {
     const uidMappings = config.linux.uidMappings ?? [];
     const gidMappings = config.linux.gidMappings ?? [];
@@ -137,37 +141,43 @@ export function planNamespaces(config: Config, host: Host, joinsCgroups: boolean
   }
   const unshared: NamespaceType[] = [];
   if (isNew(config, "cgroup") && joinsCgroups) unshared.push("cgroup");
-  if (isNew(config, "time")) unshared.push("time");
-  if (unshared.length > 0) {
-    inside.push({
-      op: "unshare",
-      by: "init",
-      namespaces: unshared,
-      field: "linux.namespaces",
-      because: unshared.includes("time")
-        ? "a time namespace is for processes that execute later, and its offsets are set before"
-        : "a cgroup namespace is rooted at the group of its maker, so it is made after joining the group",
-    });
-  }
-  for (const clock of ["monotonic", "boottime"] as const) {
-    const offset = config.linux.timeOffsets?.[clock];
-    if (offset === undefined) continue;
-    const { secs = 0, nanosecs = 0 } = offset;
-    inside.push({
-      op: "timeOffset",
-      by: "init",
-      clock,
-      // The kernel wants less than a second of them, and takes a negative offset as negative seconds and positive rest.
-      secs: secs + Math.floor(nanosecs / 1e9),
-      nanosecs: ((nanosecs % 1e9) + 1e9) % 1e9,
-      field: `linux.timeOffsets.${clock}`,
-      because: "clocks can be shifted only before the first process enters the time namespace",
-    });
-  }
+  if (isNew(config, "time") && !clocksFirst) unshared.push("time");
+  if (unshared.length > 0) inside.push(unshare(unshared));
+  if (!clocksFirst) inside.push(...clocks);
   // A process that joins another container's PID or time namespace must not share our memory: whoever may
   // ptrace it there could write to ours, and setns to a time namespace wants a single-threaded memory.
   const sharedMemory = before.length === 0 && namespaceOf(config, "time")?.path === undefined;
   return { cloned, before, afterClone, inside, sharedMemory };
+}
+
+const unshare = (namespaces: NamespaceType[]): InitStep => ({
+  op: "unshare",
+  by: "init",
+  namespaces,
+  field: "linux.namespaces",
+  because: namespaces.includes("time")
+    ? "a time namespace is for processes that execute later, and its offsets are set before"
+    : "a cgroup namespace is rooted at the group of its maker, so it is made after joining the group",
+});
+
+function planClocks({ linux }: Config): InitStep[] {
+  return (["monotonic", "boottime"] as const).flatMap((clock): InitStep[] => {
+    const offset = linux.timeOffsets?.[clock];
+    if (offset === undefined) return [];
+    const { secs = 0, nanosecs = 0 } = offset;
+    return [
+      {
+        op: "timeOffset",
+        by: "init",
+        clock,
+        // The kernel wants less than a second of them, and takes a negative offset as negative seconds and positive rest.
+        secs: secs + Math.floor(nanosecs / 1e9),
+        nanosecs: ((nanosecs % 1e9) + 1e9) % 1e9,
+        field: `linux.timeOffsets.${clock}`,
+        because: "clocks can be shifted only before the first process enters the time namespace",
+      },
+    ];
+  });
 }
 
 /**

@@ -205,7 +205,10 @@ function planHandover({ process }: Config, { waits }: { waits: boolean }, preser
 /** What is hidden or made read-only in the finished view. */
 function planProtection({ linux, root }: Config): InitStep[] {
   const steps: InitStep[] = [];
+  const masked = new Set<string>();
   for (const [i, path] of (linux.maskedPaths ?? []).entries()) {
+    if (masked.has(path)) continue;
+    masked.add(path);
     steps.push({
       op: "mask",
       by: "init",

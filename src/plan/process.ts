@@ -174,7 +174,6 @@ export function planPrivileges(
   if (diesWithParent && (process.user.uid !== 0 || process.user.gid !== 0)) {
     steps.push({ op: "parentDeathSignal", by: "init", signal: "SIGKILL", because: "changing ids cleared it" });
   }
-  steps.push(...lastHooks);
   if (process.noNewPrivileges) {
     steps.push(
       {
@@ -186,6 +185,8 @@ export function planPrivileges(
       ...confine,
     );
   }
+  // As under runc: what the container runs is under its filter.
+  steps.push(...lastHooks);
   steps.push({
     op: "exec",
     by: "init",

@@ -111,12 +111,18 @@ export interface ParentOperations {
   moveNetDevice: { device: string; as: string; pid: Slot; path?: string };
 }
 
+/** Flags that a mount which names its own does not have from its source, as under runc and crun; how access times are kept is. */
+export const FLAGS_OF_SOURCE: readonly MountFlag[] = ["ro", "nosuid", "nodev", "noexec", "nosymfollow"];
+
 /** A clone of a mounted tree, with what is changed of its flags and its propagation. open_tree(2), mount_setattr(2). */
 export interface TakenTree {
   source: string;
   /** With the mounts below it. */
   recursive: boolean;
-  /** Flags of the mount itself; `clear`: those that it has from its source and is to lose. */
+  /**
+   * Flags of the mount itself; `clear`: those that it has from its source and is to lose. When any of either is named, those
+   * of {@link FLAGS_OF_SOURCE} that are not named go too, as far as the user namespace may take them away.
+   */
   flags: MountFlag[];
   clear?: MountFlag[];
   /** The same for the mount and for all below. */

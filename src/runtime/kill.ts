@@ -2,6 +2,7 @@
 import { ContainerError } from "../error.ts";
 import { cgroupProcesses, killProcesses, signalProcesses } from "../execute/cgroup-processes.ts";
 import { thawGroups } from "../execute/freezer.ts";
+import { AT_FDCWD } from "../sys/constants.ts";
 import { raw } from "../sys/sys.ts";
 import { type ContainerRecord, loadContainer, statusOf } from "./container.ts";
 import { openProcess, signalProcess } from "./signal.ts";
@@ -10,7 +11,7 @@ import { openProcess, signalProcess } from "./signal.ts";
 export function killContainer(root: string, id: string, signal: number, { all = false } = {}): void {
   const container = loadContainer(root, id);
   const { init, record } = container;
-  if (all && signalAll(record.cgroups, signal)) return;
+  if ((all || (signal === SIGKILL && outlivesInit(init))) && signalAll(record.cgroups, signal)) return;
   const status = statusOf(container);
   const pidfd = init === undefined || status === "stopped" ? undefined : openProcess(init);
   const sent = pidfd !== undefined && signalProcess(pidfd, signal);
@@ -24,6 +25,14 @@ export function killContainer(root: string, id: string, signal: number, { all = 
 }
 
 const SIGKILL = 9;
+
+/** Whether other processes live on when the init process is killed: it is gone already, or not the first of a PID namespace. */
+function outlivesInit(init: { pid: number } | undefined): boolean {
+  if (init === undefined) return true;
+  const own = raw.readlinkText(AT_FDCWD, "/proc/self/ns/pid");
+  const theirs = raw.readlinkText(AT_FDCWD, `/proc/${init.pid}/ns/pid`);
+  return typeof theirs !== "string" || theirs === own;
+}
 
 /** Whether there was anybody to signal. */
 function signalAll(groups: ContainerRecord["cgroups"], signal: number): boolean {

@@ -10,7 +10,7 @@ export interface InitContext {
   slots: Map<string, number>;
   /** With --init, in the command's process: reads as end of file once PID 1 is tupper-init. */
   initIsReady?: number;
-  /** The slave of the container's terminal: it becomes stdio last of all, so that errors go to the caller until then. */
+  /** The slave of the container's terminal: it becomes stdio when the other descriptors are closed, so that warnings of the C library go to the caller until then. */
   terminal?: number | undefined;
   /** The working directory that only the command's user may enter. */
   laterDirectory?: string;

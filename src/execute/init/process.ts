@@ -113,15 +113,18 @@ export const processSteps: Performers<Ops> = {
     sys.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
   },
 
-  closeDescriptors({ from }) {
+  closeDescriptors({ from }, context) {
+    // Here, because a seccomp filter that comes next may not know dup3.
+    if (context.terminal !== undefined) for (const fd of [0, 1, 2]) sys.dup3(context.terminal, fd, 0);
+    context.terminal = undefined;
     const result = raw.closeRange(from, 0xffffffff, CLOSE_RANGE_CLOEXEC);
     if (result === ENOSYS || result === -22) closeOneByOne(from);
     else check(result, "close_range", from);
   },
 
-  exec({ args, env, homeOf }, { channel, terminal, initIsReady }) {
+  exec({ args, env, homeOf }, { channel, initIsReady }) {
     if (initIsReady !== undefined) raw.read(initIsReady, new ArrayBuffer(1));
-    executeCommand(args, homeOf === undefined ? env : withHome(env, homeOf), channel, terminal);
+    executeCommand(args, homeOf === undefined ? env : withHome(env, homeOf), channel);
   },
 };
 

@@ -448,11 +448,11 @@ test("cpu and cpuset: v2", () => {
   assert.deepEqual(limits(V2, { cpu: { period: 5000 } }).writes, ["cpu.period: cpu.max = max 5000"]);
 });
 
-test("pids: 0 is a limit and -1 is none, in both versions", () => {
+test("pids: 0 is a limit, written as 1, and -1 is none, in both versions", () => {
   for (const cgroups of [ALL_V1, V2]) {
     assert.deepEqual(
       [0, 20, -1].map((limit) => limits(cgroups, { pids: { limit } }).writes),
-      [["pids.limit: pids.max = 0"], ["pids.limit: pids.max = 20"], ["pids.limit: pids.max = max"]],
+      [["pids.limit: pids.max = 1"], ["pids.limit: pids.max = 20"], ["pids.limit: pids.max = max"]],
     );
   }
 });

@@ -1,4 +1,4 @@
-/** `linux.resources.pids`: 0 is a limit (nothing can fork), -1 is none. cgroup-v1/pids.rst. */
+/** `linux.resources.pids`: 0 is a limit as 1 is (nothing can fork), and written as 1, as under runc; -1 is none. cgroup-v1/pids.rst. */
 import type { Resources } from "../../spec/config.ts";
 import { type CgroupRequest, type Controller, orMax } from "./request.ts";
 
@@ -9,7 +9,7 @@ function requests({ pids }: Resources): CgroupRequest[] {
   return [
     {
       file: "pids.max",
-      value: orMax(pids.limit),
+      value: orMax(pids.limit === 0 ? 1 : pids.limit),
       field: "linux.resources.pids.limit",
       because: "no more processes and threads than this: fork fails beyond it, so a fork bomb stays in the container",
     },

@@ -191,7 +191,7 @@ test("planCgroups: zero and the empty string are unset, as engines write it", ()
     "cpu.cfs_burst_us = 0",
     "cpu.idle = 0",
     "memory.swappiness = 0",
-    "pids.max = 0",
+    "pids.max = 1",
   ]);
   // A cpuset that nobody asked for is inherited all the same.
   assert.equal(stepsOf(V1, unset).filter((line) => line === "inheritCgroupValue").length, 2);

@@ -44,7 +44,7 @@ const RECORDED: Resources = {
 
 test("planUpdate: only what is asked for is written", () => {
   assert.deepEqual(writes(RECORDED, { pids: { limit: 5 } }, V1), ["/pids/c/pids.max = 5"]);
-  assert.deepEqual(writes(RECORDED, { pids: { limit: 0 } }, V2), ["/pod/c/pids.max = 0"]);
+  assert.deepEqual(writes(RECORDED, { pids: { limit: 0 } }, V2), ["/pod/c/pids.max = 1"]);
   assert.deepEqual(writes(RECORDED, { cpu: { shares: 1024 } }, V2), ["/pod/c/cpu.weight = 100"]);
   assert.deepEqual(writes(RECORDED, { memory: { reservation: 7 } }, V1), ["/memory/c/memory.soft_limit_in_bytes = 7"]);
   assert.deepEqual(writes(RECORDED, {}, V1), []);
