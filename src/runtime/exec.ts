@@ -6,12 +6,13 @@ import { makeTracer } from "../execute/tracer.ts";
 import { CONTAINER, planExec } from "../plan/plan-exec.ts";
 import type { Config, Process } from "../spec/config.ts";
 import { parseConfig } from "../spec/parse-config.ts";
-import { readFile, replaceFile } from "../sys/files.ts";
+import { readFile } from "../sys/files.ts";
 import { raw } from "../sys/sys.ts";
 import { absolute } from "./bundle.ts";
 import { sendToConsoleSocket } from "./console-socket.ts";
 import { loadContainer, statusOf } from "./container.ts";
 import { execGroups } from "./exec-groups.ts";
+import { writePidFile } from "./pid-file.ts";
 import { sendToPidfdSocket } from "./pidfd-socket.ts";
 import { listenVariables, preservedFds } from "./preserved-fds.ts";
 import { seccompFilter } from "./seccomp-cache.ts";
@@ -19,6 +20,8 @@ import { openProcess } from "./signal.ts";
 import { hookStateOf } from "./state.ts";
 import { supervise } from "./supervise.ts";
 import { isTerminal, openSignals } from "./terminal.ts";
+
+const SIGKILL = 9;
 
 export interface ExecRequest {
   root: string;
@@ -87,15 +90,13 @@ export function execInContainer(request: ExecRequest): number {
   raw.close(pidfd);
   try {
     handOver(started, request);
-    if (pidFile !== undefined) replaceFile(pidFile, String(started.pid), 0o644);
+    if (pidFile !== undefined) writePidFile(pidFile, started.pid);
   } catch (error) {
-    raw.kill(started.pid, SIGKILL);
+    raw.kill(started.pid, SIGKILL); // our child, which nobody has waited for: the number is still its own
     throw error;
   }
   return detach ? 0 : supervise(started, signals);
 }
-
-const SIGKILL = 9;
 
 /** To those who serve its terminal and watch it. */
 function handOver(started: Started, { consoleSocket, pidfdSocket }: ExecRequest): void {

@@ -22,7 +22,9 @@ import {
   writeInit,
   writeRecord,
 } from "./container.ts";
+import { destroy } from "./delete.ts";
 import { ownerName } from "./owner.ts";
+import { writePidFile } from "./pid-file.ts";
 import { sendToPidfdSocket } from "./pidfd-socket.ts";
 import { listenVariables, type PreservedFds, preservedFds } from "./preserved-fds.ts";
 import { seccompFilter } from "./seccomp-cache.ts";
@@ -75,12 +77,12 @@ export function launch(request: LaunchRequest, { waits, attached }: { waits: boo
   const consoleSocket = request.consoleSocket === undefined ? undefined : absolute(request.consoleSocket);
   const pidfdSocket = request.pidfdSocket === undefined ? undefined : absolute(request.pidfdSocket);
   const lock = claimContainer(root, id);
+  const launched = makeOrForget(request, bundle, lock, { waits, attached, consoleSocket, pidfdSocket, preserved });
   try {
-    const launched = make(request, bundle, lock, { waits, attached, consoleSocket, pidfdSocket, preserved });
-    if (pidFile !== undefined) replaceFile(pidFile, String(launched.pid), 0o644);
+    if (pidFile !== undefined) writePidFile(pidFile, launched.pid);
     return launched;
   } catch (error) {
-    removeRecord(lock);
+    destroy(launched.container, lock, warn);
     throw error;
   }
 }
@@ -91,6 +93,15 @@ interface MakeOptions {
   consoleSocket: string | undefined;
   pidfdSocket: string | undefined;
   preserved: PreservedFds;
+}
+
+function makeOrForget(request: LaunchRequest, bundle: Bundle, lock: Lock, options: MakeOptions): Launched {
+  try {
+    return make(request, bundle, lock, options);
+  } catch (error) {
+    removeRecord(lock);
+    throw error;
+  }
 }
 
 function make(
