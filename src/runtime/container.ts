@@ -202,8 +202,10 @@ export function writeRecord({ path }: Lock, record: ContainerRecord): void {
 }
 
 /** Puts the init process on record: from here on the container lives by itself. */
-export function writeInit({ path }: Lock, pid: number): void {
-  replaceFile(`${path}/init`, `${pid} ${startTimeOf(pid) ?? "0"}`);
+export function writeInit({ path }: Lock, pid: number): { pid: number; startTime: string } {
+  const startTime = startTimeOf(pid) ?? "0";
+  replaceFile(`${path}/init`, `${pid} ${startTime}`);
+  return { pid, startTime };
 }
 
 /** What the kernel says of a container now. */

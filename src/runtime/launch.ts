@@ -15,9 +15,9 @@ import { absolute, type Bundle, loadBundle } from "./bundle.ts";
 import { sendToConsoleSocket } from "./console-socket.ts";
 import {
   type Container,
+  type ContainerRecord,
   claimContainer,
   type Lock,
-  loadContainer,
   removeRecord,
   writeInit,
   writeRecord,
@@ -105,7 +105,7 @@ function makeOrForget(request: LaunchRequest, bundle: Bundle, lock: Lock, option
 }
 
 function make(
-  { root, id, newKeyring, cgroupManager, noPivot = false, warn }: LaunchRequest,
+  { id, newKeyring, cgroupManager, noPivot = false, warn }: LaunchRequest,
   { path: bundlePath, configText, config }: Bundle,
   lock: Lock,
   { waits, attached, consoleSocket, pidfdSocket, preserved }: MakeOptions,
@@ -130,8 +130,8 @@ function make(
   replaceFile(`${lock.path}/config.json`, configText);
   const { poststart, poststop } = config.hooks ?? {};
   const state = hookState(config, id, bundlePath);
-  const record = {
-    version: 1 as const,
+  const record: ContainerRecord = {
+    version: 1,
     ...state,
     rootfs: config.root.path,
     created: new Date().toISOString(),
@@ -142,13 +142,14 @@ function make(
         : [],
     ),
     remove: plan.cleanup.cgroups,
-    ...(newKeyring ? {} : { noNewKeyring: true as const }),
+    ...(newKeyring ? {} : { noNewKeyring: true }),
     ...(poststart === undefined ? {} : { poststart }),
     ...(poststop === undefined ? {} : { poststop }),
   };
   blockSignals();
   // Hooks start in the bundle.
   sys.chdir(bundlePath);
+  const container: Container = { path: lock.path, record, init: undefined };
   let sent = false;
   try {
     const { pid, terminal } = execute(plan, {
@@ -158,7 +159,7 @@ function make(
       recordState: () => writeRecord(lock, record),
       containerState: (initPid) => ({ ...state, status: "creating", pid: initPid }),
       recordCreated: (initPid, master) => {
-        writeInit(lock, initPid);
+        container.init = writeInit(lock, initPid);
         if (pidfdSocket !== undefined) sendToPidfdSocket(pidfdSocket, initPid, "standard");
         if (consoleSocket === undefined || master === undefined) return;
         sendToConsoleSocket(consoleSocket, master);
@@ -166,7 +167,7 @@ function make(
       },
     });
     if (sent && terminal !== undefined) raw.close(terminal);
-    return { container: loadContainer(root, id), lock, pid, terminal: sent ? undefined : terminal };
+    return { container, lock, pid, terminal: sent ? undefined : terminal };
   } catch (error) {
     runHooks("poststop", poststop ?? [], state, 0, (failure) => warn(failure.message));
     throw error;
