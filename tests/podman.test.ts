@@ -144,6 +144,7 @@ sameAsRunc(
       ],
       "touch /x /outside/x; df -k /scratch | tail -n 1 | tr -s ' '; ls /outside; cat /proc/sys/kernel/msgmax",
     ),
+    await sees(runtime, [`--volume=${box.rootfs}/etc:/copy:O`], "rm /copy/group; ls /copy"),
     await sees(
       runtime,
       ["--uidmap=0:100000:1000", "--gidmap=0:100000:1000"],
@@ -154,6 +155,7 @@ sameAsRunc(
     "67108864\n50000\n20\n0\n100\n200\nshm 1024 0 1024 0% /dev/shm",
     "uid=1000(alice) gid=1000(alice) groups=6(disk),50(staff),1000(alice)\nh\nCapEff:\t0000000000000400\nCapBnd:\t00000000800405fb\nCapAmb:\t0000000000000400\nNoNewPrivs:\t1\nSeccomp:\t2",
     "touch: /x: Read-only file system\ntouch: /outside/x: Read-only file system\ntmpfs 1024 0 1024 0% /scratch\ngroup\npasswd\n1234",
+    "passwd",
     "0\n 0 100000 1000\n0",
   ],
 );

@@ -213,6 +213,20 @@ test("planMounts: cgroup on v2: the tree; in a user namespace without a cgroup n
   );
 });
 
+test("planMounts: a filesystem made of the machine's directories or devices is made before they are out of sight", () => {
+  const data = "lowerdir=/srv/l,upperdir=/srv/u,workdir=/srv/w";
+  const mount: Mount = {
+    destination: "/copy",
+    type: "overlay",
+    source: "overlay",
+    options: [...data.split(","), "ro"],
+  };
+  const { take, place } = planned(configOf([mount]));
+  const tree = { slot: "filesystem.0" };
+  assert.deepEqual(take, [{ op: "takeFilesystem", source: "overlay", fstype: "overlay", flags: ["ro"], data, tree }]);
+  assert.deepEqual(place, [{ op: "placeTree", tree, target: "/copy" }]);
+});
+
 const REFUSED: [code: string, mount: Mount, host?: Host][] = [
   ["MOUNT_INSIDE_PROC", { destination: "/proc", type: "tmpfs" }],
   ["MOUNT_INSIDE_PROC", { destination: "/proc/../proc/./sys", type: "tmpfs" }],

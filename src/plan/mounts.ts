@@ -165,6 +165,12 @@ function bind(request: Request, plan: MountsPlan): void {
 const unknownWord = (data: string): string | undefined =>
   data.split(",").find((word) => word !== "" && !word.includes("="));
 
+/** Filesystems that name nothing of the machine. Others are made of its devices or, as Podman's `-v DIR:DIR:O`, its directories. */
+const OF_NOTHING: ReadonlySet<string> = new Set([
+  ...["proc", "sysfs", "tmpfs", "devpts", "mqueue", "cgroup2", "ramfs", "hugetlbfs", "devtmpfs", "binder", "bpf"],
+  ...["binfmt_misc", "configfs", "debugfs", "efivarfs", "fusectl", "pstore", "securityfs", "selinuxfs", "tracefs"],
+]);
+
 /** A mount of a filesystem that is made for the container. */
 function filesystem(request: Request, plan: MountsPlan): void {
   const { config, mount, options, target, field, index } = request;
@@ -187,8 +193,10 @@ function filesystem(request: Request, plan: MountsPlan): void {
     data: options.data,
   };
   const because = mountPurpose(mount);
+  const showsKernel = fstype === "proc" || fstype === "sysfs";
   // In a user namespace, ours or the container's, the kernel makes them only where one is in sight already.
-  if ((isolates(config, "user") || !request.host.privileged) && (fstype === "proc" || fstype === "sysfs")) {
+  const needsSight = showsKernel && (isolates(config, "user") || !request.host.privileged);
+  if (needsSight || !OF_NOTHING.has(fstype)) {
     const tree = { slot: `filesystem.${index}` };
     plan.take.push({
       op: "takeFilesystem",
@@ -205,9 +213,11 @@ function filesystem(request: Request, plan: MountsPlan): void {
       by: "init",
       tree,
       target,
-      exact: true,
+      ...(showsKernel ? { exact: true } : {}),
       field,
-      because: `${fstype} was made while the machine's was in sight, as the kernel demands`,
+      because: showsKernel
+        ? `${fstype} was made while the machine's was in sight, as the kernel demands`
+        : `${fstype} was made while the machine's files were in sight: it names some of them`,
     });
   } else {
     const like = options.copyUp ? "copy" : fstype === "tmpfs" && !/(^|,)mode=/.test(step.data) ? "mode" : undefined;

@@ -37,8 +37,8 @@ export function planMountsAdd(config: Config, host: Host, id: string, mounts: re
   const takeInside: InitStep[] = [];
   const place: InitStep[] = [];
   for (const step of live.take) {
-    if (step.op !== "takeTree" || step.link === "copied")
-      throw notLive(step.field, "a symbolic link cannot be made anew in a running container");
+    const isWhole = step.op === "takeFilesystem" || (step.op === "takeTree" && step.link !== "copied");
+    if (!isWhole) throw notLive(step.field, "a symbolic link cannot be made anew in a running container");
     take.push(step);
   }
   for (const step of live.place) {
