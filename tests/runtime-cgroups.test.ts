@@ -117,7 +117,7 @@ test("create: a group that is there is taken when it is empty, and is in use whe
   const { pid } = await stateOf(id);
   assert.match(
     await runtimeFails(["create", "-b", makeBundle(config), newId()]),
-    new RegExp(`^CGROUP_IN_USE: the control group .*${path} is not empty: process ${pid} is in it$`),
+    new RegExp(`^CGROUP_IN_USE: the container's cgroup is not empty: process ${pid} is in .*${path}$`),
   );
   assert.equal((await stateOf(id)).status, "created");
   await runtimePrints(["delete", "-f", id]);
@@ -184,7 +184,7 @@ test("create: pids, 0 and -1 and unset", needs("cgroup:pids"), async () => {
   const limits = [{ pids: { limit: 0 } }, { pids: { limit: -1 } }, { pids: { limit: 20 } }, {}];
   const found: string[] = [];
   for (const resources of limits) found.push(...(await limitsOf(resources, [["pids", "pids.max"]])));
-  assert.deepEqual(found, ["0", "max", "20", "max"]);
+  assert.deepEqual(found, ["1", "max", "20", "max"]);
 });
 
 test("run: with pids.limit 0 the command runs, and cannot fork", needs("cgroup:pids"), async () => {

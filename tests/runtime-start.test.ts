@@ -1,6 +1,15 @@
 /** What the OCI runtime's containers and hooks start with: terminals, environment, descriptors, working directories. */
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, readFileSync, readlinkSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Config } from "../src/spec/config.ts";
@@ -161,3 +170,39 @@ test("linux.maskedPaths: one that is named twice is hidden once", needs, async (
   const script = "grep -c ' /home ' /proc/self/mountinfo";
   assert.equal(await run(makeConfig(root, { args: ["sh", "-c", script], linux })), "1\n");
 });
+
+test("mounts: in a user namespace a source that only the machine's root reaches", needs, async () => {
+  const closed = temporaryDirectory();
+  mkdirSync(join(closed, "inside"));
+  writeFileSync(join(closed, "inside/file"), "reached\n");
+  chmodSync(closed, 0o700);
+  const map = [{ containerID: 0, hostID: 100_000, size: 65_536 }];
+  const types = ["user", "pid", "ipc", "uts", "mount"] as const;
+  const linux = { namespaces: types.map((type) => ({ type })), uidMappings: map, gidMappings: map };
+  const mount = { destination: "/tmp", source: join(closed, "inside"), options: ["bind"] };
+  const config = makeConfig(root, { args: ["cat", "/tmp/file"], linux, mounts: [...(DEV ?? []), mount] });
+  assert.equal(await run(config), "reached\n");
+});
+
+test(
+  "mounts: a destination that is a link into nowhere is made where it leads to, within the root",
+  needs,
+  async () => {
+    const own = makeRootfs();
+    for (const [link, target] of [
+      ["jump", "/tmp/deep/down"],
+      ["file", "/jump/x/file"],
+      ["directory", "tmp/there"],
+    ] as const)
+      symlinkSync(target, join(own, link));
+    const source = temporaryDirectory();
+    writeFileSync(join(source, "text"), "found\n");
+    const mounts: Config["mounts"] = [
+      ...(DEV ?? []),
+      { destination: "/file", source: join(source, "text"), options: ["bind"] },
+      { destination: "/directory", source, options: ["bind"] },
+    ];
+    const args = ["cat", "/tmp/deep/down/x/file", "/tmp/there/text"];
+    assert.equal(await run(makeConfig(own, { args, mounts, root: { readonly: false } })), "found\nfound\n");
+  },
+);

@@ -150,13 +150,13 @@ function killGroup(path: string): boolean {
 export function requireUnused(path: string): void {
   const [pid] = processesBelow(path);
   if (pid !== undefined) {
-    throw new ContainerError("CGROUP_IN_USE", `the control group ${path} is not empty: process ${pid} is in it`, {
+    throw new ContainerError("CGROUP_IN_USE", `the container's cgroup is not empty: process ${pid} is in ${path}`, {
       field: "linux.cgroupsPath",
       hint: "name a group of the container's own",
     });
   }
   if (!isFrozen(path)) return;
-  throw new ContainerError("CGROUP_FROZEN", `the control group ${path} is frozen`, {
+  throw new ContainerError("CGROUP_FROZEN", `the container's cgroup unexpectedly frozen: ${path}`, {
     field: "linux.cgroupsPath",
     hint: "thaw it, or name another",
   });

@@ -219,6 +219,7 @@ const writers: Writers = {
   },
 
   takeTree(step, state) {
+    if (step.ifReachable) return note("mount(8) takes it below, once the ids are those of the container");
     state.functions.add("take_tree");
     const { source, recursive, tree, propagation } = step;
     const name = variable(tree.slot);

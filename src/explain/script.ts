@@ -46,7 +46,7 @@ function detachLate(steps: readonly Step[]): Step[] {
 /** The script works in directories of its own from the first take on: they must not show on the machine. */
 function cutTiesEarly(steps: readonly Step[]): Step[] {
   const ties = steps.find(({ op }) => op === "propagation");
-  const take = steps.findIndex(({ op }) => op === "takeTree" || op === "takeFilesystem");
+  const take = steps.findIndex((step) => (step.op === "takeTree" && !step.ifReachable) || step.op === "takeFilesystem");
   if (ties === undefined || take < 0 || steps.indexOf(ties) < take) return [...steps];
   return [...steps.slice(0, take), ties, ...steps.slice(take).filter((step) => step !== ties)];
 }

@@ -16,7 +16,7 @@ import { hookState, hooksInside, planHooks } from "./hooks.ts";
 import type { Host } from "./host.ts";
 import { planLabels } from "./labels.ts";
 import { planMounts } from "./mounts.ts";
-import { namespaceOf, planNamespaces } from "./namespaces.ts";
+import { isNew, namespaceOf, planNamespaces } from "./namespaces.ts";
 import { planIdentity, planPrivileges, planTerminal } from "./process.ts";
 import { planRootPropagation } from "./propagation.ts";
 import { planResctrl } from "./resctrl.ts";
@@ -117,6 +117,7 @@ export function plan(config: Config, host: Host, options: PlanOptions): Plan {
     ...cgroups.join,
     ...resctrl.join,
     ...labels.take,
+    ...(mounts !== undefined && isNew(config, "user") && host.uid === 0 ? mounts.take.flatMap(asMachineRoot) : []),
     ...namespaces.inside,
   ];
   if (mounts !== undefined) {
@@ -158,6 +159,12 @@ export function plan(config: Config, host: Host, options: PlanOptions): Plan {
     cleanup: { cgroups: [...cgroups.cleanup, ...resctrl.cleanup], state },
     warnings: cgroups.warnings,
   };
+}
+
+/** Until the ids change, the process owns what the machine's root owns: a source below a directory that is closed to others. */
+function asMachineRoot(step: InitStep): InitStep[] {
+  if (step.op !== "takeTree") return [];
+  return [{ ...step, ifReachable: true, because: "the container's root may not reach the source; the machine's may" }];
 }
 
 /** The socket that the init process of a created container waits on. */

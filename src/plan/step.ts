@@ -175,8 +175,8 @@ export interface InitOperations {
     /** What SELinux calls its files, where the kernel has it: a mount option such as `context`, or an attribute of its root. */
     label?: { text: string; as: string };
   };
-  /** A clone of a mounted tree, taken while its source can be seen. */
-  takeTree: TakenTree;
+  /** A clone of a mounted tree, taken while its source can be seen. `ifReachable`: left for a later step where access is denied. */
+  takeTree: TakenTree & { ifReachable?: boolean };
   /**
    * A new filesystem, not mounted anywhere yet. In a user namespace proc and sysfs may be made only while a whole one of
    * the machine's is in sight. `otherwise`: where that is refused (EPERM), this tree is taken in its place. fsopen(2), fsmount(2).

@@ -57,7 +57,7 @@ export function execInContainer(request: ExecRequest): number {
       `cannot exec in a container that is not running: ${id} is ${status}`,
     );
   if (status === "paused" && !request.ignorePaused)
-    throw new ContainerError("CONTAINER_PAUSED", `cannot exec in the paused container ${id}`, {
+    throw new ContainerError("CONTAINER_PAUSED", `cannot exec in a paused container: ${id}`, {
       hint: "resume it first, or use --ignore-paused",
     });
   const { config } = parseConfig(readFile(`${container.path}/config.json`), { seccomp: "unchecked" });

@@ -25,6 +25,7 @@ import { copyTree, copyTreeInto } from "../copy-tree.ts";
 import { mountAttributes, mountFlags, propagationFlags } from "../mount-flags.ts";
 import { takeFilesystem, takeTree } from "../trees.ts";
 import {
+  EACCES,
   EEXIST,
   EINVAL,
   ENOENT,
@@ -87,8 +88,11 @@ export const mountSteps: Performers<Ops> = {
   },
 
   takeTree(step, context) {
+    const { slot } = step.tree;
+    if (context.slots.has(slot) || context.links?.has(slot)) return;
+    if (step.ifReachable && raw.faccessat2(AT_FDCWD, step.source, 0, 0) === EACCES) return;
     if (step.link === "copied" && takeLink(step, context)) return;
-    context.slots.set(step.tree.slot, takeTree(step));
+    context.slots.set(slot, takeTree(step));
   },
 
   takeFilesystem({ source, fstype, flags, data, tree, otherwise }, { slots }) {

@@ -29,8 +29,11 @@ export function makeDirectories(path: string, mode: number): void {
   check(raw.mkdirat(AT_FDCWD, path, mode), "mkdirat", path, mode);
 }
 
-/** A directory for a tree whose root is one, else an empty file. */
-export function makeMountPoint(target: string, tree: number): void {
+/** A directory for a tree whose root is one, else an empty file; where a link leads nowhere yet, at what it leads to. */
+export function makeMountPoint(target: string, tree: number, linksLeft = 40): void {
+  const link = linksLeft > 0 ? raw.readlinkText(AT_FDCWD, target) : undefined;
+  if (typeof link === "string")
+    return makeMountPoint(link.startsWith("/") ? link : `${parentOf(target)}/${link}`, tree, linksLeft - 1);
   if ((statOf(tree, "", AT_EMPTY_PATH).mode & S_IFMT) === S_IFDIR) return makeDirectories(target, 0o755);
   makeDirectories(parentOf(target), 0o755);
   raw.close(sys.openat(AT_FDCWD, target, O_CREAT | O_WRONLY | O_CLOEXEC, 0o644));
