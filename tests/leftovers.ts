@@ -68,7 +68,7 @@ function controlGroups(): string[] {
 }
 
 function state(homes: readonly string[]): string[] {
-  const roots = ["/run/tupper", ...homes.map((home) => join(home, "tupper"))];
+  const roots = ["/run/tupper", "/run/tupper-runtime", ...homes.map((home) => join(home, "tupper"))];
   const ofUsers = names("/tmp").filter((name) => /^tupper-\d+$/.test(name));
   return [...roots, ...ofUsers.map((name) => join("/tmp", name))].flatMap((root) =>
     names(root).map((name) => `state ${root}/${name}`),

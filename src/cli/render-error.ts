@@ -9,6 +9,7 @@
 import { ContainerError } from "../error.ts";
 import { mapStack } from "../sys/stack.ts";
 import { SysError } from "../sys/sys.ts";
+import { printableLines } from "./table.ts";
 import type { Colors } from "./terminal.ts";
 
 /** The lines for any error, with a line feed at the end. `map` turns a stack of the bundle into one of the sources. */
@@ -56,6 +57,7 @@ function renderContainerError(error: ContainerError, colors: Colors): string {
 }
 
 const headline = (message: string, code: string, colors: Colors): string =>
-  `${colors.bold(colors.red("error:"))} ${message} ${colors.dim(`(${code})`)}`;
+  `${colors.bold(colors.red("error:"))} ${printableLines(message)} ${colors.dim(`(${code})`)}`;
 
-const detail = (label: string, text: string, colors: Colors): string => `  ${colors.dim(`${label}:`.padEnd(8))}${text}`;
+const detail = (label: string, text: string, colors: Colors): string =>
+  `  ${colors.dim(`${label}:`.padEnd(8))}${printableLines(text)}`;

@@ -5,6 +5,7 @@ import { lastExitCode } from "./exit-code.ts";
 import type { GlobalOptions } from "./runtime/global-options.ts";
 import { logError, oneLine } from "./runtime/log.ts";
 import { runtimeProgram } from "./runtime/program.ts";
+import { printableLines } from "./table.ts";
 import { writeOut } from "./terminal.ts";
 import { versionText } from "./version.ts";
 
@@ -31,7 +32,9 @@ const STARTS_PROCESSES: ReadonlySet<string> = new Set(["create", "run", "exec", 
 
 /** What an engine, which has a log file, gets on stderr too: conmon hands it on, and Podman shows one line of it. */
 export function lineForEngines(error: unknown): string | undefined {
-  return runtimeProgram.opts<GlobalOptions>().log === undefined ? undefined : `error: ${oneLine(error)}\n`;
+  return runtimeProgram.opts<GlobalOptions>().log === undefined
+    ? undefined
+    : `error: ${printableLines(oneLine(error))}\n`;
 }
 
 const FAILED = 1;

@@ -15,6 +15,9 @@ export function renderTable(head: readonly string[], rows: readonly (readonly st
 /** Names and arguments come from others: no control character of theirs reaches the terminal. */
 export const printable = (text: string): string => text.replace(/[\p{Cc}\p{Cs}]/gu, "?");
 
+/** The same for text of several lines. */
+export const printableLines = (text: string): string => text.replace(/[^\P{Cc}\n\t]|\p{Cs}/gu, "?");
+
 /** At most so many characters, with a sign that something was left out. */
 export function shorten(text: string, length: number): string {
   const characters = [...text];

@@ -18,9 +18,9 @@ import {
   SIGNALS,
 } from "../sys/constants.ts";
 import { readFile } from "../sys/files.ts";
-import { exitCodeOf } from "../sys/structs.ts";
-import { check, raw, sys } from "../sys/sys.ts";
-import { openChannel, packError, receive, send, unpackError } from "./channel.ts";
+import { exitCodeOf, type WaitStatus } from "../sys/structs.ts";
+import { check, raw, SysError, sys } from "../sys/sys.ts";
+import { type Message, openChannel, packError, receive, send, unpackError } from "./channel.ts";
 import { closeInherited } from "./init/descriptors.ts";
 import { runInit } from "./init.ts";
 import { namespaceFlags } from "./namespace-flags.ts";
@@ -90,8 +90,8 @@ function start(plan: Plan, clone: CloneStep, afterClone: readonly ParentStep[], 
     return { pid, terminal: serveInit(parentEnd, pid, afterClone, context) };
   } catch (error) {
     raw.kill(pid, SIGNALS.KILL ?? 9);
-    waitFor(pid);
-    throw error;
+    const status = waitFor(pid);
+    throw error === GONE ? diedEarly(status) : error;
   } finally {
     raw.close(parentEnd);
   }
@@ -179,28 +179,36 @@ function serveInit(
   const perform = (wanted: (step: ParentStep) => boolean) => {
     for (const step of afterClone) if (wanted(step)) performParentStep(step, { ...context, pid });
   };
+  // Somebody may kill it while it waits, a hook for one.
+  const answer = (message: Message, fds?: readonly number[]) => {
+    try {
+      send(channel, message, fds);
+    } catch (error) {
+      throw error instanceof SysError && error.code === "EPIPE" ? GONE : error;
+    }
+  };
   let terminal: number | undefined;
   let complete = false;
   for (;;) {
     const received = receive(channel);
     if (received === undefined) {
       if (complete) return terminal;
-      throw diedEarly(pid);
+      throw GONE;
     }
     const { message, fds } = received;
     switch (message.kind) {
       case "map":
         perform(({ op }) => op !== "runHooks");
-        send(channel, { kind: "mapped", trees: [...context.trees.keys()] }, [...context.trees.values()]);
+        answer({ kind: "mapped", trees: [...context.trees.keys()] }, [...context.trees.values()]);
         for (const fd of context.trees.values()) raw.close(fd);
         break;
       case "hooks":
         perform(({ op }) => op === "runHooks");
-        send(channel, { kind: "done" });
+        answer({ kind: "done" });
         break;
       case "rlimit":
       case "oomScore":
-        send(channel, setForInit(message, pid));
+        answer(setForInit(message, pid));
         break;
       case "pty":
         terminal = fds[0];
@@ -213,8 +221,8 @@ function serveInit(
         break;
       case "created":
         options.recordCreated?.(pid, terminal);
+        answer({ kind: "done" });
         complete = options.startsLater === true;
-        send(channel, { kind: "done" });
         break;
       case "placed":
         options.recordPlaced?.(message.mounts);
@@ -230,8 +238,10 @@ function serveInit(
   }
 }
 
-function diedEarly(pid: number): ContainerError {
-  const status = waitFor(pid);
+/** The init process ended; how, its parent knows once it has reaped it. */
+const GONE = new Error("the init process is gone");
+
+function diedEarly(status: WaitStatus): ContainerError {
   const killed = "signal" in status;
   const how = killed ? `was killed by signal ${status.signal}` : `ended with ${exitCodeOf(status)}`;
   return new ContainerError("INIT_DIED", `the init process ${how} before the command ran`, {

@@ -4,7 +4,7 @@
  */
 import { ContainerError } from "../error.ts";
 import { AF_UNIX, SOCK_CLOEXEC, SOCK_DGRAM } from "../sys/constants.ts";
-import { raw, sys } from "../sys/sys.ts";
+import { raw, SysError, sys } from "../sys/sys.ts";
 import { withUnixAddress } from "../sys/unix-address.ts";
 import { openChannel, receive, send, unpackError } from "./channel.ts";
 import { type ContainerState, serveListener } from "./seccomp-listener.ts";
@@ -55,6 +55,19 @@ export function sendStart(path: string, state: () => ContainerState, warn: (text
       serveListener(ours, container.pid, message, container);
     }
     executing = message.kind === "exec";
+  }
+}
+
+/** Whether a container waits behind a start socket: the socket outlives whoever listened to it. */
+export function isAwaited(path: string): boolean {
+  const socket = sys.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  try {
+    return withUnixAddress(path, (address) => raw.connect(socket, address)) >= 0;
+  } catch (error) {
+    if (error instanceof SysError && error.code === "ENOENT") return false; // deleted meanwhile
+    throw error;
+  } finally {
+    raw.close(socket);
   }
 }
 

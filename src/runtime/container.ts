@@ -12,6 +12,7 @@
 import { ContainerError } from "../error.ts";
 import { freezerGroup, isFrozen } from "../execute/freezer.ts";
 import { environmentValue } from "../execute/probe.ts";
+import { isAwaited } from "../execute/start-socket.ts";
 import { isInUserNamespace } from "../execute/user-namespace.ts";
 import type { HookState } from "../plan/step.ts";
 import type { Hook } from "../spec/config.ts";
@@ -19,16 +20,20 @@ import {
   AT_EMPTY_PATH,
   AT_FDCWD,
   AT_REMOVEDIR,
+  AT_SYMLINK_NOFOLLOW,
   LOCK_EX,
   LOCK_NB,
+  LOCK_SH,
   O_CLOEXEC,
   O_DIRECTORY,
   O_NOFOLLOW,
   O_RDONLY,
+  S_IFDIR,
+  S_IFMT,
 } from "../sys/constants.ts";
 import { readDirectory, readFileIfThere, replaceFile } from "../sys/files.ts";
 import { parseStatx, STATX_BASIC_STATS, STATX_SIZE } from "../sys/structs.ts";
-import { raw, SysError, sys } from "../sys/sys.ts";
+import { check, raw, SysError, sys } from "../sys/sys.ts";
 import { startTimeOf } from "./start-time.ts";
 
 /** runtime.md, "State"; `paused` is what engines know from runc. */
@@ -66,6 +71,7 @@ export interface Lock {
 
 const [ENOENT, EWOULDBLOCK, EEXIST] = [-2, -11, -17];
 const VERSION = 1;
+const DT_DIR = 4;
 
 /**
  * Where containers are on record: `--root`, else a directory of the caller's own. Root of a user namespace, as under rootless
@@ -77,8 +83,26 @@ export function runtimeRoot(flag: string | undefined): string {
   const runtime = environmentValue("XDG_RUNTIME_DIR");
   const hasOwn = runtime?.startsWith("/") === true && (uid !== 0 || isRootOfUserNamespace());
   if (hasOwn) return `${runtime}/tupper-runtime`;
-  return uid === 0 ? "/run/tupper-runtime" : `/tmp/tupper-runtime-${uid}`;
+  if (uid === 0) return "/run/tupper-runtime";
+  const path = `${IN_TMP}${uid}`;
+  requireOwn(path, uid);
+  return path;
 }
+
+/** Everybody may write to /tmp, and whoever made the directory chooses the hooks of what is on record there. */
+function requireOwn(path: string, uid: number): void {
+  const buffer = new ArrayBuffer(STATX_SIZE);
+  if (raw.statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, buffer) === ENOENT) return;
+  const stat = parseStatx(buffer);
+  if (stat.uid === uid && (stat.mode & S_IFMT) === S_IFDIR && (stat.mode & 0o022) === 0) return;
+  throw new ContainerError(
+    "STATE_ROOT",
+    `the state directory ${path} belongs to somebody else or is writable for others`,
+    { hint: "set XDG_RUNTIME_DIR to a directory of your own, or use --root" },
+  );
+}
+
+const IN_TMP = "/tmp/tupper-runtime-";
 
 /** As runc tells it: in a user namespace where the user is not called root. */
 const isRootOfUserNamespace = (): boolean => environmentValue("USER") !== "root" && isInUserNamespace();
@@ -101,9 +125,13 @@ export function claimContainer(root: string, id: string): Lock {
       cause: new SysError("mkdirat", -made, [path, MODE]),
     });
   const lock = tryLock(path);
+  // Deleted between the two calls: what a crash left, by a `delete` at the same time.
+  if (lock === "gone") return claimContainer(root, id);
   // A directory without a record is what a crash left before anything was made.
-  if (lock !== undefined && (made !== EEXIST || readFileIfThere(`${path}/state.json`) === undefined)) return lock;
-  if (lock !== undefined) unlock(lock);
+  if (lock !== "busy") {
+    if (made !== EEXIST || readFileIfThere(`${path}/state.json`) === undefined) return lock;
+    unlock(lock);
+  }
   throw new ContainerError("CONTAINER_EXISTS", `a container with the ID ${id} already exists`, {
     hint: "choose another ID, or delete it",
   });
@@ -116,7 +144,7 @@ function checkId(id: string): void {
   });
 }
 
-/** In /tmp somebody else could have made it first. */
+/** With the directories above it. */
 function makeRoot(root: string): void {
   const above = root.slice(0, root.lastIndexOf("/"));
   let made = raw.mkdirat(AT_FDCWD, root, MODE);
@@ -129,17 +157,20 @@ function makeRoot(root: string): void {
       field: "--root",
       cause: new SysError("mkdirat", -made, [root, MODE]),
     });
+  if (made === EEXIST && root.startsWith(IN_TMP)) requireOwn(root, raw.geteuid());
 }
 
-/** The lock on a directory of ours; undefined while somebody else has it, or when the directory is gone. */
-function tryLock(path: string): Lock | undefined {
+/** The lock on a directory of ours, unless somebody else has it or the directory is gone. */
+function tryLock(path: string, how = LOCK_EX): Lock | "busy" | "gone" {
   const fd = raw.openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
-  if (fd < 0) return undefined;
-  const locked = raw.flock(fd, LOCK_EX | LOCK_NB);
+  if (fd === ENOENT) return "gone";
+  check(fd, "openat", path);
+  const locked = raw.flock(fd, how | LOCK_NB);
   if (locked >= 0 && isLinked(fd)) return { fd, path };
   raw.close(fd);
-  if (locked < 0 && locked !== EWOULDBLOCK) throw new SysError("flock", -locked, [path]);
-  return undefined;
+  if (locked >= 0) return "gone";
+  if (locked !== EWOULDBLOCK) throw new SysError("flock", -locked, [path]);
+  return "busy";
 }
 
 /** False for a directory that was removed after it was opened. */
@@ -179,21 +210,55 @@ export function loadContainer(root: string, id: string): Container {
   return container;
 }
 
-/** All containers on record, by ID. */
-export function loadContainers(root: string): Container[] {
+/** All containers on record, by ID. `warn` hears of those whose record cannot be read: the others are there all the same. */
+export function loadContainers(root: string, warn: (text: string) => void): Container[] {
   const names = raw.faccessat2(AT_FDCWD, root, 0, 0) < 0 ? [] : readDirectory(root).map(({ name }) => name);
-  return names.sort().flatMap((name) => readContainer(`${root}/${name}`) ?? []);
+  return names.sort().flatMap((name) => {
+    try {
+      return readContainer(`${root}/${name}`) ?? [];
+    } catch (error) {
+      if (!(error instanceof ContainerError)) throw error;
+      warn(error.message);
+      return [];
+    }
+  });
 }
 
 function readContainer(path: string): Container | undefined {
   const text = readFileIfThere(`${path}/state.json`);
   if (text === undefined) return undefined;
-  const record = JSON.parse(text) as ContainerRecord;
-  if (record.version > VERSION)
-    throw new ContainerError("STATE_NEWER", `${path}/state.json was written by a newer version of tupper-runtime`);
+  const init = readInit(path);
+  // Removed meanwhile: the record goes first.
+  if (init === undefined && raw.faccessat2(AT_FDCWD, `${path}/state.json`, 0, 0) < 0) return undefined;
+  return { path, record: parseRecord(text, path), init };
+}
+
+function readInit(path: string): Container["init"] {
   const [pid, startTime] = readFileIfThere(`${path}/init`)?.split(" ") ?? [];
-  const init = pid === undefined || startTime === undefined ? undefined : { pid: Number(pid), startTime };
-  return { path, record, init };
+  return pid === undefined || startTime === undefined ? undefined : { pid: Number(pid), startTime };
+}
+
+/** Nobody but us writes there, but disks and people do what they do. */
+function parseRecord(text: string, path: string): ContainerRecord {
+  let record: Partial<ContainerRecord> | undefined;
+  try {
+    record = JSON.parse(text) as Partial<ContainerRecord>;
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+  if (typeof record?.version === "number" && record.version > VERSION)
+    throw new ContainerError("STATE_NEWER", `${path}/state.json was written by a newer version of tupper-runtime`);
+  if (typeof record?.id === "string" && Array.isArray(record.cgroups) && Array.isArray(record.remove))
+    return record as ContainerRecord;
+  throw new ContainerError("STATE_BROKEN", `${path}/state.json is not a container's record`, {
+    hint: "`delete --force` ends its process, as far as it is known, and removes the record",
+  });
+}
+
+/** What can be known of a container whose record cannot be read: its first process. */
+export function salvageContainer({ path }: Lock, id: string): Container {
+  const nothing = { ociVersion: "", id, bundle: "", rootfs: "", created: "", owner: "", cgroups: [], remove: [] };
+  return { path, record: { version: VERSION, ...nothing }, init: readInit(path) };
 }
 
 /** Puts on record what is about to be made. */
@@ -215,22 +280,24 @@ export function statusOf({ path, record, init }: Container): Status {
   const freezer = freezerGroup(record.cgroups);
   // First: a created container that is frozen cannot be started either.
   if (freezer !== undefined && isFrozen(freezer.path)) return "paused";
-  return raw.faccessat2(AT_FDCWD, `${path}/start`, 0, 0) >= 0 ? "created" : "running";
+  // The socket's file alone says little: a `start` that was killed leaves it behind.
+  return raw.faccessat2(AT_FDCWD, `${path}/start`, 0, 0) >= 0 && isAwaited(`${path}/start`) ? "created" : "running";
 }
 
-/** Somebody holds the lock: `create` is at work. */
+/** Somebody holds the lock: `create` is at work. Others who look do not count, so the lock is a shared one. */
 function isBusy(path: string): boolean {
-  const lock = tryLock(path);
-  if (lock === undefined) return true;
-  unlock(lock);
-  return false;
+  const lock = tryLock(path, LOCK_SH);
+  if (typeof lock !== "string") unlock(lock);
+  return lock === "busy";
 }
 
 /** Removes the record, and with it the lock: the container is gone. */
 export function removeRecord(lock: Lock): void {
   const { path } = lock;
-  for (const { name } of readDirectory(path)) {
-    const result = raw.unlinkat(AT_FDCWD, `${path}/${name}`, 0);
+  // First, so that nobody who looks meanwhile takes what is left for a container.
+  raw.unlinkat(AT_FDCWD, `${path}/state.json`, 0);
+  for (const { name, type } of readDirectory(path)) {
+    const result = raw.unlinkat(AT_FDCWD, `${path}/${name}`, type === DT_DIR ? AT_REMOVEDIR : 0);
     if (result < 0 && result !== ENOENT) throw new SysError("unlinkat", -result, [`${path}/${name}`]);
   }
   sys.unlinkat(AT_FDCWD, path, AT_REMOVEDIR);

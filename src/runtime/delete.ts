@@ -6,10 +6,12 @@ import { runHooks } from "../execute/run-hooks.ts";
 import { raw } from "../sys/sys.ts";
 import {
   type Container,
+  type ContainerRecord,
   type Lock,
   loadContainer,
   lockContainer,
   removeRecord,
+  salvageContainer,
   statusOf,
   unlock,
 } from "./container.ts";
@@ -20,10 +22,16 @@ const SIGKILL = 9;
 const PATIENCE_MS = 10_000;
 
 /**
- * `force`: also a running one, which is killed, and one that there is not. A created one goes without. Throws
- * CONTAINER_UNKNOWN, CONTAINER_RUNNING.
+ * `force`: also a running one, which is killed, and one that there is not. A created one goes without. `only`: no other
+ * than this one. Throws CONTAINER_UNKNOWN, CONTAINER_RUNNING.
  */
-export function deleteContainer(root: string, id: string, force: boolean, warn: (text: string) => void): void {
+export function deleteContainer(
+  root: string,
+  id: string,
+  force: boolean,
+  warn: (text: string) => void,
+  only?: ContainerRecord,
+): void {
   let lock: Lock;
   try {
     lock = lockContainer(root, id);
@@ -32,7 +40,8 @@ export function deleteContainer(root: string, id: string, force: boolean, warn: 
     throw error;
   }
   try {
-    const container = loadRecorded(root, id);
+    const container = loadRecorded(root, id, force ? lock : undefined);
+    if (only !== undefined && container?.record.created !== only.created) return;
     if (container === undefined) return removeRecord(lock);
     const status = statusOf(container);
     if (!force && (status === "running" || status === "paused"))
@@ -45,12 +54,17 @@ export function deleteContainer(root: string, id: string, force: boolean, warn: 
   }
 }
 
-/** Undefined for a directory in which nothing was put on record: what a crash left before anything was made. */
-function loadRecorded(root: string, id: string): Container | undefined {
+/**
+ * Undefined for a directory in which nothing was put on record: what a crash left before anything was made. `forced`: a
+ * record that cannot be read is no hindrance.
+ */
+function loadRecorded(root: string, id: string, forced: Lock | undefined): Container | undefined {
   try {
     return loadContainer(root, id);
   } catch (error) {
-    if (error instanceof ContainerError && error.code === "CONTAINER_UNKNOWN") return undefined;
+    if (!(error instanceof ContainerError)) throw error;
+    if (error.code === "CONTAINER_UNKNOWN") return undefined;
+    if (error.code === "STATE_BROKEN" && forced !== undefined) return salvageContainer(forced, id);
     throw error;
   }
 }

@@ -13,7 +13,7 @@ export function forMatching(
   act: (id: string) => void,
 ): void {
   const expression = parseExpression(pattern);
-  for (const { record } of loadContainers(root)) {
+  for (const { record } of loadContainers(root, warn)) {
     if (!expression.test(record.id)) continue;
     try {
       act(record.id);

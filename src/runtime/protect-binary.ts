@@ -25,8 +25,10 @@ import {
   O_PATH,
   O_RDONLY,
 } from "../sys/constants.ts";
+import { parseStatx, STATX_BASIC_STATS, STATX_SIZE } from "../sys/structs.ts";
 import { raw, SysError, sys } from "../sys/sys.ts";
 
+const EACCES = -13;
 const SELF = "/proc/self/exe";
 /** An overlay without an upper layer needs two lower ones: any directory of the machine will do. */
 const OTHER_LAYER = "/run";
@@ -46,9 +48,16 @@ export function protectBinary(argv: readonly string[]): void {
 /** Not to be written by us, and so by no container of ours (the overlay is of that kind too), or a copy in memory. */
 function isProtected(): boolean {
   const W_OK = 2;
-  return (
-    raw.faccessat2(AT_FDCWD, SELF, W_OK, 0) < 0 || sys.readlinkText(AT_FDCWD, SELF).startsWith(`/memfd:${COPY_NAME} `)
-  );
+  const access = raw.faccessat2(AT_FDCWD, SELF, W_OK, 0);
+  // Who owns a file may give himself the right.
+  if (access === EACCES) return !isOwn();
+  return access < 0 || sys.readlinkText(AT_FDCWD, SELF).startsWith(`/memfd:${COPY_NAME} `);
+}
+
+function isOwn(): boolean {
+  const buffer = new ArrayBuffer(STATX_SIZE);
+  sys.statx(AT_FDCWD, SELF, 0, STATX_BASIC_STATS, buffer);
+  return parseStatx(buffer).uid === raw.geteuid();
 }
 
 /** A descriptor of this program in a view of its directory. Undefined where there can be no such view. */

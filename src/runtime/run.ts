@@ -27,6 +27,7 @@ export function runContainer(request: RunRequest): number {
   unlock(lock);
   if (detach) return 0;
   const code = supervise({ pid, terminal }, signals);
-  if (!keep) deleteContainer(request.root, request.id, true, warn);
+  // Only ours: somebody may have deleted it by now and made another of the name.
+  if (!keep) deleteContainer(request.root, request.id, true, warn, container.record);
   return code;
 }

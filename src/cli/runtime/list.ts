@@ -17,7 +17,8 @@ export const listCommand = new Command("list")
   .addOption(new Option("-f, --format <FORMAT>", "how to print").choices(["table", "json"]).default("table"))
   .option("-q, --quiet", "only their IDs")
   .action(({ format, quiet }: ListOptions, command: Command) => {
-    const containers = loadContainers(runtimeContext(command).root);
+    const { root, warn } = runtimeContext(command);
+    const containers = loadContainers(root, warn);
     if (quiet) return writeOut(containers.map(({ record }) => `${record.id}\n`).join(""));
     const states = containers.map(describeState);
     if (format === "json") return writeOut(`${JSON.stringify(states)}\n`);

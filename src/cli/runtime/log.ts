@@ -5,6 +5,7 @@
 import { ContainerError } from "../../error.ts";
 import { AT_FDCWD, O_APPEND, O_CLOEXEC, O_CREAT, O_WRONLY } from "../../sys/constants.ts";
 import { raw, SysError } from "../../sys/sys.ts";
+import { printableLines } from "../table.ts";
 import { writeErr } from "../terminal.ts";
 
 export interface LogOptions {
@@ -17,7 +18,7 @@ type Level = "error" | "warning";
 export const warnTo =
   (options: LogOptions) =>
   (text: string): void => {
-    if (options.log === undefined) writeErr(`warning: ${text}\n`);
+    if (options.log === undefined) writeErr(`warning: ${printableLines(text)}\n`);
     else append(options, "warning", text);
   };
 
