@@ -18,6 +18,10 @@ export const printable = (text: string): string => text.replace(/[\p{Cc}\p{Cs}]/
 /** The same for text of several lines. */
 export const printableLines = (text: string): string => text.replace(/[^\P{Cc}\n\t]|\p{Cs}/gu, "?");
 
+/** JSON in which they are escapes too: JSON.stringify leaves DEL and those of 0x80 to 0x9f as they are. */
+export const printableJson = (text: string): string =>
+  text.replace(/[\u007f-\u009f]/g, (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}`);
+
 /** At most so many characters, with a sign that something was left out. */
 export function shorten(text: string, length: number): string {
   const characters = [...text];

@@ -280,8 +280,10 @@ export function statusOf({ path, record, init }: Container): Status {
   const freezer = freezerGroup(record.cgroups);
   // First: a created container that is frozen cannot be started either.
   if (freezer !== undefined && isFrozen(freezer.path)) return "paused";
-  // The socket's file alone says little: a `start` that was killed leaves it behind.
-  return raw.faccessat2(AT_FDCWD, `${path}/start`, 0, 0) >= 0 && isAwaited(`${path}/start`) ? "created" : "running";
+  if (raw.faccessat2(AT_FDCWD, `${path}/start`, 0, 0) < 0) return "running";
+  if (isAwaited(`${path}/start`)) return "created";
+  // A `start` that was killed leaves the socket's file behind, and so does a container that has died since we looked.
+  return startTimeOf(init.pid) === init.startTime ? "running" : "stopped";
 }
 
 /** Somebody holds the lock: `create` is at work. Others who look do not count, so the lock is a shared one. */

@@ -2,7 +2,7 @@
 import { Command, Option } from "commander";
 import { loadContainers } from "../../runtime/container.ts";
 import { describeState } from "../../runtime/state.ts";
-import { printable, renderTable } from "../table.ts";
+import { printable, printableJson, renderTable } from "../table.ts";
 import { colorsOf, writeOut } from "../terminal.ts";
 import { runtimeContext } from "./global-options.ts";
 
@@ -21,7 +21,7 @@ export const listCommand = new Command("list")
     const containers = loadContainers(root, warn);
     if (quiet) return writeOut(containers.map(({ record }) => `${record.id}\n`).join(""));
     const states = containers.map(describeState);
-    if (format === "json") return writeOut(`${JSON.stringify(states)}\n`);
+    if (format === "json") return writeOut(`${printableJson(JSON.stringify(states))}\n`);
     const rows = states.map(({ id, pid, status, bundle, created, owner }) =>
       [id, String(pid), status, bundle, created, owner].map(printable),
     );

@@ -1,6 +1,7 @@
 /** `tupper-runtime state`. */
 import { Command } from "commander";
 import { stateOfContainer } from "../../runtime/state.ts";
+import { printableJson } from "../table.ts";
 import { writeOut } from "../terminal.ts";
 import { runtimeContext } from "./global-options.ts";
 
@@ -9,5 +10,5 @@ export const stateCommand = new Command("state")
   .description("Prints the state of a container as JSON.")
   .argument("<ID>", "a container")
   .action((id: string, _options: unknown, command: Command) =>
-    writeOut(`${JSON.stringify(stateOfContainer(runtimeContext(command).root, id), null, 2)}\n`),
+    writeOut(`${printableJson(JSON.stringify(stateOfContainer(runtimeContext(command).root, id), null, 2))}\n`),
   );
