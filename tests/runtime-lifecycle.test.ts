@@ -452,28 +452,33 @@ test("run --keep: the container stays on record, stopped, and delete ends it", n
 });
 
 test(
-  "run: reaps orphans that become its children, and ends with the first process",
+  "run: orphans of the container become its children, and are reaped; --no-subreaper: not",
   needs("package:procps"),
   async () => {
     const config = makeConfig(root, {
-      args: ["sh", "-c", "(sh -c 'sleep 0.2 & :' &); sleep 0.8; exit 4"],
+      args: ["sh", "-c", "(sh -c 'sleep 0.4 & :' &); sleep 0.8; exit 4"],
       linux: { namespaces: [{ type: "mount" }] },
     });
-    delete config.hostname;
-    const directory = temporaryDirectory();
-    const child = spawn(binary, ["run", "--bundle", makeBundle(config), newId()], {
-      argv0: "tupper-runtime",
-      stdio: "ignore",
-      cwd: directory,
-    });
-    const ended = once(child, "exit");
-    let zombies = "";
-    for (let i = 0; i < 6; i++) {
-      await new Promise((done) => setTimeout(done, 100));
-      if (i > 3) zombies += output("sh", "-c", `ps -o stat= --ppid ${child.pid} | grep Z || true`);
-    }
-    assert.deepEqual(await ended, [4, null]);
-    assert.equal(zombies, "");
+    delete (config as Partial<typeof config>).hostname;
+    const bundle = makeBundle(config);
+    const children = async (...flags: string[]) => {
+      const child = spawn(binary, ["run", ...flags, "--bundle", bundle, newId()], {
+        argv0: "tupper-runtime",
+        stdio: "ignore",
+      });
+      const ended = once(child, "exit");
+      const seen = new Set<string>();
+      const look = setInterval(() => {
+        for (const line of output("sh", "-c", `ps -o stat=,args= --ppid ${child.pid} || true`).trim().split("\n"))
+          seen.add(line.startsWith("Z") ? "zombie" : line.replace(/^\S+ +/, ""));
+      }, 60);
+      assert.deepEqual(await ended, [4, null]);
+      clearInterval(look);
+      return seen;
+    };
+    const usual = await children();
+    assert.ok(usual.has("sleep 0.4"), [...usual].join());
+    assert.ok(!(await children("--no-subreaper")).has("sleep 0.4"));
   },
 );
 

@@ -19,14 +19,25 @@ export function startContainer(root: string, id: string, warn: (text: string) =>
         hint: status === "stopped" ? "delete it and create it anew" : "it has been started already",
       });
     try {
-      const state = () => ({ ...hookStateOf(container.record), status, pid: container.init?.pid ?? 0 });
-      sendStart(`${container.path}/start`, state, warn);
-    } finally {
-      sys.unlinkat(AT_FDCWD, `${container.path}/start`, 0);
+      letGo(container, warn);
+    } catch (error) {
+      // A startContainer hook that fails is the end of the container too. runtime.md, "Lifecycle", step 7.
+      if (error instanceof ContainerError && error.code === "HOOK_FAILED") destroy(container, lock, warn);
+      throw error;
     }
     runPoststartHooks(container, () => destroy(container, lock, warn));
   } finally {
     unlock(lock);
+  }
+}
+
+/** The command of a container that waits runs, or never will: it waits no more. */
+function letGo({ path, record, init }: Container, warn: (text: string) => void): void {
+  const state = () => ({ ...hookStateOf(record), status: "created" as const, pid: init?.pid ?? 0 });
+  try {
+    sendStart(`${path}/start`, state, warn);
+  } finally {
+    sys.unlinkat(AT_FDCWD, `${path}/start`, 0);
   }
 }
 

@@ -1,6 +1,7 @@
 /** `tupper-runtime exec`. */
 import { Command } from "commander";
 import { parseCapabilityNames } from "../../engine/containers/config/capabilities.ts";
+import { flagError, parseInteger } from "../../engine/containers/config/flag-value.ts";
 import { ContainerError } from "../../error.ts";
 import { execInContainer } from "../../runtime/exec.ts";
 import type { Config, Process } from "../../spec/config.ts";
@@ -26,8 +27,8 @@ interface ExecOptions {
   additionalGids?: string[];
   processLabel?: string;
   apparmor?: string;
-  /** commander reads --no-new-privs as the negative of a flag that there is not. */
-  newPrivs: boolean;
+  /** commander reads --no-new-privs as the negative of a flag that there is not: false, or undefined. */
+  newPrivs?: boolean;
   cap?: string[];
   preserveFds: number;
   cgroup?: string[];
@@ -94,16 +95,28 @@ const PROCESS = { field: "--process", code: "PROCESS_UNREADABLE", what: "process
 /** The container's process with what the flags change. */
 function changedProcess(own: Process, args: string[], options: ExecOptions, pid: number): Process {
   const process: Process = { ...own, args, terminal: options.tty === true, env: [...(own.env ?? [])] };
-  if (options.cwd !== undefined) process.cwd = options.cwd;
+  if (options.cwd !== undefined) {
+    if (!options.cwd.startsWith("/"))
+      throw flagError(
+        "BAD_PATH",
+        "--cwd",
+        `--cwd "${options.cwd}" is not an absolute path`,
+        "it is a path in the container",
+      );
+    process.cwd = options.cwd;
+  }
   if (options.user !== undefined) process.user = execUser(options.user, own.user, `/proc/${pid}/root`);
   if (options.additionalGids !== undefined)
     process.user = {
       ...process.user,
-      additionalGids: [...(process.user.additionalGids ?? []), ...options.additionalGids.map(Number)],
+      additionalGids: [
+        ...(process.user.additionalGids ?? []),
+        ...options.additionalGids.map((gid) => parseInteger("--additional-gids", gid, 0, 2 ** 32 - 2)),
+      ],
     };
   if (options.processLabel !== undefined) process.selinuxLabel = options.processLabel;
   if (options.apparmor !== undefined) process.apparmorProfile = options.apparmor;
-  if (!options.newPrivs) process.noNewPrivileges = true;
+  if (options.newPrivs === false) process.noNewPrivileges = true;
   if (options.cap !== undefined) {
     const added = options.cap.flatMap((name) => parseCapabilityNames("--cap", name));
     const { bounding, effective, permitted, inheritable, ambient } = own.capabilities ?? {};
@@ -112,8 +125,13 @@ function changedProcess(own: Process, args: string[], options: ExecOptions, pid:
       bounding: withAdded(bounding),
       effective: withAdded(effective),
       permitted: withAdded(permitted),
-      // As with runc: without an inheritable set nothing can be ambient.
-      ...(inheritable === undefined ? {} : { inheritable, ambient: withAdded(ambient) }),
+      // What is not inheritable cannot be ambient. capabilities(7).
+      ...(inheritable === undefined
+        ? {}
+        : {
+            inheritable,
+            ambient: withAdded(ambient).filter((name) => !added.includes(name) || inheritable.includes(name)),
+          }),
     };
   }
   // The later one of a name counts.

@@ -10,8 +10,8 @@ interface LaunchOptions {
   pidfdSocket?: string;
   pidFile?: string;
   preserveFds: number;
-  newKeyring: boolean;
-  /** False with --no-pivot. */
+  /** False with --no-new-keyring, --no-pivot; commander's default for such flags is lost where its state is saved in the build. */
+  newKeyring?: boolean;
   pivot?: boolean;
 }
 
@@ -43,7 +43,7 @@ export function launchRequest(id: string, command: Command): LaunchRequest {
     id,
     bundle,
     preserveFds,
-    newKeyring,
+    newKeyring: newKeyring !== false,
     ...(config === undefined ? {} : { configPath: config }),
     ...(consoleSocket === undefined ? {} : { consoleSocket }),
     ...(pidfdSocket === undefined ? {} : { pidfdSocket }),

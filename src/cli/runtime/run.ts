@@ -7,7 +7,8 @@ import { addLaunchOptions, launchRequest } from "./launch-options.ts";
 interface RunOptions {
   detach?: boolean;
   keep?: boolean;
-  subreaper: boolean;
+  /** False with --no-subreaper. */
+  subreaper?: boolean;
 }
 
 export const runCommand = addLaunchOptions(new Command("run"))
@@ -16,7 +17,7 @@ export const runCommand = addLaunchOptions(new Command("run"))
   .option("-d, --detach", "do not wait for its end")
   .option("--keep", "keep it on record when it has ended")
   .action(
-    exitsWith((id: string, { detach = false, keep = false, subreaper }: RunOptions, command: Command): number =>
+    exitsWith((id: string, { detach = false, keep = false, subreaper = true }: RunOptions, command: Command): number =>
       runContainer({ ...launchRequest(id, command), detach, keep, subreaper }),
     ),
   );
