@@ -19,7 +19,7 @@ import { seccompFilter } from "./seccomp-cache.ts";
 import { openProcess } from "./signal.ts";
 import { hookStateOf } from "./state.ts";
 import { supervise } from "./supervise.ts";
-import { isTerminal, openSignals } from "./terminal.ts";
+import { needsPlainNewlines, openSignals } from "./terminal.ts";
 
 const SIGKILL = 9;
 
@@ -71,7 +71,7 @@ export function execInContainer(request: ExecRequest): number {
   const groups = execGroups(cgroups, request.subGroups, init.pid, host);
   const plan = planExec({ ...config, process }, host, id, groups, {
     outlivesCaller: true,
-    plainNewlines: process.terminal === true && request.consoleSocket === undefined && !isTerminal(1),
+    plainNewlines: process.terminal === true && request.consoleSocket === undefined && needsPlainNewlines(),
     ...(seccomp === undefined ? {} : { filter: seccompFilter(seccomp, host.architecture) }),
     newKeyring: !noNewKeyring,
     everyCpu: true,

@@ -28,7 +28,7 @@ import { writePidFile } from "./pid-file.ts";
 import { sendToPidfdSocket } from "./pidfd-socket.ts";
 import { listenVariables, type PreservedFds, preservedFds } from "./preserved-fds.ts";
 import { seccompFilter } from "./seccomp-cache.ts";
-import { isTerminal } from "./terminal.ts";
+import { needsPlainNewlines } from "./terminal.ts";
 
 export interface LaunchRequest {
   root: string;
@@ -124,7 +124,7 @@ function make(
     newKeyring,
     everyCpu: true,
     preservedFds: preserved.count,
-    plainNewlines: attached && config.process.terminal === true && !isTerminal(1),
+    plainNewlines: attached && config.process.terminal === true && needsPlainNewlines(),
   });
   for (const text of plan.warnings) warn(text);
   replaceFile(`${lock.path}/config.json`, configText);

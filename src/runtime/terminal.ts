@@ -18,7 +18,13 @@ import { raw, SysError, sys } from "../sys/sys.ts";
 const WINSIZE_SIZE = 8;
 const EOT = 4;
 
-export const isTerminal = (fd: number): boolean => raw.ioctl(fd, TCGETS, new ArrayBuffer(TERMIOS_SIZE)) >= 0;
+const isTerminal = (fd: number): boolean => raw.ioctl(fd, TCGETS, new ArrayBuffer(TERMIOS_SIZE)) >= 0;
+
+/**
+ * Whether the container's newlines go out as its terminal made them, "\r\n": to a terminal that we make raw, which is stdin's.
+ * Into a file, and to a terminal that adds the "\r" itself, they go plain.
+ */
+export const needsPlainNewlines = (): boolean => !isTerminal(0) || !isTerminal(1);
 
 /** Puts a terminal into raw mode; the result puts it back. Nothing to do, and nothing done, when it is no terminal. */
 export function makeRaw(fd: number): () => void {
