@@ -9,6 +9,8 @@ import { runHooks } from "../execute/run-hooks.ts";
 import { makeTracer } from "../execute/tracer.ts";
 import { hookState } from "../plan/hooks.ts";
 import { plan as makePlan } from "../plan/plan.ts";
+import type { Plan } from "../plan/step.ts";
+import type { Config } from "../spec/config.ts";
 import { replaceFile } from "../sys/files.ts";
 import { raw, sys } from "../sys/sys.ts";
 import { absolute, type Bundle, loadBundle } from "./bundle.ts";
@@ -128,24 +130,8 @@ function make(
   });
   for (const text of plan.warnings) warn(text);
   replaceFile(`${lock.path}/config.json`, configText);
-  const { poststart, poststop } = config.hooks ?? {};
   const state = hookState(config, id, bundlePath);
-  const record: ContainerRecord = {
-    version: 1,
-    ...state,
-    rootfs: config.root.path,
-    created: new Date().toISOString(),
-    owner: ownerName(raw.geteuid()),
-    cgroups: plan.steps.flatMap((step) =>
-      step.op === "makeCgroup" && plan.cleanup.cgroups.includes(step.path)
-        ? [{ controller: step.controller, path: step.path }]
-        : [],
-    ),
-    remove: plan.cleanup.cgroups,
-    ...(newKeyring ? {} : { noNewKeyring: true }),
-    ...(poststart === undefined ? {} : { poststart }),
-    ...(poststop === undefined ? {} : { poststop }),
-  };
+  const record = newRecord(plan, config, { id, bundle: bundlePath, newKeyring });
   blockSignals();
   // Hooks start in the bundle.
   sys.chdir(bundlePath);
@@ -169,9 +155,34 @@ function make(
     if (sent && terminal !== undefined) raw.close(terminal);
     return { container, lock, pid, terminal: sent ? undefined : terminal };
   } catch (error) {
-    runHooks("poststop", poststop ?? [], state, 0, (failure) => warn(failure.message));
+    runHooks("poststop", record.poststop ?? [], state, 0, (failure) => warn(failure.message));
     throw error;
   }
+}
+
+/** What is put on record of a container before anything of it is made. */
+export function newRecord(
+  { steps, cleanup }: Plan,
+  config: Config,
+  { id, bundle, newKeyring }: { id: string; bundle: string; newKeyring: boolean },
+): ContainerRecord {
+  const { poststart, poststop } = config.hooks ?? {};
+  return {
+    version: 1,
+    ...hookState(config, id, bundle),
+    rootfs: config.root.path,
+    created: new Date().toISOString(),
+    owner: ownerName(raw.geteuid()),
+    cgroups: steps.flatMap((step) =>
+      step.op === "makeCgroup" && cleanup.cgroups.includes(step.path)
+        ? [{ controller: step.controller, path: step.path }]
+        : [],
+    ),
+    remove: cleanup.cgroups,
+    ...(newKeyring ? {} : { noNewKeyring: true }),
+    ...(poststart === undefined ? {} : { poststart }),
+    ...(poststop === undefined ? {} : { poststop }),
+  };
 }
 
 function checkConsole({ config }: Bundle, { consoleSocket }: LaunchRequest, attached: boolean): void {

@@ -9,6 +9,7 @@ export interface GlobalOptions extends LogOptions {
   root?: string;
   systemdCgroup?: boolean;
   cgroupManager?: string;
+  criu?: string;
 }
 
 export function addGlobalOptions(program: Command): Command {
@@ -23,7 +24,7 @@ export function addGlobalOptions(program: Command): Command {
       new Option("--cgroup-manager <MANAGER>", "who makes control groups").choices(["cgroupfs", "systemd", "disabled"]),
     )
     .addOption(new Option("--rootless <MODE>", "accepted: the kernel says who the caller is"))
-    .addOption(new Option("--criu <PATH>", "accepted").hideHelp());
+    .option("--criu <PATH>", "the program that checkpoint and restore call; default criu of the usual directories");
 }
 
 export interface RuntimeContext {
@@ -44,5 +45,14 @@ export function runtimeContext(command: Command): RuntimeContext {
     root: runtimeRoot(options.root === undefined ? undefined : absolute(options.root)),
     cgroupManager: options.cgroupManager === "disabled" ? "disabled" : "cgroupfs",
     warn: warnTo(options),
+  };
+}
+
+/** The same for checkpoint and restore. */
+export function criuContext(command: Command): ReturnType<typeof runtimeContext> & { criu?: string } {
+  const { criu } = command.optsWithGlobals<GlobalOptions>();
+  return {
+    ...runtimeContext(command),
+    ...(criu === undefined ? {} : { criu: criu.includes("/") ? absolute(criu) : criu }),
   };
 }

@@ -3,6 +3,7 @@ import { Command } from "commander";
 import { completionCommand } from "../completion.ts";
 import { configureProgram } from "../configure-program.ts";
 import { versionText } from "../version.ts";
+import { checkpointCommand } from "./checkpoint.ts";
 import { createCommand } from "./create.ts";
 import { deleteCommand } from "./delete.ts";
 import { eventsCommand } from "./events.ts";
@@ -14,6 +15,7 @@ import { listCommand } from "./list.ts";
 import { mountsCommand } from "./mounts.ts";
 import { pauseCommand } from "./pause.ts";
 import { processesCommand } from "./ps.ts";
+import { restoreCommand } from "./restore.ts";
 import { resumeCommand } from "./resume.ts";
 import { runCommand } from "./run.ts";
 import { specCommand } from "./spec.ts";
@@ -42,6 +44,8 @@ export const runtimeProgram = addGlobalOptions(new Command("tupper-runtime"))
   .addCommand(updateCommand)
   .addCommand(eventsCommand)
   .addCommand(mountsCommand)
+  .addCommand(checkpointCommand)
+  .addCommand(restoreCommand)
   .commandsGroup("This program:")
   .addCommand(specCommand)
   .addCommand(featuresCommand)

@@ -69,23 +69,26 @@ export const liveMountSteps: Performers<Ops> = {
 
 const EAGAIN = -11;
 
-/** openat2(2) in the container's root, which is ours. A descriptor or -errno. */
-function openInRoot(path: string, flags: number): number {
+/** openat2(2) in the container's root: `top`, else our own. A descriptor or -errno. */
+function openInRoot(path: string, flags: number, top?: number): number {
   const how = packOpenHow({ flags, resolve: RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS });
-  const root = sys.openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+  const root = top ?? sys.openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
   // A rename meanwhile, on a path with `..` in a link, is EAGAIN.
   let fd = raw.openat2(root, path, how);
   for (let i = 0; fd === EAGAIN && i < 128; i++) fd = raw.openat2(root, path, how);
-  raw.close(root);
+  if (top === undefined) raw.close(root);
   return fd;
 }
 
 /** The place, made where it is missing: a directory for a tree whose root is one (or without `like`), else an empty file. */
-function openOrMake(path: string, { like, nofollow = false }: { like?: number; nofollow?: boolean }): number {
+export function openOrMake(
+  path: string,
+  { like, nofollow = false, root }: { like?: number; nofollow?: boolean; root?: number },
+): number {
   const how = O_PATH | O_CLOEXEC | (nofollow ? O_NOFOLLOW : 0);
-  const found = openInRoot(path, how);
+  const found = openInRoot(path, how, root);
   if (found !== ENOENT) return check(found, "openat2", path, "RESOLVE_IN_ROOT");
-  const above = openOrMake(parentOf(path), {});
+  const above = openOrMake(parentOf(path), root === undefined ? {} : { root });
   const name = path.slice(path.lastIndexOf("/") + 1);
   const isDirectory = like === undefined || (statOf(like, "", AT_EMPTY_PATH).mode & S_IFMT) === S_IFDIR;
   if (isDirectory) {

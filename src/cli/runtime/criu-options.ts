@@ -1,0 +1,57 @@
+/** The flags that checkpoint and restore share. */
+import { type Command, Option } from "commander";
+import { flagError } from "../../engine/containers/config/flag-value.ts";
+import type { CriuFlags } from "../../plan/criu-arguments.ts";
+import { absolute } from "../../runtime/bundle.ts";
+import { repeatable } from "../flags.ts";
+
+export interface CriuOptions {
+  imagePath: string;
+  workPath?: string;
+  tcpEstablished?: boolean;
+  extUnixSk?: boolean;
+  shellJob?: boolean;
+  fileLocks?: boolean;
+  lazyPages?: boolean;
+  autoDedup?: boolean;
+  emptyNs?: string[];
+  networkLock?: string;
+  manageCgroupsMode?: string;
+}
+
+/** One for both commands: each costs bytes in the binary. */
+const OPTIONS: readonly Option[] = [
+  new Option("--image-path <DIRECTORY>", "where the images are").default("checkpoint"),
+  new Option("--work-path <DIRECTORY>", "where logs go; default beside the images"),
+  new Option("--tcp-established", "with open TCP connections"),
+  new Option("--ext-unix-sk", "with unix sockets that lead out of the container"),
+  new Option("--shell-job", "with the caller's terminal"),
+  new Option("--file-locks", "with file locks"),
+  new Option("--lazy-pages", "memory is brought over when it is used, by userfaultfd"),
+  new Option("--auto-dedup", "what the images have twice is dropped"),
+  repeatable("--empty-ns <NAMESPACE>", "a namespace that comes back empty: network"),
+  new Option("--network-lock <METHOD>", "how connections wait").choices(["iptables", "nftables", "skip"]),
+  new Option("--manage-cgroups-mode <MODE>", "what of control groups comes back").choices([
+    "soft",
+    "full",
+    "strict",
+    "ignore",
+  ]),
+];
+
+export function addCriuOptions(command: Command): Command {
+  for (const option of OPTIONS) command.addOption(option);
+  return command;
+}
+
+/** Throws for a namespace that cannot be empty. */
+export function criuFlags({ imagePath, workPath, ...flags }: CriuOptions): CriuFlags {
+  const strange = flags.emptyNs?.find((name) => name !== "network");
+  if (strange !== undefined)
+    throw flagError("BAD_NAMESPACE", "--empty-ns", `the namespace ${strange} cannot be empty`, "network can");
+  return {
+    imagePath: absolute(imagePath),
+    ...(workPath === undefined ? {} : { workPath: absolute(workPath) }),
+    ...flags,
+  };
+}

@@ -1,0 +1,60 @@
+/** `tupper-runtime restore`. */
+import { Command, Option } from "commander";
+import { restoreContainer } from "../../runtime/restore.ts";
+import { exitsWith } from "../exit-code.ts";
+import { addCriuOptions, type CriuOptions, criuFlags } from "./criu-options.ts";
+import { criuContext } from "./global-options.ts";
+
+interface RestoreOptions extends CriuOptions {
+  bundle: string;
+  detach?: boolean;
+  pidFile?: string;
+  consoleSocket?: string;
+  subreaper?: boolean;
+  tcpClose?: boolean;
+  lsmProfile?: string;
+  lsmMountContext?: string;
+}
+
+export const restoreCommand = addCriuOptions(new Command("restore"))
+  .summary("make a container of a checkpoint")
+  .description("Makes a container of a bundle and of what `checkpoint` has written, by CRIU. It runs on where it was.")
+  .argument("<ID>", "its name, unique on this machine")
+  .option("-b, --bundle <DIRECTORY>", "the bundle", ".")
+  .option("-d, --detach", "do not wait for its end")
+  .option("--pid-file <FILE>", "a file that gets the pid of the container's first process")
+  .addOption(new Option("--console-socket <PATH>", "refused: there is no new terminal").hideHelp())
+  .option("--tcp-close", "TCP connections come back closed")
+  .option("--lsm-profile <TYPE:NAME>", "another profile of AppArmor or SELinux")
+  .option("--lsm-mount-context <CONTEXT>", "another SELinux context of mounts")
+  .addOption(new Option("--no-subreaper", "orphans of the container do not become our children"))
+  .addOption(new Option("--no-pivot", "accepted: CRIU enters the root").hideHelp())
+  .action(
+    exitsWith((id: string, options: RestoreOptions, command: Command): number => {
+      const {
+        bundle,
+        detach = false,
+        pidFile,
+        consoleSocket,
+        subreaper,
+        tcpClose,
+        lsmProfile,
+        lsmMountContext,
+      } = options;
+      return restoreContainer({
+        ...criuContext(command),
+        id,
+        bundle,
+        detach,
+        subreaper: subreaper !== false,
+        ...(pidFile === undefined ? {} : { pidFile }),
+        ...(consoleSocket === undefined ? {} : { consoleSocket }),
+        flags: {
+          ...criuFlags(options),
+          ...(tcpClose === undefined ? {} : { tcpClose }),
+          ...(lsmProfile === undefined ? {} : { lsmProfile }),
+          ...(lsmMountContext === undefined ? {} : { lsmMountContext }),
+        },
+      });
+    }),
+  );

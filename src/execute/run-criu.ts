@@ -1,0 +1,112 @@
+/** Runs criu(8), and says what is wrong where it cannot work. */
+import { ContainerError } from "../error.ts";
+import { errorLines } from "../plan/criu-arguments.ts";
+import { AT_FDCWD, F_SETFD, MFD_CLOEXEC, O_CLOEXEC, O_RDWR, SIG_SETMASK } from "../sys/constants.ts";
+import { errnoText } from "../sys/errno.ts";
+import { readFileIfThere } from "../sys/files.ts";
+import { exitCodeOf } from "../sys/structs.ts";
+import { check, raw, sys } from "../sys/sys.ts";
+import { findProgram } from "./helper-program.ts";
+import { closeInherited } from "./init/descriptors.ts";
+import { waitFor } from "./wait.ts";
+
+export interface CriuCall {
+  program: string;
+  /** Made in the process that becomes criu, after `prepare`. */
+  arguments: () => string[];
+  /** Runs in that process: its groups, its view. A throw is an error of the call. */
+  prepare?: () => void;
+  /** Descriptors that criu gets, by the number that it gets each as. */
+  inherited?: readonly { from: number; to: number }[];
+  /** criu has the caller's standard input, output and error. */
+  ownStdio?: boolean;
+}
+
+/** The program: the one named, else the machine's in the usual directories. Throws CRIU_MISSING. */
+export function findCriu(named: string | undefined): string {
+  const X_OK = 1;
+  const isThere = named?.includes("/") === true && raw.faccessat2(AT_FDCWD, named, X_OK, 0) >= 0;
+  const path = isThere ? named : named?.includes("/") ? undefined : findProgram(named ?? "criu");
+  if (path !== undefined) return path;
+  throw new ContainerError(
+    "CRIU_MISSING",
+    named === undefined ? "criu is not installed" : `there is no program ${named}`,
+    {
+      ...(named === undefined ? {} : { field: "--criu" }),
+      hint: "checkpoint and restore are done by CRIU: install it (apt install criu, dnf install criu), or name the program with --criu",
+    },
+  );
+}
+
+/** Exit code, and what it said on stdout and stderr. Throws CRIU_FAILED when it could not even be started. */
+export function runCriu(call: CriuCall): { code: number; said: string } {
+  const output = sys.memfdCreate("output", MFD_CLOEXEC);
+  const fds = new ArrayBuffer(8);
+  sys.pipe2(fds, O_CLOEXEC);
+  const [failureEnd = -1, childEnd = -1] = new Int32Array(fds);
+  const { program, inherited = [], ownStdio = false } = call;
+  const pid = check(
+    raw.spawn(0, 0, childEnd, failureEnd, () => {
+      try {
+        const given = inherited.map(({ from }) => from);
+        closeInherited([childEnd, output, ...given]);
+        for (const { from, to } of inherited)
+          check(from === to ? raw.fcntl(to, F_SETFD, 0) : raw.dup3(from, to, 0), "dup3", from, to);
+        call.prepare?.();
+        if (!ownStdio) {
+          raw.dup3(sys.openat(AT_FDCWD, "/dev/null", O_RDWR | O_CLOEXEC, 0), 0, 0);
+          for (const fd of [1, 2]) raw.dup3(output, fd, 0);
+        }
+        raw.rtSigprocmask(SIG_SETMASK, new ArrayBuffer(8), null, 8);
+        const result = raw.execve(
+          program,
+          ["criu", ...call.arguments()],
+          ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
+        );
+        raw.write(childEnd, `${program} cannot be executed: ${errnoText(-result).toLowerCase()}`);
+      } catch (error) {
+        raw.write(childEnd, error instanceof Error ? error.message : String(error));
+      }
+      raw.exitGroup(127);
+    }),
+    "clone3",
+  );
+  const problem = sys.readText(failureEnd);
+  raw.close(failureEnd);
+  const code = exitCodeOf(waitFor(pid)) ?? 127;
+  sys.lseek(output, 0, 0);
+  const said = sys.readText(output);
+  raw.close(output);
+  if (problem !== "") throw new ContainerError("CRIU_FAILED", `cannot run criu: ${problem}`);
+  return { code, said };
+}
+
+/** What a failed call means: the first errors of its log, or what it said itself, and what `criu check` thinks of this machine. */
+export function criuFailure(
+  action: "dump" | "pre-dump" | "restore",
+  { code, said }: { code: number; said: string },
+  { program, log }: { program: string; log: string },
+): ContainerError {
+  const written = readFileIfThere(log);
+  const errors = errorLines(`${written ?? ""}\n${said}`);
+  const why =
+    errors.length > 0
+      ? errors.slice(0, ENOUGH).join("; ")
+      : (said.trim().split("\n").at(-1) ?? "") || `exit code ${code}`;
+  const checked = runCriu({ program, arguments: () => ["check"] });
+  const complaints = errorLines(checked.said).slice(0, ENOUGH).join("; ");
+  const machine =
+    checked.code === 0
+      ? "`criu check` finds nothing wrong with this machine"
+      : `CRIU does not work on this machine: \`criu check\` says ${complaints || checked.said.trim() || `exit code ${checked.code}`}`;
+  return new ContainerError(
+    action === "restore" ? "RESTORE_FAILED" : "CHECKPOINT_FAILED",
+    `criu ${action} failed: ${why}`,
+    {
+      hint: `${machine}${written === undefined ? "" : `; the whole log is ${log}`}`,
+    },
+  );
+}
+
+/** Lines; later ones are consequences. */
+const ENOUGH = 3;

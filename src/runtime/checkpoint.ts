@@ -1,0 +1,113 @@
+/** `checkpoint`: the processes of a container, written into files by CRIU. Not in the runtime-spec; as runc and crun have it. */
+import { ContainerError } from "../error.ts";
+import { freezerGroup } from "../execute/freezer.ts";
+import { statOf } from "../execute/init/paths.ts";
+import { criuFailure, findCriu, runCriu } from "../execute/run-criu.ts";
+import { type CheckpointFlags, DESCRIPTORS, DUMP_LOG, dumpArguments } from "../plan/criu-arguments.ts";
+import type { Config } from "../spec/config.ts";
+import { parseConfig } from "../spec/parse-config.ts";
+import { AT_FDCWD, F_GETFD } from "../sys/constants.ts";
+import { readFile, replaceFile } from "../sys/files.ts";
+import { raw, SysError } from "../sys/sys.ts";
+import { type Container, loadContainer, lockContainer, statusOf, unlock } from "./container.ts";
+import { destroy } from "./delete.ts";
+
+export interface CheckpointRequest {
+  root: string;
+  id: string;
+  /** The program, where it is not the machine's usual one. */
+  criu?: string;
+  /** Paths are absolute, but for `parentPath`. */
+  flags: CheckpointFlags;
+  warn: (text: string) => void;
+}
+
+/**
+ * Unless its processes are left running, the container is gone afterwards, as with runc: `restore` makes a new one of the
+ * bundle and the images. Throws CRIU_MISSING, CONTAINER_NOT_RUNNING, CHECKPOINT_FAILED; then it runs on.
+ */
+export function checkpointContainer({ root, id, criu, flags, warn }: CheckpointRequest): void {
+  const program = findCriu(criu);
+  const lock = lockContainer(root, id);
+  try {
+    const container = loadContainer(root, id);
+    const pid = pidOf(container);
+    const { config } = parseConfig(readFile(`${container.path}/config.json`), { seccomp: "unchecked" });
+    config.root = { ...config.root, path: container.record.rootfs };
+    checkTerminal(config, flags.shellJob);
+    prepareDirectories(flags);
+    if (!flags.preDump) replaceFile(`${flags.imagePath}/${DESCRIPTORS}`, JSON.stringify(standardDescriptors(pid)));
+    const args = dumpArguments(config, flags, {
+      pid,
+      freezer: freezerGroup(container.record.cgroups)?.path,
+      configFile: criuConfigFile(config),
+      inodeOf: (path) => statOf(AT_FDCWD, path, 0).ino,
+    });
+    const { statusFd } = flags;
+    const inherited = statusFd === undefined ? [] : [{ from: statusFd, to: statusFd }];
+    const result = runCriu({ program, arguments: () => args, inherited });
+    if (result.code !== 0) {
+      const log = `${flags.workPath ?? flags.imagePath}/${DUMP_LOG}`;
+      throw criuFailure(flags.preDump ? "pre-dump" : "dump", result, { program, log });
+    }
+    if (!flags.leaveRunning && !flags.preDump) destroy(container, lock, warn);
+  } finally {
+    unlock(lock);
+  }
+}
+
+function pidOf(container: Container): number {
+  const status = statusOf(container);
+  const { init, record } = container;
+  if (init !== undefined && (status === "running" || status === "paused")) return init.pid;
+  throw new ContainerError(
+    "CONTAINER_NOT_RUNNING",
+    `cannot checkpoint a container that is not running: ${record.id} is ${status}`,
+  );
+}
+
+/** The program on the command line cannot hand a terminal over; with `--shell-job` it is the caller's. */
+export function checkTerminal({ process }: Config, shellJob: boolean | undefined): void {
+  if (!process.terminal || shellJob) return;
+  throw new ContainerError("CRIU_TERMINAL", "the terminal of a container cannot be written down", {
+    field: "process.terminal",
+    hint: "use --shell-job, and restore in a terminal, or make the container without one",
+  });
+}
+
+/** Options that the container's author wants for CRIU: an annotation, else the file that runc reads. "" is none. */
+export function criuConfigFile({ annotations }: Config): string | undefined {
+  const named = annotations?.["org.criu.config"];
+  if (named !== undefined) return named === "" ? undefined : named;
+  return raw.faccessat2(AT_FDCWD, DEFAULT_CONFIG, 0, 0) < 0 ? undefined : DEFAULT_CONFIG;
+}
+
+const DEFAULT_CONFIG = "/etc/criu/runc.conf";
+const EEXIST = -17;
+
+function prepareDirectories({ imagePath, workPath, parentPath, statusFd }: CheckpointFlags): void {
+  makeDirectory(imagePath, "--image-path");
+  if (workPath !== undefined) makeDirectory(workPath, "--work-path");
+  if (parentPath !== undefined && raw.faccessat2(AT_FDCWD, `${imagePath}/${parentPath}/.`, 0, 0) < 0)
+    throw new ContainerError("CHECKPOINT_PARENT", `there is no earlier checkpoint in ${imagePath}/${parentPath}`, {
+      field: "--parent-path",
+      hint: "it is a directory, named from the image path",
+    });
+  if (statusFd !== undefined && raw.fcntl(statusFd, F_GETFD, 0) < 0)
+    throw new ContainerError("STATUS_FD", `the descriptor ${statusFd} is not open`, { field: "--status-fd" });
+}
+
+/** Of these, only the last one is made. */
+export function makeDirectory(path: string, field: string): void {
+  const made = raw.mkdirat(AT_FDCWD, path, 0o700);
+  if (made >= 0 || made === EEXIST) return;
+  const cause = new SysError("mkdirat", -made, [path, 0o700]);
+  throw new ContainerError("CHECKPOINT_DIRECTORY", `cannot make the directory ${path}`, { field, cause });
+}
+
+/** What standard input, output and error are: pipes are given anew by `restore`. */
+const standardDescriptors = (pid: number): string[] =>
+  [0, 1, 2].map((fd) => {
+    const target = raw.readlinkText(AT_FDCWD, `/proc/${pid}/fd/${fd}`);
+    return typeof target === "string" ? target : "/dev/null";
+  });
