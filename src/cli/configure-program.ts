@@ -78,6 +78,12 @@ export const NEEDLESS_WALKS = [
 
 function prepare(command: Command): void {
   for (const walk of NEEDLESS_WALKS) Object.assign(command, { [walk]: () => {} });
+  // A flag that is only there as --no-NAME is true without it. commander says so at the first parse, unless the state is saved.
+  for (const option of command.options) {
+    const positive = option.long?.replace(/^--no-/, "--");
+    if (option.negate && !command.options.some(({ long }) => long === positive))
+      command.setOptionValueWithSource(option.attributeName(), true, "default");
+  }
   command.saveStateBeforeParse();
 }
 
