@@ -70,6 +70,35 @@ test("mounts[].options: in a user namespace what the machine locked cannot be ta
   assert.equal(refused(change("exec")), "TAKE_TREE_FAILED");
 });
 
+test(
+  "mounts[].source: what the root of a user namespace may not reach is taken by who started the container",
+  needs,
+  () => {
+    const closed = machineMount("mode=700,nosuid,noexec", "nodev");
+    // Neither the machine's root nor the container's: only rights over all files of the machine lead in.
+    chownSync(closed, 4242, 4242);
+    const change =
+      (...mounts: Mount[]) =>
+      (config: Config) => {
+        inUserNamespace(config);
+        mounted(...mounts)(config);
+      };
+    const two = change(
+      bind(join(closed, "file"), "/one", "bind"),
+      bind(join(closed, "below"), "/two", "rbind", "rprivate", "ro"),
+    );
+    assert.equal(sees(`cat /one; ${mountsAt("/two")}`, two), "outside\n/two ro,nodev,relatime\n");
+    // Relative to the bundle, whose directory is closed too.
+    const config = configOf("cat /one", change(bind("of-the-bundle", "/one", "bind")));
+    assert.deepEqual(run(config), { stdout: "bundle\n", stderr: "", code: 0 });
+    assert.equal(refused(change(bind(join(closed, "missing"), "/one", "bind"))), "MOUNT_SOURCE_MISSING");
+    // What the machine locked stays locked for whoever has all capabilities inside.
+    assert.equal(refused(change(bind(join(closed, "file"), "/one", "bind", "exec"))), "TAKE_TREE_FAILED");
+    const remount = "mount -o remount,bind,exec /one 2>/dev/null || echo refused; grep -c noexec /proc/self/mountinfo";
+    assert.match(sees(remount, change(bind(join(closed, "file"), "/one", "bind"))), /^refused\n[1-9]/);
+  },
+);
+
 test("mounts[].options: of a new filesystem, in order; what is no flag goes to the filesystem", needs, () => {
   const at = (...options: string[]) =>
     sees(`${mountsAt("/data")}; stat -c %a /data`, mounted({ destination: "/data", type: "tmpfs", options }));

@@ -46,13 +46,14 @@ function runtime(root: string, args: readonly string[], { prefix = [], env }: Ru
   });
 }
 
-type Wanted = Partial<Process> & { linux?: Partial<Linux>; root?: string };
+type Wanted = Partial<Process> & { linux?: Partial<Linux>; root?: string; mounts?: Config["mounts"] };
 
-function makeBundle({ linux = {}, root = rootfs, ...process }: Wanted): string {
+function makeBundle({ linux = {}, root = rootfs, mounts, ...process }: Wanted): string {
   const bundle = temporaryDirectory();
   const config: Config = defaultConfig({ cgroup2: false });
   delete config.linux.maskedPaths;
   config.root = { path: root };
+  if (mounts !== undefined) config.mounts = mounts;
   config.process = { ...config.process, noNewPrivileges: false, terminal: false, ...process };
   config.linux = { ...config.linux, ...linux };
   const text = JSON.stringify(config, (_, value: unknown) => (typeof value === "bigint" ? `BIG${value}` : value));
@@ -351,20 +352,15 @@ test(
       { type: "user", path: `/proc/${first.pid()}/ns/user` },
       { type: "network", path: `/proc/${machines.pid}/ns/net` },
     ];
-    const bundle = makeBundle({
-      root,
-      linux: { namespaces },
-      user: { uid: 1000, gid: 1000 },
-      args: ["sh", "-c", "id -u; awk '{print $1, $2, $3}' /proc/self/uid_map; ip -o link | wc -l"],
-    });
-    const config = JSON.parse(readFileSync(join(bundle, "config.json"), "utf8")) as Config;
     // A sysfs shows a network namespace, and who has none of that kind may not mount one.
-    config.mounts = (config.mounts ?? []).filter(({ type }) => type !== "sysfs");
-    writeFileSync(join(bundle, "config.json"), JSON.stringify(config));
-    assert.equal(
-      printed(await runtime(temporaryDirectory(), ["run", "--bundle", bundle, newId()])),
-      "1000\n0 100000 2000\n1\n",
-    );
+    const mounts = (defaultConfig({ cgroup2: false }).mounts ?? []).filter(({ type }) => type !== "sysfs");
+    const wanted: Wanted = { root, mounts, linux: { namespaces }, user: { uid: 1000, gid: 1000 } };
+    const script = "id -u; awk '{print $1, $2, $3}' /proc/self/uid_map; ip -o link | wc -l; readlink /proc/self/ns/net";
+    const seen = `1000\n0 100000 2000\n1\n${output("readlink", `/proc/${machines.pid}/ns/net`)}`;
+    assert.equal(await sees(wanted, script), seen);
+    // exec goes the same way: a network namespace of the machine cannot be joined from inside the user namespace.
+    const second = await running(wanted);
+    assert.equal(printed(await second.exec(["sh", "-c", script])), seen);
   },
 );
 

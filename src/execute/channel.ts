@@ -5,6 +5,7 @@
  * The last word of the init process is `exec`; end of file after it means that the command runs.
  */
 import { ContainerError } from "../error.ts";
+import type { TakenTree } from "../plan/step.ts";
 import { AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET } from "../sys/constants.ts";
 import { errnoNumber } from "../sys/errno.ts";
 import { raw, SysError, sys } from "../sys/sys.ts";
@@ -38,6 +39,11 @@ export type Message =
       hard: string;
     }
   | { kind: "oomScore"; score: number }
+  | /** The parent is to take a tree that the init process may not reach. */ {
+      kind: "take";
+      request: Omit<TakenTree, "tree">;
+    }
+  | /** It is the descriptor with the message. */ { kind: "taken" }
   | /** What the kernel said to the parent. */ { kind: "answered"; result: number; args: (string | number)[] }
   | { kind: "warning"; text: string }
   | /** From the process between parent and init: init's number. */ { kind: "spawned"; pid: number }

@@ -36,6 +36,7 @@ import { removeCgroups } from "./remove-cgroups.ts";
 import { serveListener } from "./seccomp-listener.ts";
 import { setForInit } from "./set-for-init.ts";
 import { explainStep } from "./step-error.ts";
+import { takeTreeForInit } from "./take-for-init.ts";
 import { waitFor } from "./wait.ts";
 
 export interface Started {
@@ -209,6 +210,9 @@ function serveInit(
       case "rlimit":
       case "oomScore":
         answer(setForInit(message, pid));
+        break;
+      case "take":
+        takeTreeForInit(channel, pid, message.request);
         break;
       case "pty":
         terminal = fds[0];

@@ -5,7 +5,7 @@
 import type { Config, NamespaceType } from "../spec/config.ts";
 import type { Host } from "./host.ts";
 import { planKeyring, planLabels } from "./labels.ts";
-import { isolates, otherUser } from "./namespaces.ts";
+import { isolates, namespaceOf, otherUser } from "./namespaces.ts";
 import { planPrivileges } from "./process.ts";
 import { planResctrl } from "./resctrl.ts";
 import { EVERY_CPU, planOomScore, planRlimits, planScheduling } from "./scheduling.ts";
@@ -16,6 +16,12 @@ import type { InitStep, ParentStep, Plan } from "./step.ts";
 export const CONTAINER = { slot: "container.pidfd" } as const;
 
 const INSIDE: readonly NamespaceType[] = ["ipc", "uts", "network", "cgroup", "time", "mount"];
+
+/**
+ * Where the config names a file, such a namespace may belong to another user namespace than the container's, and then only
+ * who is not in there yet can join it.
+ */
+const BESIDE: readonly NamespaceType[] = ["ipc", "uts", "network"];
 
 export interface ExecOptions {
   newKeyring?: boolean;
@@ -46,9 +52,10 @@ export function planExec(
     filter,
   }: ExecOptions = {},
 ): Plan {
-  const inside = INSIDE.filter((type) => isolates(config, type));
+  const beside = isolates(config, "user") ? BESIDE.filter((type) => namespaceOf(config, type)?.path !== undefined) : [];
+  const inside = INSIDE.filter((type) => isolates(config, type) && !beside.includes(type));
   const unified = cgroups.find(({ controller }) => controller === "unified");
-  const before: NamespaceType[] = (["user", "pid"] as const).filter((type) => isolates(config, type));
+  const before = [...(["user", "pid"] as const).filter((type) => isolates(config, type)), ...beside];
   const join: ParentStep = {
     op: "joinProcess",
     by: "parent",

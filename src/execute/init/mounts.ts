@@ -23,6 +23,7 @@ import { readFile } from "../../sys/files.ts";
 import { check, raw, SysError, sys } from "../../sys/sys.ts";
 import { copyTree, copyTreeInto } from "../copy-tree.ts";
 import { mountAttributes, mountFlags, propagationFlags } from "../mount-flags.ts";
+import { takeTreeByParent } from "../take-for-init.ts";
 import { takeFilesystem, takeTree } from "../trees.ts";
 import {
   EACCES,
@@ -92,7 +93,7 @@ export const mountSteps: Performers<Ops> = {
     if (context.slots.has(slot) || context.links?.has(slot)) return;
     if (step.ifReachable && raw.faccessat2(AT_FDCWD, step.source, 0, 0) === EACCES) return;
     if (step.link === "copied" && takeLink(step, context)) return;
-    context.slots.set(slot, takeTree(step));
+    context.slots.set(slot, takeTreeOrAsk(step, context.channel));
   },
 
   takeFilesystem({ source, fstype, flags, data, tree, otherwise }, { slots }) {
@@ -210,6 +211,16 @@ function takeFilesystemOr(
       recursiveFlags: [...flags],
       propagation: "rprivate",
     });
+  }
+}
+
+/** Where neither what the machine's root owns nor the container's root reaches the source, who started the container may. */
+function takeTreeOrAsk(step: StepArguments<"takeTree">, channel: number): number {
+  try {
+    return takeTree(step);
+  } catch (error) {
+    if (!(error instanceof SysError) || error.errno !== -EACCES) throw error;
+    return takeTreeByParent(channel, step);
   }
 }
 

@@ -1,0 +1,58 @@
+/**
+ * Sources of bind mounts that the root of a user namespace may not reach: below a directory of somebody else with mode 0700,
+ * say. Who started the container may, and named the source; so the parent takes the tree.
+ */
+import type { TakenTree } from "../plan/step.ts";
+import { AT_FDCWD, CLONE_NEWNS, O_CLOEXEC, O_RDONLY } from "../sys/constants.ts";
+import { check, raw, sys } from "../sys/sys.ts";
+import { type Message, openChannel, packError, receive, send, unpackError } from "./channel.ts";
+import { takeTree } from "./trees.ts";
+import { waitFor } from "./wait.ts";
+
+export type TreeRequest = Omit<TakenTree, "tree">;
+
+type Answer = Extract<Message, { kind: "taken" | "error" }>;
+
+/** In the init process: the tree that the parent has taken. Throws what the kernel said to the parent. */
+export function takeTreeByParent(channel: number, request: TreeRequest): number {
+  send(channel, { kind: "take", request });
+  const { message, fds } = receive(channel) ?? {};
+  if (message?.kind === "taken") return fds?.[0] ?? -1;
+  if (message?.kind !== "error") throw new Error("the parent went away while it took a tree");
+  const error = unpackError(message.error);
+  throw error.cause ?? error;
+}
+
+/**
+ * In the parent: sends the answer. A process in between goes into the init process's mount namespace, with the parent's rights
+ * over files. Mounts that are cloned there keep the flags that the machine locked; a clone of the parent's own mounts would
+ * let the container take them away. mount_namespaces(7), "Restrictions on mount namespaces".
+ */
+export function takeTreeForInit(channel: number, pid: number, request: TreeRequest): void {
+  const [ourEnd, theirEnd] = openChannel();
+  const between = check(
+    raw.spawn(0, 0, theirEnd, ourEnd, () => {
+      try {
+        goToMountsOf(pid);
+        send(theirEnd, { kind: "taken" }, [takeTree(request)]);
+      } catch (error) {
+        raw.sendMessage(theirEnd, JSON.stringify(packError(error)), []);
+      }
+      raw.exitGroup(0);
+    }),
+    "clone3",
+  );
+  const { message, fds = [] } = receive(ourEnd) ?? {};
+  raw.close(ourEnd);
+  waitFor(between);
+  const died = () => packError(new Error("the process that takes a tree died")) as Answer;
+  send(channel, (message as Answer | undefined) ?? died(), fds);
+  for (const fd of fds) raw.close(fd);
+}
+
+/** setns(2) leaves one at the root of the namespace; a relative source is below the directory that the init process is in. */
+function goToMountsOf(pid: number): void {
+  const directory = sys.readlinkText(AT_FDCWD, `/proc/${pid}/cwd`);
+  sys.setns(sys.openat(AT_FDCWD, `/proc/${pid}/ns/mnt`, O_RDONLY | O_CLOEXEC, 0), CLONE_NEWNS);
+  sys.chdir(directory);
+}
