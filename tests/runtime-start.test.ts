@@ -19,6 +19,7 @@ import {
   makeConfig,
   newId,
   running,
+  runtime,
   runtimeFails,
   runtimePrints,
   stateOf,
@@ -206,3 +207,12 @@ test(
     assert.equal(await run(makeConfig(own, { args, mounts, root: { readonly: false } })), "found\nfound\n");
   },
 );
+
+test("kill --all of a stopped container is no error; list of a root that is not there is one", needs, async () => {
+  const id = await running(makeConfig(root, { args: ["true"] }));
+  await untilStatus(id, "stopped");
+  assert.equal(await runtimePrints(["kill", "--all", id, "TERM"]), "");
+  const nowhere = join(temporaryDirectory(), "nowhere");
+  const { code, stderr } = await runtime(["--root", nowhere, "list"]);
+  assert.deepEqual([code, /\(([A-Z_]+)\)/.exec(stderr)?.[1]], [1, "ROOT_MISSING"]);
+});

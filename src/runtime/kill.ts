@@ -13,6 +13,8 @@ export function killContainer(root: string, id: string, signal: number, { all = 
   const { init, record } = container;
   if ((all || (signal === SIGKILL && outlivesInit(init))) && signalAll(record.cgroups, signal)) return;
   const status = statusOf(container);
+  // As under runc: of all of them none is left.
+  if (all && status === "stopped") return;
   const pidfd = init === undefined || status === "stopped" ? undefined : openProcess(init);
   const sent = pidfd !== undefined && signalProcess(pidfd, signal);
   if (pidfd !== undefined) raw.close(pidfd);
