@@ -28,7 +28,7 @@ const traced = {
 const MOMENTS = process.env.TUPPER_EVERY_MOMENT === undefined ? 8 : Number.POSITIVE_INFINITY;
 
 const configOf = (args: string[], hooks?: Config["hooks"]): Config => ({
-  ...makeConfig(rootfs, { args, linux: { cgroupsPath: "/tupper-crash" } }),
+  ...makeConfig(rootfs, { args, linux: { cgroupsPath: `/tupper-crash-${process.pid}` } }),
   ...(hooks === undefined ? {} : { hooks }),
 });
 
@@ -90,7 +90,9 @@ const VERBS: readonly Verb[] = [
 
 /** Files of the runtime's, and groups, below which nothing of a test is. */
 function leftOnRecord(): string[] {
-  const groups = [...snapshot()].filter((thing) => thing.startsWith("control group") && thing.includes("tupper-crash"));
+  const groups = [...snapshot()].filter(
+    (thing) => thing.startsWith("control group") && thing.endsWith(`/tupper-crash-${process.pid}`),
+  );
   return [...groups, ...names("/run/tupper-runtime").filter((name) => name.startsWith(`rt-${process.pid}-`))];
 }
 
@@ -180,4 +182,22 @@ test("start: killed after the command has started: the container is running, and
   assert.equal((await stateOf(id)).status, "running");
   assert.match(await runtimeFails(["delete", id]), /^CONTAINER_RUNNING/);
   await runtimePrints(["delete", "--force", id]);
+});
+
+test("exec into a container that ends as soon as it sees the process: no command hangs", needs, async () => {
+  // PID 1 takes the process with it that joins, in the middle of its set-up.
+  const script = "while :; do set -- /proc/[0-9]*; [ $# -gt 1 ] && exit 0; done";
+  const bundle = makeBundle(configOf(["sh", "-c", script]));
+  for (let round = 0; round < 3; round++) {
+    const id = newId();
+    atEnd(() => runtime(["delete", "--force", id]));
+    await runtimePrints(["run", "--detach", "--bundle", bundle, id]);
+    const { code, stderr } = await runtime(["exec", id, "true"], { timeoutMs: 15_000 });
+    // Some get as far as the command before it is over.
+    if (code !== 137 && code !== 0) {
+      assert.equal(code, 255);
+      assert.match(stderr, /^error: .* \((INIT_DIED|CONTAINER_NOT_RUNNING|JOIN_PROCESS_FAILED)\)$/m);
+    }
+    assert.deepEqual(await runtime(["delete", "--force", id]), { stdout: "", stderr: "", code: 0 });
+  }
 });

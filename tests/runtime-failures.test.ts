@@ -25,7 +25,7 @@ import { sharedRootfs } from "./rootfs.ts";
 watchForLeftovers();
 const rootfs = sharedRootfs({ "data/": "" });
 const needs = { skip: missing("root", "package:busybox-static") };
-const GROUP = "tupper-failures";
+const GROUP = `tupper-failures-${process.pid}`;
 
 type Hooks = NonNullable<Config["hooks"]>;
 

@@ -236,7 +236,7 @@ const fakes: { [K in keyof RawSys]?: RawSys[K] } = {
   receiveMessage: (fd) => (isReal(fd) ? real.receiveMessage(fd) : { text: '{"kind":"start"}', fds: [nextFd++] }),
   // `start` sends the socket for its answers with the message, and gets the last of them.
   sendMessage: (fd, text, fds) => {
-    if (isReal(fd)) return real.sendMessage(fd, text, []);
+    if (isReal(fd)) return real.sendMessage(fd, text, (fds as number[]).filter(isReal));
     const [answers] = fds as number[];
     return answers === undefined ? 0 : real.sendMessage(answers, '{"kind":"exec"}', []);
   },

@@ -74,17 +74,19 @@ export function execute(plan: Plan, options: ExecuteOptions): Started {
 function start(plan: Plan, clone: CloneStep, afterClone: readonly ParentStep[], context: ParentContext): Started {
   const { options } = context;
   const joins = stepsOf(plan, "parent").filter(isJoin);
-  const [parentEnd, childEnd] = openChannel();
-  let pid = 0;
+  let [pid, parentEnd] = [0, -1];
   try {
     options.tracer.step(clone, () => {
-      pid =
-        joins.length === 0
-          ? spawnInit(plan, clone, parentEnd, childEnd, options)
-          : spawnThroughJoins(joins, plan, clone, parentEnd, childEnd, context);
+      if (joins.length > 0) {
+        ({ pid, parentEnd } = spawnThroughJoins(joins, plan, clone, context));
+        return;
+      }
+      const [ours, theirs] = openChannel();
+      parentEnd = ours;
+      pid = spawnInit(plan, clone, ours, theirs, options);
     });
   } catch (error) {
-    raw.close(parentEnd);
+    if (parentEnd >= 0) raw.close(parentEnd);
     throw explainStep(clone, error);
   }
   try {
@@ -102,25 +104,23 @@ const isJoin = ({ op }: ParentStep): boolean => op === "joinNamespace" || op ===
 
 /**
  * A process in between joins the namespaces and clones the init process as our own child (CLONE_PARENT), so that we stay
- * where we are and still see its end.
+ * where we are and still see its end. It makes the channel too and hands our end back: while it waits for the init process's
+ * first word we wait for its own, and with an end of ours open it would not learn that the init process has died.
  */
 function spawnThroughJoins(
   joins: readonly ParentStep[],
   plan: Plan,
   clone: CloneStep,
-  parentEnd: number,
-  childEnd: number,
   context: ParentContext,
-): number {
+): { pid: number; parentEnd: number } {
   const [ourEnd, theirEnd] = openChannel();
   const between = check(
     raw.spawn(0, 0, theirEnd, ourEnd, () => {
       try {
         for (const step of joins) performParentStep(step, context);
-        send(theirEnd, {
-          kind: "spawned",
-          pid: spawnInit(plan, clone, parentEnd, childEnd, context.options, CLONE_PARENT),
-        });
+        const [parentEnd, childEnd] = openChannel();
+        const pid = spawnInit(plan, clone, parentEnd, childEnd, context.options, CLONE_PARENT);
+        send(theirEnd, { kind: "spawned", pid }, [parentEnd]);
       } catch (error) {
         raw.sendMessage(theirEnd, JSON.stringify(packError(explainStep(clone, error))), []);
       }
@@ -128,11 +128,12 @@ function spawnThroughJoins(
     }),
     "clone3",
   );
-  raw.close(childEnd);
-  const answer = receive(ourEnd)?.message;
+  const received = receive(ourEnd);
   raw.close(ourEnd);
   waitFor(between);
-  if (answer?.kind === "spawned") return answer.pid;
+  const answer = received?.message;
+  const parentEnd = received?.fds[0];
+  if (answer?.kind === "spawned" && parentEnd !== undefined) return { pid: answer.pid, parentEnd };
   throw answer?.kind === "error"
     ? unpackError(answer.error)
     : new ContainerError("INIT_DIED", "the process that joins the namespaces died");
