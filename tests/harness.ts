@@ -6,7 +6,7 @@
  */
 import assert from "node:assert/strict";
 import { type ChildProcessWithoutNullStreams, execFileSync, spawn, spawnSync } from "node:child_process";
-import { chmodSync, chownSync, copyFileSync, mkdtempSync, rmSync } from "node:fs";
+import { chmodSync, chownSync, copyFileSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { afterEach, beforeEach } from "node:test";
@@ -240,6 +240,15 @@ function binaryFor(user: User): string {
   chmodSync(copy, 0o755);
   chownSync(copy, user.uid, user.gid);
   return copy;
+}
+
+/** Whether there is such a process. One that waits for its parent to take note of its end runs no more. */
+export function isRunning(pid: number): boolean {
+  try {
+    return !/\) [ZX]/.test(readFileSync(`/proc/${pid}/stat`, "utf8"));
+  } catch {
+    return false; // gone
+  }
 }
 
 /** Once per suite: nothing of a test may be left after it. */

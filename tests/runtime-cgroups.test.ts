@@ -370,7 +370,7 @@ test("ps: the container's processes, as a table and as numbers", needs(), async 
   assert.equal(own, undefined); // without a head nobody knows the column
   assert.match(
     await runtimePrints(["ps", id, "-e", "-o", "pid,args"]),
-    /^ +PID COMMAND\n( +\d+ (sh -c .*|sleep 60[12])\n){3}$/,
+    /^ *PID COMMAND\n( *\d+ (sh -c .*|sleep 60[12])\n){3}$/,
   );
   assert.match(await runtimeFails(["ps", id, "-o", "args"]), /^PS_WITHOUT_PID: /);
 });

@@ -38,6 +38,8 @@ export function explainStep(step: Step, error: unknown): ContainerError {
 function codeFor(step: Step, error: SysError): string {
   if (step.op === "takeTree" && error.code === "ENOENT") return "MOUNT_SOURCE_MISSING";
   if (step.op === "mount" && step.fstype === "overlay") return "OVERLAY_REFUSED";
+  // Half of a mount, as people see it.
+  if (step.op === "takeFilesystem") return "MOUNT_FAILED";
   if (step.op === "copyTree" && error.code === "ENOSPC") return "ROOT_TOO_LARGE";
   return `${step.op.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}_FAILED`;
 }
@@ -70,8 +72,9 @@ function hintFor(step: Step, error: SysError): string | undefined {
     case "takeTree":
       if (error.code === "ENOENT") return "create it on the host first; a bind mount never creates its source";
       return undefined;
+    case "takeFilesystem":
     case "mount":
-      if (step.fstype === "overlay")
+      if (step.op === "mount" && step.fstype === "overlay")
         return "this directory's filesystem cannot be the lower layer of an overlay (or two overlays are stacked on it already): use --root-kind copy or --root-kind bind";
       if (error.code === "EPERM")
         return "in a user namespace, a filesystem of this kind may be mounted only where the caller sees a whole one already";

@@ -78,6 +78,8 @@ export function launch(request: LaunchRequest, { waits, attached }: { waits: boo
   const pidFile = request.pidFile === undefined ? undefined : absolute(request.pidFile);
   const consoleSocket = request.consoleSocket === undefined ? undefined : absolute(request.consoleSocket);
   const pidfdSocket = request.pidfdSocket === undefined ? undefined : absolute(request.pidfdSocket);
+  // Before anything is there that a signal could leave behind.
+  blockSignals();
   const lock = claimContainer(root, id);
   const launched = makeOrForget(request, bundle, lock, { waits, attached, consoleSocket, pidfdSocket, preserved });
   try {
@@ -132,7 +134,6 @@ function make(
   replaceFile(`${lock.path}/config.json`, configText);
   const state = hookState(config, id, bundlePath);
   const record = newRecord(plan, config, { id, bundle: bundlePath, newKeyring });
-  blockSignals();
   // Hooks start in the bundle.
   sys.chdir(bundlePath);
   const container: Container = { path: lock.path, record, init: undefined };

@@ -30,9 +30,10 @@ export function runContainer({ config, id, trace, warnings, host = probeHost() }
   const warn = (text: string) => raw.write(2, `warning: ${text}\n`);
   for (const text of [...warnings, ...plan.warnings]) warn(text);
 
+  // Before anything is there that a signal could leave behind.
+  blockSignals();
   const lock = claimState(id);
   try {
-    blockSignals();
     const signals = openSignals();
     const started = execute(plan, {
       tracer,
