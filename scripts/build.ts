@@ -177,6 +177,8 @@ async function buildSanitized(): Promise<void> {
     "-o",
     `${root}/build/tupper-sanitize`,
   );
+  rmSync(`${root}/build/tupper-sanitize-runtime`, { force: true });
+  linkSync(`${root}/build/tupper-sanitize`, `${root}/build/tupper-sanitize-runtime`);
 }
 
 generate(false);
