@@ -22,7 +22,7 @@ test("run: without --init the command is PID 1", needs, async () => {
 
 test("run --init: orphans that end are reaped; without it they stay zombies", needs, async () => {
   // The inner shell ends at once and leaves its child to PID 1. sleep as the command reaps nobody.
-  const script = "sh -c '(sh -c \"sleep 0.1\" &) '; exec sleep 0.6";
+  const script = "sh -c '(sh -c \"sleep 0.1\" &) '; exec sleep 60";
   const zombies = async (flags: string[]) => {
     const name = `test-${process.pid}-init-${flags.length}`;
     const running = start(["run", "--name", name, ...flags, root, "sh", "-c", `echo ready; ${script}`]);
@@ -32,6 +32,7 @@ test("run --init: orphans that end are reaped; without it they stay zombies", ne
       seen = (await tupper(["exec", name, "sh", "-c", "sleep 0.25; ps -o stat,comm"])).stdout;
       return seen !== "";
     });
+    await tupper(["kill", name]);
     await running.ended;
     return [...seen.matchAll(/^Z/gm)].length;
   };
