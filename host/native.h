@@ -297,7 +297,7 @@ static const char *read_whole_into_pool(const char *path) {
 /*
  * Whose turn it is to use the JavaScript heap, while a CLONE_VM child shares it. A message alone does not hand it
  * over: its sender still runs when the receiver wakes up. So each side gives up its turn only when it sleeps in
- * receive_message (or spawn), and takes it before it returns from there. The kernel sets the word to HEAP_ALONE when
+ * receive_message (or await_readable, spawn), and takes it before it returns from there. The kernel sets the word to HEAP_ALONE when
  * either side ends or the child execs (CLONE_CHILD_CLEARTID, set_tid_address), and wakes the other.
  */
 enum { HEAP_ALONE, HEAP_CHILD, HEAP_NOBODY, HEAP_PARENT };
@@ -458,6 +458,23 @@ FN(receive_message) {
   }
   JS_SetPropertyStr(ctx, result, "fds", fds);
   return result;
+}
+
+/* await_readable(first, second): sleeps until one can be read; 1 for the first, 2 for the second, 3 for both. The other side may use the heap meanwhile. */
+FN(await_readable) {
+  UNUSED;
+  int64_t first, second;
+  if (take_int(ctx, argv[0], &first) || take_int(ctx, argv[1], &second)) return JS_EXCEPTION;
+  struct pollfd wait[2] = { { .fd = first, .events = POLLIN }, { .fd = second, .events = POLLIN } };
+  void *frame = host_stack_frame(JS_GetRuntime(ctx));
+  int n;
+  heap_release();
+  do n = poll(wait, 2, -1); while (n < 0 && errno == EINTR);
+  int e = errno;
+  heap_acquire();
+  host_set_stack_frame(JS_GetRuntime(ctx), frame);
+  JS_UpdateStackTop(JS_GetRuntime(ctx));
+  return JS_NewInt32(ctx, n < 0 ? -e : (wait[0].revents != 0) | (wait[1].revents != 0) << 1);
 }
 
 /* ---- the rest ----------------------------------------------------------------------------- */

@@ -4,6 +4,7 @@
  */
 import { ContainerError } from "../error.ts";
 import { AF_UNIX, SOCK_CLOEXEC, SOCK_DGRAM } from "../sys/constants.ts";
+import { SIGNALFD_SIGINFO_SIZE } from "../sys/structs.ts";
 import { raw, SysError, sys } from "../sys/sys.ts";
 import { withUnixAddress } from "../sys/unix-address.ts";
 import { openChannel, receive, send, unpackError } from "./channel.ts";
@@ -18,14 +19,34 @@ export function listenAt(path: string): number {
   return socket;
 }
 
-/** In the init process: waits for `start`. The result is the socket for the answers. */
+/** Signals that end a process which does nothing about them. signal(7) */
+const ENDING = 0xffff_ffff_f780_ffffn;
+
+/**
+ * In the init process: waits for `start`. The result is the socket for the answers. A signal that would end any other
+ * process ends this one too: it would have no effect on process 1 of a PID namespace. pid_namespaces(7)
+ */
 export function awaitStart(socket: number): number {
+  const signals = sys.signalfd4(-1, new BigUint64Array([ENDING]).buffer as ArrayBuffer, 8, SFD_CLOEXEC);
   for (;;) {
+    if (sys.awaitReadable(socket, signals) & 2) endBySignal(signals);
     const got = receive(socket);
     const [answers] = got?.fds ?? [];
-    if (got?.message.kind === "start" && answers !== undefined) return answers;
+    if (got?.message.kind === "start" && answers !== undefined) {
+      raw.close(signals);
+      return answers;
+    }
     for (const fd of got?.fds ?? []) raw.close(fd);
   }
+}
+
+const SFD_CLOEXEC = 0o2000000;
+
+/** With the exit code that a shell knows for it: process 1 cannot die of a signal of its own. */
+function endBySignal(signals: number): void {
+  const record = new ArrayBuffer(SIGNALFD_SIGINFO_SIZE);
+  sys.read(signals, record);
+  raw.exitGroup(128 + new DataView(record).getUint32(0, true));
 }
 
 /**

@@ -182,8 +182,9 @@ function listenForStart(state: string): ParentStep {
 
 /** The end of `create`: what can be known to fail fails now, and the container becomes nobody's child. */
 function planHandover({ process }: Config, { waits }: { waits: boolean }, preservedFds: number): InitStep[] {
-  const steps: InitStep[] = [
-    {
+  const steps: InitStep[] = [];
+  if (process.args.length > 0)
+    steps.push({
       op: "findCommand",
       by: "init",
       args: process.args,
@@ -191,13 +192,12 @@ function planHandover({ process }: Config, { waits }: { waits: boolean }, preser
       cwd: process.cwd,
       field: "process.args",
       because: "a command that is not there is an error of create, not of start",
-    },
-    {
-      op: "reportCreated",
-      by: "init",
-      because: "from here on the container is on record and lives on without the process that made it",
-    },
-  ];
+    });
+  steps.push({
+    op: "reportCreated",
+    by: "init",
+    because: "from here on the container is on record and lives on without the process that made it",
+  });
   if (waits)
     steps.push({
       op: "waitForStart",

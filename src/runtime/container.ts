@@ -52,6 +52,8 @@ export interface ContainerRecord extends HookState {
   remove: string[];
   /** It has the session keyring of who made it, and so have its later processes. */
   noNewKeyring?: true;
+  /** Its config has no `process`. */
+  noProcess?: true;
   poststart?: Hook[];
   poststop?: Hook[];
 }

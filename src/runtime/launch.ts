@@ -74,6 +74,7 @@ export function launch(request: LaunchRequest, { waits, attached }: { waits: boo
   const preserved = preservedFds(request.preserveFds);
   const bundle = loadBundle(request.bundle, request.configPath);
   for (const text of bundle.warnings) warn(text);
+  if (!waits && bundle.config.process.args.length === 0) throw processMissing();
   checkConsole(bundle, request, attached);
   const pidFile = request.pidFile === undefined ? undefined : absolute(request.pidFile);
   const consoleSocket = request.consoleSocket === undefined ? undefined : absolute(request.consoleSocket);
@@ -181,10 +182,18 @@ export function newRecord(
     ),
     remove: cleanup.cgroups,
     ...(newKeyring ? {} : { noNewKeyring: true }),
+    ...(config.process.args.length > 0 ? {} : { noProcess: true }),
     ...(poststart === undefined ? {} : { poststart }),
     ...(poststop === undefined ? {} : { poststop }),
   };
 }
+
+/** config.md, "Process": REQUIRED when `start` is called. */
+export const processMissing = (): ContainerError =>
+  new ContainerError("PROCESS_MISSING", "the config has no process: there is nothing to start", {
+    field: "process",
+    hint: "a container without one can be created and deleted; create it anew from a config that says what to run",
+  });
 
 function checkConsole({ config }: Bundle, { consoleSocket }: LaunchRequest, attached: boolean): void {
   const { terminal = false } = config.process;

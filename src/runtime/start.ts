@@ -6,6 +6,7 @@ import { AT_FDCWD } from "../sys/constants.ts";
 import { sys } from "../sys/sys.ts";
 import { type Container, loadContainer, lockContainer, statusOf, unlock } from "./container.ts";
 import { destroy } from "./delete.ts";
+import { processMissing } from "./launch.ts";
 import { hookStateOf } from "./state.ts";
 
 /** Returns when the command runs. Throws CONTAINER_NOT_CREATED, and what its last steps throw, execve among them. */
@@ -18,6 +19,7 @@ export function startContainer(root: string, id: string, warn: (text: string) =>
       throw new ContainerError("CONTAINER_NOT_CREATED", `cannot start a container in the ${status} state`, {
         hint: status === "stopped" ? "delete it and create it anew" : "it has been started already",
       });
+    if (container.record.noProcess) throw processMissing();
     try {
       letGo(container, warn);
     } catch (error) {

@@ -211,8 +211,6 @@ test("parseConfig refuses wrong hooks", () => {
 
 test("parseConfig refuses a wrong process", () => {
   refuses([
-    [without(minimal, "process"), INVALID, "process is missing: it must say what to run"],
-    [inConfig({ process: null }), INVALID, "process is missing: it must say what to run"],
     [inConfig({ process: "sh" }), INVALID, 'process is "sh": it must be an object'],
     [
       inProcess({ args: undefined }),

@@ -2,7 +2,6 @@
 import {
   absolutePath,
   boolean,
-  type Check,
   clash,
   integer,
   list,
@@ -77,16 +76,13 @@ const utsName = textLike("a name of at most 64 characters", (name) => name.lengt
 /** A list of mounts alone. */
 export const MOUNTS = list(mount);
 
-const process: Check = (value, pass) =>
-  value === undefined ? { path: "", value, says: "it must say what to run" } : PROCESS(value, pass);
-
 /** `linux.seccomp` is only seen to be an object. */
 export const CONFIG = object<Config>(
   {
     ociVersion: text,
     root,
     mounts: MOUNTS,
-    process,
+    process: PROCESS,
     hostname: utsName,
     domainname: utsName,
     hooks: object<Hooks>({
@@ -103,9 +99,11 @@ export const CONFIG = object<Config>(
     ),
     linux: LINUX,
   },
-  ["process", "root"],
+  ["root"],
   (config) => {
     config.linux ??= {};
+    // config.md: "This property is REQUIRED when `start` is called"; until then a container does without.
+    config.process ??= { user: { uid: 0, gid: 0 }, args: [], cwd: "/" };
     return checkNames(config) ?? checkIds(config) ?? checkIdMappedMounts(config);
   },
 );
@@ -126,7 +124,8 @@ const has = ({ linux }: Config, type: string): boolean =>
 /** The kernel answers EINVAL to an id that a new user namespace does not have. */
 function checkIds({ linux, process }: Config): Problem | undefined {
   const user = linux.namespaces?.find(({ type }) => type === "user");
-  if (user === undefined || user.path !== undefined || linux.uidMappings === undefined) return undefined;
+  if (user === undefined || user.path !== undefined || linux.uidMappings === undefined || process.args.length === 0)
+    return undefined;
   const { uid, gid, additionalGids = [] } = process.user;
   const says = (field: string) => `linux.${field} does not have this id`;
   if (!isMapped(linux.uidMappings ?? [], uid)) return clash(".process.user.uid", uid, says("uidMappings"));

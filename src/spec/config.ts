@@ -57,6 +57,7 @@ export interface Process {
   terminal?: boolean;
   consoleSize?: { height: number; width: number };
   user: User;
+  /** Empty where the config has no `process`: such a container can be created, not started. */
   args: string[];
   env?: string[];
   cwd: string;

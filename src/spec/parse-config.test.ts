@@ -111,6 +111,15 @@ test("parseConfig: what Go leaves out but the spec wants becomes a value, and mo
   );
 });
 
+test("parseConfig: a config without a process has one without a command, whatever ids the user namespace has", () => {
+  const mappings = [{ containerID: 5, hostID: 100_000, size: 1 }];
+  const linux = { namespaces: [{ type: "user" }], uidMappings: mappings, gidMappings: mappings };
+  for (const more of [{}, { process: null }, { linux }]) {
+    const { config } = accept({ ociVersion: "1.3.0", root: { path: "r" }, ...more });
+    assert.deepEqual(config.process, { user: { uid: 0, gid: 0 }, args: [], cwd: "/" });
+  }
+});
+
 test("parseConfig: an empty seccomp section is none", () => {
   assert.deepEqual(accept(inLinux({ namespaces: [], seccomp: { syscalls: [] } })).config.linux, { namespaces: [] });
 });

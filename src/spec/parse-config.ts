@@ -2,7 +2,7 @@
  * config.json from text to {@link Config}: config.md. Unknown properties are ignored, wrong values are errors with the path
  * of the field; what cannot be granted but need not stop a container is a warning.
  *
- * The result is what JSON.parse made, checked in place and mended: `null` and `""` are gone, `linux` and `process.user` are
+ * The result is what JSON.parse made, checked in place and mended: `null` and `""` are gone, `linux`, `process` and `process.user` are
  * there, RLIM_INFINITY is -1, names of sysctls have dots.
  */
 import { type Check, configError, isObject, object, type Pass, type Problem, within, wrong } from "./check.ts";

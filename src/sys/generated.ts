@@ -112,6 +112,7 @@ export interface RawSys {
   spawn(flags: number | bigint, cgroupFd: number | bigint, childEnd: number | bigint, parentEnd: number | bigint, child: () => void): number;
   sendMessage(fd: number | bigint, text: string, fds: unknown): number;
   receiveMessage(fd: number | bigint): unknown;
+  awaitReadable(first: number | bigint, second: number | bigint): number;
   seccompLoad(flags: number | bigint, program: ArrayBuffer): number;
   seccompLoadListener(flags: number | bigint, program: ArrayBuffer, channel: number | bigint): number;
   takeListener(pidfd: number | bigint, fd: number | bigint, channel: number | bigint): number;
@@ -234,6 +235,7 @@ export const CALL_NAMES = {
   spawn: "spawn",
   sendMessage: "send_message",
   receiveMessage: "receive_message",
+  awaitReadable: "await_readable",
   seccompLoad: "seccomp_load",
   seccompLoadListener: "seccomp_load_listener",
   takeListener: "take_listener",
