@@ -318,14 +318,23 @@ static void heap_release(void) {
     syscall(SYS_futex, &heap_turn, FUTEX_WAKE, 1, NULL, NULL, 0);
 }
 
-static void heap_acquire(void) {
+/* Around what sleeps: gives the turn up; the frame of this side, which the other may change, is for take_turn. */
+static void *give_turn(JSContext *ctx) {
+  void *frame = host_stack_frame(JS_GetRuntime(ctx));
+  heap_release();
+  return frame;
+}
+
+static void take_turn(JSContext *ctx, void *frame) {
   int mine = on_shared_stack() ? HEAP_CHILD : HEAP_PARENT;
   for (;;) {
     int turn = __atomic_load_n(&heap_turn, __ATOMIC_SEQ_CST);
-    if (turn == HEAP_ALONE || turn == mine) return;
+    if (turn == HEAP_ALONE || turn == mine) break;
     if (turn != HEAP_NOBODY) syscall(SYS_futex, &heap_turn, FUTEX_WAIT, turn, NULL, NULL, 0);
-    else if (__atomic_compare_exchange_n(&heap_turn, &turn, mine, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) return;
+    else if (__atomic_compare_exchange_n(&heap_turn, &turn, mine, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) break;
   }
+  host_set_stack_frame(JS_GetRuntime(ctx), frame);
+  JS_UpdateStackTop(JS_GetRuntime(ctx));
 }
 
 /*
@@ -381,9 +390,7 @@ FN(spawn) {
   struct pollfd wait = { .fd = parent_end, .events = POLLIN };
   heap_release(); /* a child that shares the heap and forks in turn */
   while (poll(&wait, 1, -1) < 0 && errno == EINTR) {}
-  heap_acquire();
-  host_set_stack_frame(JS_GetRuntime(ctx), frame);
-  JS_UpdateStackTop(JS_GetRuntime(ctx));
+  take_turn(ctx, frame);
   return JS_NewInt64(ctx, pid);
 }
 
@@ -436,14 +443,11 @@ FN(receive_message) {
   union { char room[CMSG_SPACE(MESSAGE_FDS * sizeof(int))]; struct cmsghdr align; } control;
   struct iovec iov = { buffer, size };
   struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control };
+  void *frame = give_turn(ctx);
   ssize_t n;
-  void *frame = host_stack_frame(JS_GetRuntime(ctx));
-  heap_release();
   do n = recvmsg(fd, &message, MSG_CMSG_CLOEXEC); while (n < 0 && errno == EINTR);
   int e = errno;
-  heap_acquire();
-  host_set_stack_frame(JS_GetRuntime(ctx), frame);
-  JS_UpdateStackTop(JS_GetRuntime(ctx));
+  take_turn(ctx, frame);
   if (n < 0) { js_free(ctx, buffer); return JS_NewInt32(ctx, -e); }
   JSValue result = JS_NewObject(ctx), fds = JS_NewArray(ctx);
   JS_SetPropertyStr(ctx, result, "text", new_text(ctx, buffer, n));
@@ -466,15 +470,10 @@ FN(await_readable) {
   int64_t first, second;
   if (take_int(ctx, argv[0], &first) || take_int(ctx, argv[1], &second)) return JS_EXCEPTION;
   struct pollfd wait[2] = { { .fd = first, .events = POLLIN }, { .fd = second, .events = POLLIN } };
-  void *frame = host_stack_frame(JS_GetRuntime(ctx));
-  int n;
-  heap_release();
-  do n = poll(wait, 2, -1); while (n < 0 && errno == EINTR);
-  int e = errno;
-  heap_acquire();
-  host_set_stack_frame(JS_GetRuntime(ctx), frame);
-  JS_UpdateStackTop(JS_GetRuntime(ctx));
-  return JS_NewInt32(ctx, n < 0 ? -e : (wait[0].revents != 0) | (wait[1].revents != 0) << 1);
+  void *frame = give_turn(ctx);
+  while (poll(wait, 2, -1) < 0 && errno == EINTR) {}
+  take_turn(ctx, frame);
+  return JS_NewInt32(ctx, (wait[0].revents != 0) | (wait[1].revents != 0) << 1);
 }
 
 /* ---- the rest ----------------------------------------------------------------------------- */
@@ -500,18 +499,14 @@ FN(seccomp_load_listener) {
   UNUSED;
   int64_t flags, channel;
   struct span program;
-  if (take_int(ctx, argv[0], &flags) || take_span(ctx, argv[1], &program, 0)) return JS_EXCEPTION;
-  if (take_int(ctx, argv[2], &channel)) return JS_EXCEPTION;
+  if (take_int(ctx, argv[0], &flags) || take_span(ctx, argv[1], &program, 0) || take_int(ctx, argv[2], &channel)) return JS_EXCEPTION;
   struct sock_fprog filter = { .len = program.length / sizeof(struct sock_filter), .filter = program.bytes };
-  void *frame = host_stack_frame(JS_GetRuntime(ctx));
   char packet[64];
-  heap_release();
+  void *frame = give_turn(ctx);
   long r = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &filter);
   if (r < 0) r = -errno;
   else while (read(channel, packet, sizeof packet) < 0 && errno == EINTR) {}
-  heap_acquire();
-  host_set_stack_frame(JS_GetRuntime(ctx), frame);
-  JS_UpdateStackTop(JS_GetRuntime(ctx));
+  take_turn(ctx, frame);
   return JS_NewInt64(ctx, r);
 }
 
@@ -524,18 +519,14 @@ FN(take_listener) {
   UNUSED;
   int64_t pidfd, fd, channel;
   if (take_int(ctx, argv[0], &pidfd) || take_int(ctx, argv[1], &fd) || take_int(ctx, argv[2], &channel)) return JS_EXCEPTION;
-  void *frame = host_stack_frame(JS_GetRuntime(ctx));
   struct pollfd wait = { .fd = channel, .events = POLLIN };
   const struct timespec pause = { .tv_nsec = 100000 };
+  void *frame = give_turn(ctx);
   long r;
-  heap_release();
   do {
-    r = syscall(SYS_pidfd_getfd, pidfd, fd, 0);
-    if (r < 0) r = -errno;
+    if ((r = syscall(SYS_pidfd_getfd, pidfd, fd, 0)) < 0) r = -errno;
   } while (r == -EBADF && (r = ppoll(&wait, 1, &pause, NULL) > 0 ? -EAGAIN : -EBADF) == -EBADF);
-  heap_acquire();
-  host_set_stack_frame(JS_GetRuntime(ctx), frame);
-  JS_UpdateStackTop(JS_GetRuntime(ctx));
+  take_turn(ctx, frame);
   return JS_NewInt64(ctx, r);
 }
 

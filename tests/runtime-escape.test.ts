@@ -279,6 +279,35 @@ test(
   },
 );
 
+test("a source that an earlier mount makes: links in it lead to nothing but the container's own", needs, async () => {
+  const outside = temporaryDirectory();
+  writeFileSync(join(outside, "secret"), "the machine's\n");
+  const volume = temporaryDirectory();
+  const root = makeRootfs();
+  // Where the link leads inside: another directory of that name.
+  mkdirSync(join(root, outside), { recursive: true });
+  writeFileSync(join(root, outside, "secret"), "the container's\n");
+  symlinkSync(outside, join(volume, "absolute"));
+  symlinkSync(`../../../../../../../../..${outside}`, join(volume, "relative"));
+  const config = makeConfig(root, { args: ["cat", "/a/secret", "/b/secret"], root: { readonly: false } });
+  const bind = (source: string, destination: string) => ({ source, destination, options: ["rbind"] });
+  config.mounts?.push(
+    bind(volume, "/volume"),
+    bind(join(root, "volume/absolute"), "/a"),
+    bind(join(root, "volume/relative"), "/b"),
+  );
+  assert.equal(await runtimePrints(["run", "--bundle", makeBundle(config), newId()]), "the container's\n".repeat(2));
+  // What /proc says of the set-up's descriptors, and of process 1, is no way out either.
+  for (const magic of ["/proc/self/fd/0", "/proc/self/fd/3", "/proc/self/root", "/proc/1/cwd", "/proc/self/ns/mnt"]) {
+    const name = `magic${magic.replaceAll("/", "-")}`;
+    symlinkSync(magic, join(volume, name));
+    const attack = structuredClone(config);
+    attack.mounts?.push(bind(join(root, "volume", name), "/stolen"));
+    const failure = await runtimeFails(["run", "--bundle", makeBundle(attack), newId()]);
+    assert.match(failure, /^TAKE_TREE_FAILED: .*(?:symbolic link|loop)/i, magic);
+  }
+});
+
 test("a container that outlives its number: no other process of that number is taken for it", needs, async () => {
   const id = newId();
   atEnd(() => runtime(["delete", "--force", id]));

@@ -23,6 +23,59 @@ import {
 watchForLeftovers();
 const needs = { skip: missing("root", "package:busybox-static") };
 
+/* ---- sources below the root filesystem ------------------------------------------------------ */
+
+/** Two directories of the machine, mounted into each other, and then sources that are there only because of that. */
+function chained(...options: string[]) {
+  return (config: Config): void => {
+    const root = config.root.path;
+    const [a, b] = ["a", "b"].map((name) => {
+      const directory = temporaryDirectory();
+      mkdirSync(join(directory, "x"));
+      writeFileSync(join(directory, "file"), `${name}\n`);
+      return directory;
+    });
+    mounted(
+      bind(a ?? "", "/mnt", "bind"),
+      bind(b ?? "", "/mnt/x", "bind"),
+      bind(join(root, "mnt/x"), "/of-b", "bind", ...options),
+      // Where the caller sees it is as good a name for the destination.
+      bind(join(root, "mnt"), join(root, "all"), "rbind", ...options),
+      bind(join(root, "mnt"), "/alone", "bind", ...options),
+    )(config);
+  };
+}
+
+test("mounts[].source: below the root filesystem it is what earlier mounts have made of it", needs, () => {
+  const script = "cat /of-b/file /all/file /all/x/file /alone/file; ls /alone/x";
+  for (const change of [chained(), chained("ro"), chained("src-nofollow")])
+    assert.equal(sees(script, change), "b\na\nb\na\n");
+  const inside = (config: Config) => {
+    chained()(config);
+    inUserNamespace(config);
+  };
+  assert.equal(sees(script, inside), "b\na\nb\na\n");
+});
+
+test("mounts[].source: below the root filesystem, with owners mapped", needs, () => {
+  const mapped = chained("idmap=uids=0-2000-1;gids=0-3000-1");
+  assert.equal(sees("stat -c '%u:%g' /of-b/file /mnt/x/file", mapped), "2000:3000\n0:0\n");
+});
+
+test("mounts[].source: one below the root filesystem that no earlier mount makes is the machine's", needs, () => {
+  const outside = temporaryDirectory();
+  writeFileSync(join(outside, "file"), "outside\n");
+  const change = (config: Config) => {
+    mkdirSync(join(config.root.path, "here"));
+    symlinkSync(outside, join(config.root.path, "link"));
+    mounted(
+      bind(join(config.root.path, "here"), "/data", "bind"),
+      bind(join(config.root.path, "link"), "/other", "bind"),
+    )(config);
+  };
+  assert.equal(sees("ls /data; cat /other/file", change), "outside\n");
+});
+
 /* ---- options ------------------------------------------------------------------------------- */
 
 test(

@@ -28,7 +28,7 @@ import type { ContainerState } from "./seccomp-listener.ts";
 import { listenAt } from "./start-socket.ts";
 import { explainStep } from "./step-error.ts";
 import type { Tracer } from "./tracer.ts";
-import { mapOwners, mapText, openMappedNamespace, takeTree } from "./trees.ts";
+import { mapOwners, mapText, openIdMap, takeTree } from "./trees.ts";
 
 export interface ExecuteOptions {
   tracer: Tracer;
@@ -191,10 +191,7 @@ const performers: Performers = {
   },
 
   takeIdMappedTree(step, { options }) {
-    const namespace =
-      step.userns === undefined
-        ? openMappedNamespace(step.uidMappings, step.gidMappings)
-        : sys.openat(AT_FDCWD, step.userns, O_RDONLY | O_CLOEXEC, 0);
+    const namespace = openIdMap(step);
     const tree = takeTree(step);
     mapOwners(tree, namespace, step);
     raw.close(namespace);

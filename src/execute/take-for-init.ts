@@ -1,12 +1,13 @@
 /**
  * Sources of bind mounts that the root of a user namespace may not reach: below a directory of somebody else with mode 0700,
- * say. Who started the container may, and named the source; so the parent takes the tree.
+ * say. Who started the container may, and named the source; so the parent takes the tree. So it does where the owners in it are
+ * to be mapped, which only root of the machine may.
  */
 import type { TakenTree } from "../plan/step.ts";
 import { AT_FDCWD, CLONE_NEWNS, O_CLOEXEC, O_RDONLY } from "../sys/constants.ts";
 import { check, raw, sys } from "../sys/sys.ts";
 import { type Message, openChannel, packError, receive, send, unpackError } from "./channel.ts";
-import { takeTree } from "./trees.ts";
+import { mapOwners, openIdMap, takeTree } from "./trees.ts";
 import { waitFor } from "./wait.ts";
 
 export type TreeRequest = Omit<TakenTree, "tree">;
@@ -33,8 +34,12 @@ export function takeTreeForInit(channel: number, pid: number, request: TreeReque
   const between = check(
     raw.spawn(0, 0, theirEnd, ourEnd, () => {
       try {
+        const { idMap } = request;
+        const namespace = idMap === undefined ? -1 : openIdMap(idMap);
         goToMountsOf(pid);
-        send(theirEnd, { kind: "taken" }, [takeTree(request)]);
+        const tree = takeTree(request);
+        if (idMap !== undefined) mapOwners(tree, namespace, { source: request.source, all: idMap.all });
+        send(theirEnd, { kind: "taken" }, [tree]);
       } catch (error) {
         raw.sendMessage(theirEnd, JSON.stringify(packError(error)), []);
       }

@@ -1,6 +1,6 @@
 /** Trees of mounts as descriptors: clones of what is mounted, new filesystems, owners mapped. open_tree(2), fsopen(2). */
 import { ContainerError } from "../error.ts";
-import { FLAGS_OF_SOURCE, type TakenTree } from "../plan/step.ts";
+import { FLAGS_OF_SOURCE, type IdMap, type TakenTree } from "../plan/step.ts";
 import type { IdMapping } from "../spec/config.ts";
 import {
   AT_EMPTY_PATH,
@@ -11,11 +11,14 @@ import {
   CLONE_NEWUSER,
   MOUNT_ATTR_IDMAP,
   O_CLOEXEC,
+  O_NOFOLLOW,
+  O_PATH,
   O_RDONLY,
   OPEN_TREE_CLONE,
+  RESOLVE_NO_MAGICLINKS,
 } from "../sys/constants.ts";
 import { writeFile } from "../sys/files.ts";
-import { packMountAttr } from "../sys/structs.ts";
+import { packMountAttr, packOpenHow } from "../sys/structs.ts";
 import { check, raw, SysError, sys } from "../sys/sys.ts";
 import { openChannel, receive, send } from "./channel.ts";
 import { EINVAL, ENOSYS, EPERM } from "./init/context.ts";
@@ -40,17 +43,33 @@ export function takeTree(request: Omit<TakenTree, "tree">): number {
 }
 
 function takeChanged(request: Omit<TakenTree, "tree">): number {
-  const { source, recursive, link } = request;
+  const { recursive, link, inside } = request;
+  const from = inside ? openInside(request) : AT_FDCWD;
+  const source = inside ? "" : request.source;
   const how =
-    OPEN_TREE_CLONE | O_CLOEXEC | (recursive ? AT_RECURSIVE : 0) | (link === "bound" ? AT_SYMLINK_NOFOLLOW : 0);
+    OPEN_TREE_CLONE |
+    O_CLOEXEC |
+    (recursive ? AT_RECURSIVE : 0) |
+    (inside ? AT_EMPTY_PATH : link === "bound" ? AT_SYMLINK_NOFOLLOW : 0);
   const { all, top } = changes(request);
-  if (all === undefined) return changeTop(openForeignTree(source, how), top);
-  let tree = raw.openTreeAttr(AT_FDCWD, source, how, all);
+  if (all === undefined) return changeTop(openForeignTree(from, source, how), top);
+  let tree = raw.openTreeAttr(from, source, how, all);
   if (tree === ENOSYS || tree === EINVAL) {
-    tree = openForeignTree(source, how);
+    tree = openForeignTree(from, source, how);
     check(raw.mountSetattr(tree, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), all), "mount_setattr", source);
   }
-  return changeTop(check(tree, "open_tree_attr", AT_FDCWD, source, how, all), top);
+  return changeTop(check(tree, "open_tree_attr", from, source, how, all), top);
+}
+
+/** A link of the container must not lead to what descriptors of the set-up hold of the machine. Closed at exec: a call less. */
+function openInside({ source, link }: Pick<TakenTree, "source" | "link">): number {
+  const flags = O_PATH | O_CLOEXEC | (link === "bound" ? O_NOFOLLOW : 0);
+  return check(
+    raw.openat2(AT_FDCWD, source, packOpenHow({ flags, resolve: RESOLVE_NO_MAGICLINKS })),
+    "openat2",
+    source,
+    "RESOLVE_NO_MAGICLINKS",
+  );
 }
 
 /** What changes of the whole tree, and after that of its topmost mount alone. */
@@ -81,9 +100,9 @@ function changeTop(tree: number, attributes: ArrayBuffer | undefined): number {
 }
 
 /** open_tree clones only mounts of the caller's own mount namespace: for /proc/PID/root/… it goes there and comes back. */
-function openForeignTree(source: string, how: number): number {
+function openForeignTree(from: number, source: string, how: number): number {
   const [, pid, path] = /^\/proc\/(\d+)\/root(\/.*)$/.exec(source) ?? [];
-  if (path === undefined) return sys.openTree(AT_FDCWD, source, how);
+  if (path === undefined) return sys.openTree(from, source, how);
   const own = sys.openat(AT_FDCWD, "/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC, 0);
   const other = sys.openat(AT_FDCWD, `/proc/${pid}/ns/mnt`, O_RDONLY | O_CLOEXEC, 0);
   sys.setns(other, CLONE_NEWNS);
@@ -129,8 +148,14 @@ export function mapOwners(tree: number, namespace: number, { source, all }: { so
   check(result, "mount_setattr", source, "MOUNT_ATTR_IDMAP");
 }
 
+/** The user namespace that a mount's owners are shown through, as a descriptor. */
+export const openIdMap = ({ userns, uidMappings, gidMappings }: IdMap): number =>
+  userns === undefined
+    ? openMappedNamespace(uidMappings, gidMappings)
+    : sys.openat(AT_FDCWD, userns, O_RDONLY | O_CLOEXEC, 0);
+
 /** A user namespace with these maps, as a descriptor: a process that lives as long as it takes to open it is its first. */
-export function openMappedNamespace(uidMappings: readonly IdMapping[], gidMappings: readonly IdMapping[]): number {
+function openMappedNamespace(uidMappings: readonly IdMapping[], gidMappings: readonly IdMapping[]): number {
   const [ours, theirs] = openChannel();
   const pid = check(
     raw.spawn(CLONE_NEWUSER, 0, theirs, ours, () => {

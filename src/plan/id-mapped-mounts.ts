@@ -9,15 +9,7 @@ import type { Config, IdMapping, Mount } from "../spec/config.ts";
 import type { Host } from "./host.ts";
 import type { MountOptions } from "./mount-options.ts";
 import { namespaceOf } from "./namespaces.ts";
-
-export interface IdMap {
-  uidMappings: IdMapping[];
-  gidMappings: IdMapping[];
-  /** A user namespace to map through, in place of the mappings. */
-  userns?: string;
-  /** The mounts below it too. */
-  all: boolean;
-}
+import type { IdMap } from "./step.ts";
 
 /** What maps the owners of this mount; undefined when they are shown as they are. */
 export function planIdMap({

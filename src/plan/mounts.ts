@@ -40,7 +40,8 @@ interface Request {
   index: number;
 }
 
-export function planMounts(config: Config, host: Host, groups: readonly ControlGroup[]): MountsPlan {
+/** `bundle`: of an OCI bundle, in which sources may lie below the root filesystem and be made by earlier mounts. */
+export function planMounts(config: Config, host: Host, groups: readonly ControlGroup[], bundle?: string): MountsPlan {
   const plan: MountsPlan = { before: [], take: [], place: [], seal: [] };
   for (const [index, mount] of (config.mounts ?? []).entries()) {
     const options = parseMountOptions(mount.options ?? []);
@@ -49,7 +50,7 @@ export function planMounts(config: Config, host: Host, groups: readonly ControlG
     const request: Request = { config, host, mount, options, target, field: `mounts[${index}]`, index };
     checkPlace(request);
     if (options.remount) remount(request, plan);
-    else if (options.bind) bind(request, plan);
+    else if (options.bind) bind(request, plan, bundle);
     else if (mount.type === "cgroup") {
       const cgroup = planCgroupMount({ ...request, flags: options.flags, data: options.data, groups });
       plan.take.push(...cgroup.take);
@@ -95,7 +96,7 @@ function checkPlace({ mount, options, target, field }: Request): void {
 }
 
 /** A bind mount: its source is taken, with its flags changed, and placed. */
-function bind(request: Request, plan: MountsPlan): void {
+function bind(request: Request, plan: MountsPlan, bundle: string | undefined): void {
   const { config, mount, options, target, field, index } = request;
   if (mount.source === undefined)
     throw new ContainerError("MOUNT_SOURCE_NEEDED", `the bind mount on ${target} has no source`, {
@@ -116,8 +117,9 @@ function bind(request: Request, plan: MountsPlan): void {
       field: `${field}.options`,
     });
   const propagation = planPropagation(options, config.linux.rootfsPropagation);
+  const inView = bundle === undefined ? undefined : placeInView(request, mount.source, bundle);
   const tree: TakenTree = {
-    source: mount.source,
+    source: inView ?? mount.source,
     recursive: options.recursiveBind,
     flags: options.flags,
     ...(options.clear.length === 0 ? {} : { clear: options.clear }),
@@ -128,7 +130,17 @@ function bind(request: Request, plan: MountsPlan): void {
     tree: { slot: `tree.${index}` },
   };
   const idMap = planIdMap(request);
-  if (idMap === undefined)
+  if (inView !== undefined)
+    plan.place.push({
+      op: "takeTree",
+      by: "init",
+      ...tree,
+      inside: true,
+      ...(idMap === undefined ? {} : { idMap }),
+      field: `${field}.source`,
+      because: "the source lies below the root filesystem, and an earlier mount of the config makes it what it is",
+    });
+  else if (idMap === undefined)
     plan.take.push({
       op: "takeTree",
       by: "init",
@@ -156,6 +168,23 @@ function bind(request: Request, plan: MountsPlan): void {
     because: `shows ${mount.source} of the machine at ${target}`,
   });
   plan.place.push(...spread(propagation.later, target, field));
+}
+
+/**
+ * Where in the container a source is that lies below the root filesystem, if an earlier mount of the config covers it or, for a
+ * recursive bind, stands in it. There links can lead to nothing but the container's own, whoever made them.
+ */
+function placeInView({ config, options, index }: Request, named: string, bundle: string): string | undefined {
+  const source = cleanPath(named.startsWith("/") ? named : `${bundle}/${named}`);
+  const root = cleanPath(config.root.path);
+  if (!source.startsWith(`${root}/`)) return undefined;
+  const inside = source.slice(root.length);
+  const isIn = (path: string, top: string) => path === top || path.startsWith(`${top}/`);
+  const isMade = config.mounts?.slice(0, index).some(({ destination }) => {
+    const target = cleanPath(destination);
+    return isIn(inside, target) || (options.recursiveBind && isIn(target, inside));
+  });
+  return isMade ? inside : undefined;
 }
 
 /**

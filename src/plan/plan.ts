@@ -9,7 +9,7 @@
  *   sysctls, which write where masks forbid; credentials go last, and seccomp where no_new_privs lets it.
  */
 import { ContainerError } from "../error.ts";
-import type { Config } from "../spec/config.ts";
+import { ANNOTATION, type Config } from "../spec/config.ts";
 import { planCgroups } from "./cgroup/groups.ts";
 import { planDevices } from "./devices.ts";
 import { hookState, hooksInside, planHooks } from "./hooks.ts";
@@ -67,7 +67,9 @@ export function plan(config: Config, host: Host, options: PlanOptions): Plan {
       hint: "leave --no-pivot away, or make it a slave",
     });
   const ownView = namespaceOf(config, "mount")?.path === undefined;
-  const mounts = ownView ? planMounts(config, host, cgroups.groups) : undefined;
+  // The sources of `tupper run` are always the machine's.
+  const ofBundle = config.annotations?.[ANNOTATION.rootKind] === undefined ? bundle : undefined;
+  const mounts = ownView ? planMounts(config, host, cgroups.groups, ofBundle) : undefined;
   const resctrl = planResctrl(config, host.mountinfo, id);
   const labels = planLabels(config);
 

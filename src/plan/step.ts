@@ -93,7 +93,7 @@ export interface ParentOperations {
    * The source of a bind mount with owners mapped as the mount asks: `userns` is a namespace to map through, else one is made
    * with these mappings and left again. `all`: the mounts below it too. mount_setattr(2), MOUNT_ATTR_IDMAP (Linux 5.12).
    */
-  takeIdMappedTree: TakenTree & { uidMappings: IdMapping[]; gidMappings: IdMapping[]; userns?: string; all: boolean };
+  takeIdMappedTree: TakenTree & IdMap;
   /**
    * The processors that this process, and what it clones, may run on: a list such as `0-3,7`, or all of them.
    * sched_setaffinity(2).
@@ -114,6 +114,15 @@ export interface ParentOperations {
 /** Flags that a mount which names its own does not have from its source, as under runc and crun; how access times are kept is. */
 export const FLAGS_OF_SOURCE: readonly MountFlag[] = ["ro", "nosuid", "nodev", "noexec", "nosymfollow"];
 
+/** How owners in a mount are shown: through the user namespace `userns`, else through one with these mappings. */
+export interface IdMap {
+  uidMappings: IdMapping[];
+  gidMappings: IdMapping[];
+  userns?: string;
+  /** The mounts below it too. */
+  all: boolean;
+}
+
 /** A clone of a mounted tree, with what is changed of its flags and its propagation. open_tree(2), mount_setattr(2). */
 export interface TakenTree {
   source: string;
@@ -132,6 +141,10 @@ export interface TakenTree {
   propagation?: string;
   /** A source that is a symbolic link: taken itself, not what it leads to (`bound`), or made anew at the destination (`copied`). */
   link?: "bound" | "copied";
+  /** The source is a path of the container: past no magic link, such as /proc/self/fd/7. openat2(2), RESOLVE_NO_MAGICLINKS. */
+  inside?: boolean;
+  /** Owners as {@link ParentOperations.takeIdMappedTree} maps them. */
+  idMap?: IdMap;
   tree: Slot;
 }
 
@@ -175,7 +188,7 @@ export interface InitOperations {
     /** What SELinux calls its files, where the kernel has it: a mount option such as `context`, or an attribute of its root. */
     label?: { text: string; as: string };
   };
-  /** A clone of a mounted tree, taken while its source can be seen. `ifReachable`: left for a later step where access is denied. */
+  /** A clone of a mounted tree, taken while its source can be seen; with `idMap` by the parent. `ifReachable`: left for a later step where access is denied. */
   takeTree: TakenTree & { ifReachable?: boolean };
   /**
    * A new filesystem, not mounted anywhere yet. In a user namespace proc and sysfs may be made only while a whole one of

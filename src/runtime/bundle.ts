@@ -1,5 +1,6 @@
 /** A bundle: a directory with config.json in it. bundle.md. */
 import { ContainerError } from "../error.ts";
+import { cleanPath } from "../plan/proc-files.ts";
 import type { Config } from "../spec/config.ts";
 import { parseConfig } from "../spec/parse-config.ts";
 import { readFile } from "../sys/files.ts";
@@ -26,6 +27,10 @@ export function loadBundle(directory: string, configPath?: string): Bundle {
   const { config, warnings } = parseConfig(configText, { seccomp: "unchecked" });
   giveIdMaps(config);
   if (!config.root.path.startsWith("/")) config.root = { ...config.root, path: `${path}/${config.root.path}` };
+  // As under runc: a destination may be named as the caller sees it, below the root filesystem.
+  const root = cleanPath(config.root.path);
+  for (const mount of config.mounts ?? [])
+    if (mount.destination.startsWith(`${root}/`)) mount.destination = mount.destination.slice(root.length);
   return { path, configText, config, warnings };
 }
 

@@ -216,6 +216,7 @@ function takeFilesystemOr(
 
 /** Where neither what the machine's root owns nor the container's root reaches the source, who started the container may. */
 function takeTreeOrAsk(step: StepArguments<"takeTree">, channel: number): number {
+  if (step.idMap !== undefined) return takeTreeByParent(channel, step);
   try {
     return takeTree(step);
   } catch (error) {
