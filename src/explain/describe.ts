@@ -144,6 +144,8 @@ export function describeStep(step: Step): string {
       return "go on in a copy of the mount namespace";
     case "takeViewBack":
       return "take the finished view to the first mount namespace";
+    case "enterTree":
+      return "enter the finished view";
     case "awaitHooks":
       return "wait for the hooks of the parent";
     case "findCommand":

@@ -126,6 +126,7 @@ const EFFECTS: Effects = {
   runHooks: ({ hooks }) => `Run ${hooks.map(({ path }) => path).join(", then ")}`,
   copyMountNamespace: () => "Go on in a copy of the mount namespace, and keep the first one for later",
   takeViewBack: () => "Take everything that is mounted below / along to the first mount namespace",
+  enterTree: () => "Make what was taken the root by chroot; it is mounted nowhere, so nothing is above it",
   awaitHooks: () => "Wait until the parent has run its hooks",
   findCommand: ({ args }) => `See whether ${args[0] ?? ""} is there and may be executed`,
   reportCreated: () => "Tell the parent that all is made, and go on without it once it has put that on record",

@@ -111,6 +111,7 @@ function groupOf(step: Step, plan: Plan): Group {
       return "Limits";
     case "copyMountNamespace":
     case "takeViewBack":
+    case "enterTree":
     case "pivotRoot":
     case "moveRoot":
     case "copyTree":

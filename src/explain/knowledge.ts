@@ -263,6 +263,11 @@ export const OPERATIONS: Readonly<Record<Op, Knowledge>> = {
     without: "hooks could not find the container's files by the path that the config names",
     man: ["setns(2)", "mount_namespaces(7)"],
   },
+  enterTree: {
+    gives: "a root of its own in a mount namespace that is shared with others",
+    without: "the files of that namespace would be in sight in place of the container's",
+    man: ["chroot(2)", "open_tree(2)"],
+  },
   awaitHooks: {
     gives: "the order that the specification wants: hooks of the machine's side before the root is entered",
     without: "the container would go on before its network, say, is there",

@@ -101,6 +101,7 @@ const writers: Writers = {
   ],
   copyMountNamespace: () => note("only hooks need it: a script builds the view once"),
   takeViewBack: () => note("only hooks need it: a script builds the view once"),
+  enterTree: () => note("a script leaves the root that it has built with its mount namespace"),
 
   takeMappedTree({ source }) {
     return note(

@@ -3,10 +3,14 @@
  * rootfs while the machine's files are still in sight, "before pivot_root". The view is made after pivot_root, where no
  * link of the rootfs can lead outside; so with such hooks it is made in a copy of the mount namespace, taken as one
  * tree, and put over the rootfs in the namespace where the machine can be seen.
+ *
+ * A container that shares its mount namespace has its view made in the same way, and enters the tree without it being put
+ * anywhere: nobody else sees its mounts, its hooks included, and none is left when it ends.
  */
 import type { Config } from "../spec/config.ts";
 import type { HookName } from "../spec/names.ts";
 import { commandEnvironment } from "./environment.ts";
+import { namespaceOf } from "./namespaces.ts";
 import { enterRoot } from "./rootfs.ts";
 import type { HookState, InitStep, ParentStep } from "./step.ts";
 
@@ -18,16 +22,23 @@ export function hookState({ ociVersion, annotations }: Config, id: string, bundl
 interface HooksPlan {
   /** prestart and createRuntime. */
   byParent: ParentStep[];
+  /** Before anything is taken. */
+  first: InitStep[];
   /** Before the root is made. */
   setAside: InitStep[];
   /** Once the view is finished. */
   beforeEntering: InitStep[];
 }
 
-export function planHooks(config: Config, state: HookState, noPivot: boolean): HooksPlan {
+/** `shared`: the mount namespace is not the container's own, see {@link sharesMounts}. */
+export function planHooks(
+  config: Config,
+  state: HookState,
+  { noPivot, shared }: { noPivot: boolean; shared: boolean },
+): HooksPlan {
   const { prestart = [], createRuntime = [], createContainer = [] } = config.hooks ?? {};
-  if (prestart.length + createRuntime.length + createContainer.length === 0)
-    return { byParent: [], setAside: [], beforeEntering: [] };
+  if (!shared && prestart.length + createRuntime.length + createContainer.length === 0)
+    return { byParent: [], first: [], setAside: [], beforeEntering: [] };
   const original = { slot: "namespace.original" };
   const tree = { slot: "tree.view" };
   const byParent = (["prestart", "createRuntime"] as const).flatMap((kind): ParentStep[] => {
@@ -35,52 +46,84 @@ export function planHooks(config: Config, state: HookState, noPivot: boolean): H
     return hooks.length === 0 ? [] : [{ op: "runHooks", by: "parent", kind, hooks, state, ...why(kind) }];
   });
   const root = config.root.path;
+  const copy: InitStep = {
+    op: "copyMountNamespace",
+    by: "init",
+    original,
+    field: shared ? "linux.namespaces" : "hooks",
+    because: shared
+      ? "the mount namespace is shared with others: the container's mounts are made in a copy and never show there"
+      : "hooks must find the container's mounts while the machine's files are in sight: those are kept aside",
+  };
+  const takeBack: InitStep = {
+    op: "takeViewBack",
+    by: "init",
+    original,
+    tree,
+    field: shared ? "linux.namespaces" : "hooks",
+    because: shared
+      ? "the config wants this mount namespace and no other"
+      : "the finished view goes to where the machine's files are in sight",
+  };
+  const run: InitStep[] = [
+    ...(byParent.length === 0
+      ? []
+      : [
+          {
+            op: "awaitHooks",
+            by: "init",
+            field: "hooks",
+            because: "these hooks run in the machine's namespaces",
+          } as const,
+        ]),
+    ...(createContainer.length === 0
+      ? []
+      : [
+          {
+            op: "changeDirectory",
+            by: "init",
+            path: root,
+            field: "hooks.createContainer",
+            because: "these hooks start in the root filesystem, as under runc",
+          } as const,
+        ]),
+    ...hooksInside(config, "createContainer", state),
+  ];
+  if (shared) {
+    const enter: InitStep = {
+      op: "enterTree",
+      by: "init",
+      tree,
+      field: "linux.namespaces",
+      because: "pivot_root would change the root of all that share the mount namespace",
+    };
+    return {
+      byParent,
+      first: [...returnToBundle(config, state), copy],
+      setAside: [],
+      beforeEntering: [takeBack, ...run, enter],
+    };
+  }
+  const place: InitStep = {
+    op: "placeTree",
+    by: "init",
+    tree,
+    target: root,
+    field: "hooks",
+    because: "hooks look below root.path",
+  };
   return {
     byParent,
-    setAside: [
-      {
-        op: "copyMountNamespace",
-        by: "init",
-        original,
-        field: "hooks",
-        because: "hooks must find the container's mounts while the machine's files are in sight: those are kept aside",
-      },
-    ],
-    beforeEntering: [
-      {
-        op: "takeViewBack",
-        by: "init",
-        original,
-        tree,
-        field: "hooks",
-        because: "the finished view goes to where the machine's files are in sight",
-      },
-      { op: "placeTree", by: "init", tree, target: root, field: "hooks", because: "hooks look below root.path" },
-      ...(byParent.length === 0
-        ? []
-        : [
-            {
-              op: "awaitHooks",
-              by: "init",
-              field: "hooks",
-              because: "these hooks run in the machine's namespaces",
-            } as const,
-          ]),
-      ...(createContainer.length === 0
-        ? []
-        : [
-            {
-              op: "changeDirectory",
-              by: "init",
-              path: root,
-              field: "hooks.createContainer",
-              because: "these hooks start in the root filesystem, as under runc",
-            } as const,
-          ]),
-      ...hooksInside(config, "createContainer", state),
-      ...enterRoot(root, noPivot),
-    ],
+    first: [],
+    setAside: [copy],
+    beforeEntering: [takeBack, place, ...run, ...enterRoot(root, noPivot)],
   };
+}
+
+/** Whoever joins a mount namespace is at its root, and relative sources are the bundle's. setns(2) */
+function returnToBundle(config: Config, { bundle }: HookState): InitStep[] {
+  if (namespaceOf(config, "mount") === undefined) return [];
+  return [{ op: "changeDirectory", by: "init", path: bundle, because: "sources of bind mounts may be relative to it" }];
 }
 
 /** The hooks that the init process runs, in the container's namespaces. */

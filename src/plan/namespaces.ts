@@ -3,7 +3,7 @@
  * are joined, and in which order. namespaces(7).
  */
 import { ContainerError } from "../error.ts";
-import type { Config, IdMapping, Namespace, NamespaceType } from "../spec/config.ts";
+import { ANNOTATION, type Config, type IdMapping, type Namespace, type NamespaceType } from "../spec/config.ts";
 import type { Host } from "./host.ts";
 import { planNetDevices } from "./net-devices.ts";
 import type { InitStep, ParentStep } from "./step.ts";
@@ -57,6 +57,13 @@ const JOINED_BEFORE = {
   uts: "a namespace of the machine can be joined only with its capabilities, so before those of a user namespace",
   network: "a namespace of the machine can be joined only with its capabilities, so before those of a user namespace",
 } as const;
+
+/**
+ * Whether a container of the OCI runtime shares its mount namespace: with the machine, or with who is in one that it joins by
+ * path. It has a root and mounts of its own all the same. `tupper run` joins others to have their files.
+ */
+export const sharesMounts = (config: Config): boolean =>
+  !isNew(config, "mount") && config.annotations?.[ANNOTATION.rootKind] === undefined;
 
 /** `joinsCgroups`: the process moves itself into cgroup v1 groups, so a cgroup namespace must wait for that. */
 export function planNamespaces(config: Config, host: Host, joinsCgroups: boolean): NamespacePlan {
@@ -206,7 +213,8 @@ function checkNamespaces(config: Config): void {
     }
     seen.add(type);
   }
-  if (!seen.has("mount")) {
+  // Who is in a user namespace may not go back to the machine's mount namespace. setns(2)
+  if (!seen.has("mount") && (seen.has("user") || !sharesMounts(config))) {
     throw new ContainerError(
       "MOUNT_NAMESPACE_NEEDED",
       "a container needs a mount namespace of its own: without one its mounts would be the machine's",

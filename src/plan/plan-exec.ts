@@ -5,7 +5,7 @@
 import type { Config, NamespaceType } from "../spec/config.ts";
 import type { Host } from "./host.ts";
 import { planKeyring, planLabels } from "./labels.ts";
-import { isolates, namespaceOf, otherUser } from "./namespaces.ts";
+import { isolates, namespaceOf, otherUser, sharesMounts } from "./namespaces.ts";
 import { planPrivileges } from "./process.ts";
 import { planResctrl } from "./resctrl.ts";
 import { EVERY_CPU, planOomScore, planRlimits, planScheduling } from "./scheduling.ts";
@@ -14,6 +14,9 @@ import type { InitStep, ParentStep, Plan } from "./step.ts";
 
 /** The slot that the caller fills: a pidfd of the container's init process. */
 export const CONTAINER = { slot: "container.pidfd" } as const;
+
+/** And this where the container {@link sharesMounts}: its root. */
+export const CONTAINER_ROOT = { slot: "container.root" } as const;
 
 const INSIDE: readonly NamespaceType[] = ["ipc", "uts", "network", "cgroup", "time", "mount"];
 
@@ -126,13 +129,28 @@ export function planExec(
           } as const,
         ]
       : []),
-    {
-      op: "joinProcess",
-      by: "init",
-      process: CONTAINER,
-      namespaces: inside,
-      because: "the container is its namespaces",
-    },
+    ...(inside.length === 0
+      ? []
+      : [
+          {
+            op: "joinProcess",
+            by: "init",
+            process: CONTAINER,
+            namespaces: inside,
+            because: "the container is its namespaces",
+          } as const,
+        ]),
+    ...(sharesMounts(config)
+      ? [
+          {
+            op: "enterTree",
+            by: "init",
+            tree: CONTAINER_ROOT,
+            field: "linux.namespaces",
+            because: "others share the mount namespace, and only the container's root makes its files",
+          } as const,
+        ]
+      : []),
   ];
   if (isolates(config, "user")) {
     init.push(

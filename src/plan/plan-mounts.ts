@@ -10,7 +10,7 @@ import { ContainerError } from "../error.ts";
 import type { Config, Mount } from "../spec/config.ts";
 import type { Host } from "./host.ts";
 import { planMounts } from "./mounts.ts";
-import { isolates, otherUser } from "./namespaces.ts";
+import { isNew, isolates, otherUser } from "./namespaces.ts";
 import { CONTAINER } from "./plan-exec.ts";
 import { cleanPath } from "./proc-files.ts";
 import type { InitStep, ParentStep, Plan, Slot } from "./step.ts";
@@ -107,10 +107,10 @@ interface Inside {
 
 /** A process that goes into the container's mount namespace, does this, and ends. */
 function planInside(config: Config, id: string, { before, take, act }: Inside): Plan {
-  if (!isolates(config, "mount"))
+  if (!isNew(config, "mount"))
     throw new ContainerError("MOUNT_NAMESPACE_SHARED", "the container has no mount namespace of its own", {
       field: "linux.namespaces",
-      hint: "what is mounted on the machine shows in it",
+      hint: "its root is mounted nowhere, and nothing can be mounted there; give it a mount namespace of its own",
     });
   const withUser = isolates(config, "user");
   const clone: ParentStep = {

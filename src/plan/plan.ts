@@ -16,7 +16,7 @@ import { hookState, hooksInside, planHooks } from "./hooks.ts";
 import type { Host } from "./host.ts";
 import { planLabels } from "./labels.ts";
 import { planMounts } from "./mounts.ts";
-import { isNew, namespaceOf, planNamespaces } from "./namespaces.ts";
+import { isNew, planNamespaces, sharesMounts } from "./namespaces.ts";
 import { planIdentity, planPrivileges, planTerminal } from "./process.ts";
 import { planRootPropagation } from "./propagation.ts";
 import { planResctrl } from "./resctrl.ts";
@@ -66,7 +66,8 @@ export function plan(config: Config, host: Host, options: PlanOptions): Plan {
       field: "linux.rootfsPropagation",
       hint: "leave --no-pivot away, or make it a slave",
     });
-  const ownView = namespaceOf(config, "mount")?.path === undefined;
+  const shared = sharesMounts(config);
+  const ownView = shared || isNew(config, "mount");
   // The sources of `tupper run` are always the machine's.
   const ofBundle = config.annotations?.[ANNOTATION.rootKind] === undefined ? bundle : undefined;
   const mounts = ownView ? planMounts(config, host, cgroups.groups, ofBundle) : undefined;
@@ -119,16 +120,19 @@ export function plan(config: Config, host: Host, options: PlanOptions): Plan {
     ...cgroups.join,
     ...resctrl.join,
     ...labels.take,
-    ...(mounts !== undefined && isNew(config, "user") && host.uid === 0 ? mounts.take.flatMap(asMachineRoot) : []),
+    ...(mounts !== undefined && !shared && isNew(config, "user") && host.uid === 0
+      ? mounts.take.flatMap(asMachineRoot)
+      : []),
     ...namespaces.inside,
   ];
   if (mounts !== undefined) {
     const rootfs = planRootfs(config, host, state);
     const devices = planDevices(config, host);
-    const hooks = planHooks(config, hookState(config, id, bundle), noPivot);
+    const hooks = planHooks(config, hookState(config, id, bundle), { noPivot, shared });
     before.push(...rootfs.afterClone, ...hooks.byParent);
     // What is taken keeps its ties to the machine's mounts, so it is taken before those ties are cut.
     init.push(
+      ...hooks.first,
       ...mounts.take,
       ...devices.take,
       rootfs.cutTies,
@@ -141,7 +145,8 @@ export function plan(config: Config, host: Host, options: PlanOptions): Plan {
       ...mounts.seal,
       ...planProtection(config),
       ...hooks.beforeEntering,
-      ...planRootPropagation(config),
+      // A tree that is mounted nowhere has nobody to spread to.
+      ...(shared ? [] : planRootPropagation(config)),
     );
   }
   init.push(...planIdentity(config, ownView, { id, newKeyring, labels: labels.set }));

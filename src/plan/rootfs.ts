@@ -7,7 +7,7 @@
  */
 import { ANNOTATION, type Config } from "../spec/config.ts";
 import type { Host } from "./host.ts";
-import { isNew, isolates } from "./namespaces.ts";
+import { isNew, isolates, namespaceOf } from "./namespaces.ts";
 import { planOverlay } from "./overlay.ts";
 import { checkRootPropagation, inheritedPropagation } from "./propagation.ts";
 import type { InitStep, ParentStep, Slot } from "./step.ts";
@@ -86,8 +86,10 @@ export function enterRoot(root: string, noPivot = false): InitStep[] {
 
 function planBind(config: Config, _host: Host, stateDirectory: string): MadeRoot {
   const { rootfsPropagation } = config.linux;
-  // Root of a user namespace may not reach the state directory: Docker's with --userns-remap lies in one of mode 0700.
-  const stage = isolates(config, "user") && config.root.path !== "/" ? config.root.path : stateDirectory;
+  // Root of a user namespace may not reach the state directory: Docker's with --userns-remap lies in one of mode 0700. In a
+  // mount namespace that is joined it may not be there.
+  const elsewhere = isolates(config, "user") || namespaceOf(config, "mount")?.path !== undefined;
+  const stage = elsewhere && config.root.path !== "/" ? config.root.path : stateDirectory;
   return {
     steps: [
       {

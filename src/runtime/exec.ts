@@ -3,9 +3,11 @@ import { ContainerError } from "../error.ts";
 import { blockSignals, execute, type Started } from "../execute/execute.ts";
 import { probeHost } from "../execute/probe.ts";
 import { makeTracer } from "../execute/tracer.ts";
-import { CONTAINER, planExec } from "../plan/plan-exec.ts";
+import { sharesMounts } from "../plan/namespaces.ts";
+import { CONTAINER, CONTAINER_ROOT, planExec } from "../plan/plan-exec.ts";
 import type { Config, Process } from "../spec/config.ts";
 import { parseConfig } from "../spec/parse-config.ts";
+import { AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_PATH } from "../sys/constants.ts";
 import { readFile } from "../sys/files.ts";
 import { raw } from "../sys/sys.ts";
 import { absolute } from "./bundle.ts";
@@ -17,6 +19,7 @@ import { sendToPidfdSocket } from "./pidfd-socket.ts";
 import { listenVariables, preservedFds } from "./preserved-fds.ts";
 import { seccompFilter } from "./seccomp-cache.ts";
 import { openProcess } from "./signal.ts";
+import { startTimeOf } from "./start-time.ts";
 import { hookStateOf } from "./state.ts";
 import { supervise } from "./supervise.ts";
 import { needsPlainNewlines, openSignals } from "./terminal.ts";
@@ -51,11 +54,7 @@ export function execInContainer(request: ExecRequest): number {
   const status = statusOf(container);
   const { init } = container;
   const pidfd = init === undefined || status === "stopped" ? undefined : openProcess(init);
-  if (pidfd === undefined || init === undefined)
-    throw new ContainerError(
-      "CONTAINER_NOT_RUNNING",
-      `cannot exec in a container that is not running: ${id} is ${status}`,
-    );
+  if (pidfd === undefined || init === undefined) throw notRunning(id, status);
   if (status === "paused" && !request.ignorePaused)
     throw new ContainerError("CONTAINER_PAUSED", `cannot exec in a paused container: ${id}`, {
       hint: "resume it first, or use --ignore-paused",
@@ -78,6 +77,8 @@ export function execInContainer(request: ExecRequest): number {
     preservedFds: preserved.count,
   });
   for (const text of plan.warnings) warn(text);
+  const slots = new Map<string, number>([[CONTAINER.slot, pidfd]]);
+  if (sharesMounts(config)) slots.set(CONTAINER_ROOT.slot, openRoot(init, id));
   blockSignals();
   const signals = detach ? -1 : openSignals();
   const started = execute(plan, {
@@ -85,9 +86,9 @@ export function execInContainer(request: ExecRequest): number {
     warn,
     recordState: () => {},
     containerState: () => ({ ...hookStateOf(container.record), status: "running", pid: init.pid }),
-    slots: new Map([[CONTAINER.slot, pidfd]]),
+    slots,
   });
-  raw.close(pidfd);
+  for (const fd of slots.values()) raw.close(fd);
   try {
     handOver(started, request);
     if (pidFile !== undefined) writePidFile(pidFile, started.pid);
@@ -97,6 +98,16 @@ export function execInContainer(request: ExecRequest): number {
   }
   return detach ? 0 : supervise(started, signals);
 }
+
+/** Of the process that the pidfd is of: the number was its own when the directory was opened, if it still is. */
+function openRoot({ pid, startTime }: { pid: number; startTime: string }, id: string): number {
+  const fd = raw.openat(AT_FDCWD, `/proc/${pid}/root`, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+  if (fd >= 0 && startTimeOf(pid) === startTime) return fd;
+  throw notRunning(id, "stopped");
+}
+
+const notRunning = (id: string, status: string): ContainerError =>
+  new ContainerError("CONTAINER_NOT_RUNNING", `cannot exec in a container that is not running: ${id} is ${status}`);
 
 /** To those who serve its terminal and watch it. */
 function handOver(started: Started, { consoleSocket, pidfdSocket }: ExecRequest): void {

@@ -610,16 +610,6 @@ test("parseConfig refuses wrong paths and propagations", () => {
       'linux.maskedPaths[1] is "proc/keys": it must be an absolute path',
     ],
     [inLinux({ readonlyPaths: [""] }), INVALID, 'linux.readonlyPaths[0] is "": it must be an absolute path'],
-    [
-      inLinux({ namespaces: [], maskedPaths: ["/proc/kcore"] }),
-      CONFLICT,
-      'linux.maskedPaths is ["/proc/kcore"]: it needs a mount namespace in linux.namespaces',
-    ],
-    [
-      inLinux({ namespaces: [], readonlyPaths: ["/proc/sys"] }),
-      CONFLICT,
-      'linux.readonlyPaths is ["/proc/sys"]: it needs a mount namespace in linux.namespaces',
-    ],
     [inLinux({ mountLabel: ["a"] }), INVALID, 'linux.mountLabel is ["a"]: it must be a string'],
   ]);
 });

@@ -162,7 +162,7 @@ const find = ({ namespaces }: Linux, type: NamespaceType): Namespace | undefined
 
 /** Fields that would change the machine if the container had no namespace of its own for them. As runc and crun refuse. */
 function checkNamespaceUse(linux: Linux): Problem | undefined {
-  const { timeOffsets, netDevices, maskedPaths = [], readonlyPaths = [] } = linux;
+  const { timeOffsets, netDevices } = linux;
   if (timeOffsets !== undefined && Object.keys(timeOffsets).length > 0) {
     const time = find(linux, "time");
     if (time === undefined) return clash(".timeOffsets", timeOffsets, "it needs a time namespace in linux.namespaces");
@@ -175,10 +175,6 @@ function checkNamespaceUse(linux: Linux): Problem | undefined {
   }
   if (netDevices !== undefined && Object.keys(netDevices).length > 0 && find(linux, "network") === undefined)
     return clash(".netDevices", netDevices, "it needs a network namespace in linux.namespaces");
-  if (maskedPaths.length + readonlyPaths.length > 0 && find(linux, "mount") === undefined) {
-    const [field, paths] = maskedPaths.length > 0 ? ["maskedPaths", maskedPaths] : ["readonlyPaths", readonlyPaths];
-    return clash(`.${field}`, paths, "it needs a mount namespace in linux.namespaces");
-  }
   return netDevices === undefined ? undefined : checkInterfaceNames(netDevices);
 }
 

@@ -54,6 +54,7 @@ type Ops =
   | "moveRoot"
   | "copyMountNamespace"
   | "takeViewBack"
+  | "enterTree"
   | "mask"
   | "makeReadonly";
 
@@ -158,6 +159,14 @@ export const mountSteps: Performers<Ops> = {
     sys.setns(namespace, CLONE_NEWNS);
     raw.close(namespace);
     slots.delete(original.slot);
+  },
+
+  enterTree({ tree }, { slots }) {
+    const fd = slotValue(slots, tree);
+    sys.fchdir(fd);
+    sys.chroot(".");
+    raw.close(fd);
+    slots.delete(tree.slot);
   },
 
   mask({ path }, context) {
