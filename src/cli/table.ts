@@ -15,6 +15,10 @@ export function renderTable(head: readonly string[], rows: readonly (readonly st
 /** Names and arguments come from others: no control character of theirs reaches the terminal. */
 export const printable = (text: string): string => text.replace(/[\p{Cc}\p{Cs}]/gu, "?");
 
+/** The same for the cells of a table; few have any, so all are looked at in one go. */
+export const printableRows = (rows: string[][]): string[][] =>
+  /[\p{Cc}\p{Cs}]/u.test(rows.map((row) => row.join(" ")).join(" ")) ? rows.map((row) => row.map(printable)) : rows;
+
 /** The same for text of several lines. */
 export const printableLines = (text: string): string => text.replace(/[^\P{Cc}\n\t]|\p{Cs}/gu, "?");
 

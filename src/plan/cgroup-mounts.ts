@@ -140,7 +140,9 @@ function hierarchiesOf({ host, groups }: CgroupMount): Hierarchy[] {
 }
 
 /** A directory of the machine's cgroupfs, bound. */
-function bound({ flags, field, index }: CgroupMount, source: string, target: string, name: string): Steps {
+function bound(mount: CgroupMount, source: string, target: string, name: string): Steps {
+  const { flags, field, index } = mount;
+  const part = target === mount.target ? {} : { anyOrder: true };
   const tree = { slot: `tree.${index}.${name}` };
   return {
     take: [
@@ -157,6 +159,6 @@ function bound({ flags, field, index }: CgroupMount, source: string, target: str
         because: "without a cgroup namespace a new mount would begin at the machine's root",
       },
     ],
-    place: [{ op: "placeTree", by: "init", tree, target, field, because: BECAUSE }],
+    place: [{ op: "placeTree", by: "init", tree, target, ...part, field, because: BECAUSE }],
   };
 }

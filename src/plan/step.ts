@@ -207,7 +207,8 @@ export interface InitOperations {
    * but for the files named in proc-files.ts. `exact`: the target may not be a link; `nofollow`: a link is mounted on
    * itself; `proc`: the tree must be a whole procfs. move_mount(2).
    */
-  placeTree: { tree: Slot; target: string; exact?: boolean; nofollow?: boolean; proc?: boolean };
+  /** `anyOrder`: a part of one mount of the config, so that nobody asks which of its parts is the younger. */
+  placeTree: { tree: Slot; target: string; exact?: boolean; nofollow?: boolean; proc?: boolean; anyOrder?: boolean };
   /**
    * Puts a taken tree or filesystem in place in a running container. The place is found in the container's root, past no magic
    * link; what is missing of it is made. What was placed before it is undone when this fails. openat2(2), move_mount(2).

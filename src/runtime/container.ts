@@ -34,7 +34,7 @@ import {
 import { readDirectory, readFileIfThere, replaceFile } from "../sys/files.ts";
 import { parseStatx, STATX_BASIC_STATS, STATX_SIZE } from "../sys/structs.ts";
 import { check, raw, SysError, sys } from "../sys/sys.ts";
-import { startTimeOf } from "./start-time.ts";
+import { findProcess, startTimeOf } from "./start-time.ts";
 
 /** runtime.md, "State"; `paused` is what engines know from runc. */
 export type Status = "creating" | "created" | "running" | "paused" | "stopped";
@@ -48,8 +48,8 @@ export interface ContainerRecord extends HookState {
   /** The name of the user who made it. */
   owner: string;
   cgroups: { controller: string; path: string }[];
-  /** Control groups to remove at the end, in this order. */
-  remove: string[];
+  /** Groups to remove at the end, in this order, where they are not just those of `cgroups`. */
+  remove?: string[];
   /** It has the session keyring of who made it, and so have its later processes. */
   noNewKeyring?: true;
   /** Its config has no `process`. */
@@ -250,7 +250,11 @@ function parseRecord(text: string, path: string): ContainerRecord {
   }
   if (typeof record?.version === "number" && record.version > VERSION)
     throw new ContainerError("STATE_NEWER", `${path}/state.json was written by a newer version of tupper-runtime`);
-  if (typeof record?.id === "string" && Array.isArray(record.cgroups) && Array.isArray(record.remove))
+  if (
+    typeof record?.id === "string" &&
+    Array.isArray(record.cgroups) &&
+    (record.remove === undefined || Array.isArray(record.remove))
+  )
     return record as ContainerRecord;
   throw new ContainerError("STATE_BROKEN", `${path}/state.json is not a container's record`, {
     hint: "`delete --force` ends its process, as far as it is known, and removes the record",
@@ -259,7 +263,7 @@ function parseRecord(text: string, path: string): ContainerRecord {
 
 /** What can be known of a container whose record cannot be read: its first process. */
 export function salvageContainer({ path }: Lock, id: string): Container {
-  const nothing = { ociVersion: "", id, bundle: "", rootfs: "", created: "", owner: "", cgroups: [], remove: [] };
+  const nothing = { ociVersion: "", id, bundle: "", rootfs: "", created: "", owner: "", cgroups: [] };
   return { path, record: { version: VERSION, ...nothing }, init: readInit(path) };
 }
 
@@ -278,10 +282,12 @@ export function writeInit({ path }: Lock, pid: number): { pid: number; startTime
 /** What the kernel says of a container now. */
 export function statusOf({ path, record, init }: Container): Status {
   if (init === undefined) return isBusy(path) ? "creating" : "stopped";
-  if (startTimeOf(init.pid) !== init.startTime) return "stopped";
+  const found = findProcess(init.pid);
+  if (found?.startTime !== init.startTime) return "stopped";
   const freezer = freezerGroup(record.cgroups);
-  // First: a created container that is frozen cannot be started either.
-  if (freezer !== undefined && isFrozen(freezer.path)) return "paused";
+  // First: a created container that is frozen cannot be started either. On v1 who runs or sleeps is not.
+  const mayBeFrozen = freezer?.version === 2 || (found.state !== "R" && found.state !== "S");
+  if (freezer !== undefined && mayBeFrozen && isFrozen(freezer.path)) return "paused";
   if (raw.faccessat2(AT_FDCWD, `${path}/start`, 0, 0) < 0) return "running";
   if (isAwaited(`${path}/start`)) return "created";
   // A `start` that was killed leaves the socket's file behind, and so does a container that has died since we looked.

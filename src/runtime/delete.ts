@@ -79,7 +79,7 @@ export function destroy({ init, record }: Container, lock: Lock, warn: (text: st
     raw.close(pidfd);
     if (!ended) throw new ContainerError("CONTAINER_STAYS", `container ${record.id} does not end, 10 s after SIGKILL`);
   }
-  removeCgroups(record.remove, record.cgroups);
+  removeCgroups(record.remove ?? record.cgroups.map(({ path }) => path), record.cgroups);
   removeRecord(lock);
   // The others still run when one fails, and the container is gone all the same.
   runHooks("poststop", record.poststop ?? [], hookStateOf(record), 0, (failure) => warn(failure.message));

@@ -169,18 +169,19 @@ export function newRecord(
   { id, bundle, newKeyring }: { id: string; bundle: string; newKeyring: boolean },
 ): ContainerRecord {
   const { poststart, poststop } = config.hooks ?? {};
+  const cgroups = steps.flatMap((step) =>
+    step.op === "makeCgroup" && cleanup.cgroups.includes(step.path)
+      ? [{ controller: step.controller, path: step.path }]
+      : [],
+  );
   return {
     version: 1,
     ...hookState(config, id, bundle),
     rootfs: config.root.path,
     created: new Date().toISOString(),
     owner: ownerName(raw.geteuid()),
-    cgroups: steps.flatMap((step) =>
-      step.op === "makeCgroup" && cleanup.cgroups.includes(step.path)
-        ? [{ controller: step.controller, path: step.path }]
-        : [],
-    ),
-    remove: cleanup.cgroups,
+    cgroups,
+    ...(cgroups.length === cleanup.cgroups.length ? {} : { remove: cleanup.cgroups }),
     ...(newKeyring ? {} : { noNewKeyring: true }),
     ...(config.process.args.length > 0 ? {} : { noProcess: true }),
     ...(poststart === undefined ? {} : { poststart }),

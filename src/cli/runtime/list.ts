@@ -5,7 +5,7 @@ import { loadContainers } from "../../runtime/container.ts";
 import { describeState } from "../../runtime/state.ts";
 import { AT_FDCWD } from "../../sys/constants.ts";
 import { raw, SysError } from "../../sys/sys.ts";
-import { printable, printableJson, renderTable } from "../table.ts";
+import { printableJson, printableRows, renderTable } from "../table.ts";
 import { colorsOf, writeOut } from "../terminal.ts";
 import { type GlobalOptions, runtimeContext } from "./global-options.ts";
 
@@ -26,8 +26,8 @@ export const listCommand = new Command("list")
     if (quiet) return writeOut(containers.map(({ record }) => `${record.id}\n`).join(""));
     const states = containers.map(describeState);
     if (format === "json") return writeOut(`${printableJson(JSON.stringify(states))}\n`);
-    const rows = states.map(({ id, pid, status, bundle, created, owner }) =>
-      [id, String(pid), status, bundle, created, owner].map(printable),
+    const rows = printableRows(
+      states.map(({ id, pid, status, bundle, created, owner }) => [id, String(pid), status, bundle, created, owner]),
     );
     writeOut(renderTable(["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"], rows, colorsOf(1)));
   });

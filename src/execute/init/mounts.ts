@@ -105,7 +105,8 @@ export const mountSteps: Performers<Ops> = {
     const { tree, target } = step;
     const link = context.links?.get(tree.slot);
     if (link !== undefined) return placeLink(link, target);
-    const fd = inOrder(slotValue(context.slots, tree));
+    const taken = slotValue(context.slots, tree);
+    const fd = step.anyOrder ? taken : inOrder(taken);
     placeTree(fd, step);
     // A link may have led it onto any of them.
     if (!step.exact) context.freshMounts.clear();
@@ -256,7 +257,8 @@ function placeLink(text: string, target: string): void {
 /**
  * The same tree as a younger mount. Since Linux 6.8 /proc/self/mountinfo is in the order in which mounts were made, and this
  * one was made before all that the config lists before it; readers take the file for the order of mounting, as it was
- * before. A detached tree can be copied since 6.15, unless it is unbindable.
+ * before. A detached tree can be copied since 6.15, unless it is unbindable. Its end makes the kernel wait for an RCU grace
+ * period, so this is done only where the order can matter.
  */
 function inOrder(tree: number): number {
   const flags = AT_EMPTY_PATH | OPEN_TREE_CLONE | AT_RECURSIVE | O_CLOEXEC;

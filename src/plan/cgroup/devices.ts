@@ -70,9 +70,13 @@ export function parseDeviceRules(rules: readonly DeviceRule[] = [], { tun = fals
       policy.entries.push({ allow, type: each, major, minor, access, field });
     }
   }
+  if (!policy.allowAll && policy.entries.length === 0 && tun) return DEFAULT_POLICY;
   if (!policy.allowAll) policy.entries.push(...DEFAULT_ENTRIES, ...(tun ? [TUN] : []));
   return policy.allowAll && policy.entries.length === 0 ? undefined : policy;
 }
+
+/** Of a config that denies everything: of most. What it amounts to on v1 is worked out when tupper is built. */
+const DEFAULT_POLICY: DevicePolicy = { allowAll: false, entries: [...DEFAULT_ENTRIES, TUN] };
 
 const wildcard = (number: number | undefined) => (number === undefined || number < 0 ? undefined : number);
 
@@ -92,7 +96,11 @@ function parseAccess(access: string | undefined, field: string): number {
 }
 
 /** A policy as the writes of the v1 controller. A new group has what its parent has; an `existing` one may have exceptions. */
-export function devicesV1({ allowAll, entries }: DevicePolicy, { existing = false } = {}): CgroupWrite[] {
+export function devicesV1(policy: DevicePolicy, { existing = false } = {}): readonly CgroupWrite[] {
+  return policy === DEFAULT_POLICY && !existing ? DEFAULT_WRITES : workOut(policy, existing);
+}
+
+function workOut({ allowAll, entries }: DevicePolicy, existing: boolean): CgroupWrite[] {
   const writes: CgroupWrite[] = [];
   if (!allowAll || existing) {
     writes.push({
@@ -181,3 +189,5 @@ function showEntry(entry: DeviceEntry): string {
   const letters = `${entry.access & r ? "r" : ""}${entry.access & w ? "w" : ""}${entry.access & m ? "m" : ""}`;
   return `${showDevice(entry)} ${letters}`;
 }
+
+const DEFAULT_WRITES: readonly CgroupWrite[] = workOut(DEFAULT_POLICY, false);

@@ -97,6 +97,14 @@ export function planCgroups(
     groups,
     warnings: answerUnmet([...unmet, ...devices.unmet], strict),
   };
+  const settings = new Map<string, ParentStep[]>();
+  const set = (group: string, step: ParentStep) => {
+    const before = settings.get(group);
+    if (before === undefined) settings.set(group, [step]);
+    else before.push(step);
+  };
+  for (const { group, request } of writes) set(group, writeStep(group, request));
+  for (const step of devices.steps) set(devices.group, step);
   for (const [i, { controller, path }] of groups.entries()) {
     const mountPoint = hierarchies[i]?.mountPoint ?? unified?.mountPoint ?? "";
     const isCpuset = hierarchies[i]?.controllers.includes("cpuset") ?? false;
@@ -105,8 +113,7 @@ export function planCgroups(
     const existing = strict ? { mayExist: true, unused: true } : {};
     plan.create.push({ op: "makeCgroup", by: "parent", controller, path, ...existing, ...why });
     if (isCpuset) plan.create.push(...inheritCpuset(path, resources.cpu));
-    plan.create.push(...writes.filter(({ group }) => group === path).map(({ request }) => writeStep(path, request)));
-    plan.create.push(...devices.steps.filter((step) => step.path === path || step.path.startsWith(`${path}/`)));
+    plan.create.push(...(settings.get(path) ?? []));
     if (controller === "unified") plan.create.push(...delegateGroup(config, host, path));
 
     // A process that is born in a group is counted before it is there: with pids.max 0 the clone itself would fail.
@@ -292,29 +299,27 @@ function planDevices(
   { privileged, cgroups: { hierarchies } }: Host,
   groups: readonly ControlGroup[],
   areAskedFor = true,
-): { steps: DeviceStep[]; unmet: UnmetRequest[] } {
+): { steps: DeviceStep[]; group: string; unmet: UnmetRequest[] } {
+  const nothing = { steps: [], group: "", unmet: [] };
   // Who is not root on the machine cannot make device nodes, and opens only those that the user could open anyway.
-  if (policy === undefined || !privileged) return { steps: [], unmet: [] };
+  if (policy === undefined || !privileged) return nothing;
   const index = hierarchies.findIndex(({ controllers }) => controllers.includes("devices"));
-  const path = groups[index >= 0 ? index : hierarchies.length]?.path;
-  if (path === undefined && !areAskedFor) return { steps: [], unmet: [] };
-  if (path === undefined) {
+  const group = groups[index >= 0 ? index : hierarchies.length]?.path;
+  if (group === undefined) {
     const why = "this machine's control groups have no devices controller";
-    return {
-      steps: [],
-      unmet: [{ code: "CGROUP_CONTROLLER_MISSING", field: DEVICES_FIELD, why, harmless: false }],
-    };
+    const unmet = { code: "CGROUP_CONTROLLER_MISSING", field: DEVICES_FIELD, why, harmless: false } as const;
+    return areAskedFor ? { ...nothing, unmet: [unmet] } : nothing;
   }
-  if (index >= 0) return { steps: devicesV1(policy).map((write) => writeStep(path, write)), unmet: [] };
+  if (index >= 0) return { ...nothing, steps: devicesV1(policy).map((write) => writeStep(group, write)), group };
   const step: DeviceStep = {
     op: "attachDeviceProgram",
     by: "parent",
-    path,
+    path: group,
     program: assembleDeviceProgram(policy),
     field: DEVICES_FIELD,
     because: "cgroup v2 asks a program whether a device node may be opened or made",
   };
-  return { steps: [step], unmet: [] };
+  return { ...nothing, steps: [step], group };
 }
 
 /** Where no group can be made no controller takes a limit. */
