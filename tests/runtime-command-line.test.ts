@@ -218,6 +218,40 @@ test("the global flags of runc and crun are accepted", needs(), async () => {
 
 /* ---- the log ---------------------------------------------------------------------------------- */
 
+test("--debug: each step is logged before it is performed, to the log file or else to stderr", needs(), async () => {
+  const log = join(temporaryDirectory(), "log");
+  const bundle = makeBundle(
+    makeConfig(root, {
+      args: ["echo", "ran"],
+      linux: { seccomp: { defaultAction: "SCMP_ACT_ALLOW", flags: ["SECCOMP_FILTER_FLAG_LOG"] } },
+    }),
+  );
+  const bare = await runtime(["--debug", "run", "--bundle", bundle, newId()]);
+  assert.deepEqual([bare.code, bare.stdout], [0, "ran\n"]);
+  const lines = bare.stderr.trimEnd().split("\n");
+  for (const line of lines) assert.match(line, /^time="[^"]+Z" level=debug msg=".+"$/);
+  const said = (text: string) => lines.findIndex((line) => line.includes(` msg="${text}`));
+  assert.equal(said("run rt-"), 0);
+  assert.ok(said("parent: clone") < said("init: mount proc") && said("init: mount proc") < said("init: execute echo"));
+  assert.ok(said('seccomp filter flags: 2"') > 0, bare.stderr);
+
+  const id = newId();
+  const flags = ["--log", log, "--log-format", "json"];
+  atEnd(() => runtime(["delete", "--force", id]));
+  await runtimePrints([...flags, "--log-level", "debug", "create", "--bundle", bundle, id]);
+  await runtimePrints([...flags, "--debug", "exec", id, "true"]);
+  const entries = readFileSync(log, "utf8").trimEnd().split("\n");
+  const parsed = entries.map((line) => JSON.parse(line) as Record<string, string>);
+  assert.deepEqual([...new Set(parsed.map(({ level }) => level))], ["debug"]);
+  const messages = parsed.map(({ msg = "" }) => msg);
+  assert.equal(messages[0], `create ${id}`);
+  assert.ok(messages.indexOf(`exec ${id} true`) > messages.indexOf("init: wait for start"));
+  assert.equal(messages.at(-1), "init: execute true");
+  const size = readFileSync(log, "utf8").length;
+  await runtimePrints([...flags, "kill", id, "KILL"]);
+  assert.equal(readFileSync(log, "utf8").length, size);
+});
+
 test("--log: the last line holds the whole sentence, as JSON or text; stderr says it too", needs(), async () => {
   const log = join(temporaryDirectory(), "log");
   const last = () => readFileSync(log, "utf8").trimEnd().split("\n").at(-1) ?? "";

@@ -241,7 +241,7 @@ test("start: without an agent the command does not run, and the error names the 
   assert.equal((await runtimeSilently(root, "create", "--bundle", bundle, id)).code, 0);
   const { stderr, code } = await runtime(root, "start", id);
   assert.equal(code, 1);
-  assert.match(stderr, /cannot hand the seccomp listener to the agent at \/nowhere\/agent/);
+  assert.match(stderr, /failed to connect with seccomp agent at \/nowhere\/agent/);
 });
 
 // The cache

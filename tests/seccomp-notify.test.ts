@@ -117,7 +117,7 @@ test("run: without an agent nothing runs, and the error names the socket", needs
   const socket = join(temporaryDirectory(), "nobody");
   const failure = await fails(["run", ...notifying(socket, ["mkdir"]), root, "echo", "here"]);
   assert.deepEqual(failure, {
-    message: `cannot hand the seccomp listener to the agent at ${socket}`,
+    message: `failed to connect with seccomp agent at ${socket}`,
     code: "SECCOMP_AGENT_UNREACHABLE",
     details: {
       config: "linux.seccomp.listenerPath",

@@ -66,7 +66,7 @@ function connectAgent(path: string): number {
 }
 
 const agentError = (path: string, cause: SysError): ContainerError =>
-  new ContainerError("SECCOMP_AGENT_UNREACHABLE", `cannot hand the seccomp listener to the agent at ${path}`, {
+  new ContainerError("SECCOMP_AGENT_UNREACHABLE", `failed to connect with seccomp agent at ${path}`, {
     field: "linux.seccomp.listenerPath",
     hint: "the agent must listen on this socket (AF_UNIX, SOCK_STREAM) before the container starts",
     cause,

@@ -13,6 +13,7 @@ import { raw } from "../sys/sys.ts";
 import { absolute } from "./bundle.ts";
 import { sendToConsoleSocket } from "./console-socket.ts";
 import { loadContainer, statusOf } from "./container.ts";
+import { debugPlan } from "./debug-plan.ts";
 import { execGroups } from "./exec-groups.ts";
 import { writePidFile } from "./pid-file.ts";
 import { sendToPidfdSocket } from "./pidfd-socket.ts";
@@ -44,6 +45,7 @@ export interface ExecRequest {
   /** Groups below the container's own, as `--cgroup` names them. */
   subGroups: readonly string[];
   warn: (text: string) => void;
+  debug?: (text: string) => void;
 }
 
 /** Returns the command's exit code, 128 + n for a signal; 0 at once when it is detached. Throws CONTAINER_NOT_RUNNING … */
@@ -77,6 +79,7 @@ export function execInContainer(request: ExecRequest): number {
     preservedFds: preserved.count,
   });
   for (const text of plan.warnings) warn(text);
+  debugPlan(plan, request.debug);
   const slots = new Map<string, number>([[CONTAINER.slot, pidfd]]);
   if (sharesMounts(config)) slots.set(CONTAINER_ROOT.slot, openRoot(init, id));
   blockSignals();

@@ -24,6 +24,7 @@ import {
   writeInit,
   writeRecord,
 } from "./container.ts";
+import { debugPlan } from "./debug-plan.ts";
 import { destroy } from "./delete.ts";
 import { ownerName } from "./owner.ts";
 import { writePidFile } from "./pid-file.ts";
@@ -54,6 +55,7 @@ export interface LaunchRequest {
   /** See PlanOptions. */
   noPivot?: boolean;
   warn: (text: string) => void;
+  debug?: (text: string) => void;
 }
 
 export interface Launched {
@@ -110,7 +112,7 @@ function makeOrForget(request: LaunchRequest, bundle: Bundle, lock: Lock, option
 }
 
 function make(
-  { id, newKeyring, cgroupManager, noPivot = false, warn }: LaunchRequest,
+  { id, newKeyring, cgroupManager, noPivot = false, warn, debug }: LaunchRequest,
   { path: bundlePath, configText, config }: Bundle,
   lock: Lock,
   { waits, attached, consoleSocket, pidfdSocket, preserved }: MakeOptions,
@@ -132,6 +134,7 @@ function make(
     plainNewlines: attached && config.process.terminal === true && needsPlainNewlines(),
   });
   for (const text of plan.warnings) warn(text);
+  debugPlan(plan, debug);
   replaceFile(`${lock.path}/config.json`, configText);
   const state = hookState(config, id, bundlePath);
   const record = newRecord(plan, config, { id, bundle: bundlePath, newKeyring });

@@ -732,12 +732,12 @@ test("parseConfig refuses what resctrl, set_mempolicy and personality could not 
     [
       inLinux({ memoryPolicy: { nodes: "0" } }),
       INVALID,
-      "linux.memoryPolicy.mode is missing: it must be one of MPOL_DEFAULT, MPOL_BIND, MPOL_INTERLEAVE, MPOL_WEIGHTED_INTERLEAVE, MPOL_PREFERRED, MPOL_PREFERRED_MANY or MPOL_LOCAL",
+      "linux.memoryPolicy.mode is missing: invalid memory policy mode, it must be one of MPOL_DEFAULT, MPOL_BIND, MPOL_INTERLEAVE, MPOL_WEIGHTED_INTERLEAVE, MPOL_PREFERRED, MPOL_PREFERRED_MANY or MPOL_LOCAL",
     ],
     [
       inLinux({ memoryPolicy: { mode: "MPOL_BINT", nodes: "0" } }),
       INVALID,
-      'linux.memoryPolicy.mode is "MPOL_BINT": it must be one of MPOL_DEFAULT, MPOL_BIND, MPOL_INTERLEAVE, MPOL_WEIGHTED_INTERLEAVE, MPOL_PREFERRED, MPOL_PREFERRED_MANY or MPOL_LOCAL',
+      'linux.memoryPolicy.mode is "MPOL_BINT": invalid memory policy mode, it must be one of MPOL_DEFAULT, MPOL_BIND, MPOL_INTERLEAVE, MPOL_WEIGHTED_INTERLEAVE, MPOL_PREFERRED, MPOL_PREFERRED_MANY or MPOL_LOCAL',
       "did you mean MPOL_BIND?",
     ],
     [
@@ -748,17 +748,17 @@ test("parseConfig refuses what resctrl, set_mempolicy and personality could not 
     [
       inLinux({ memoryPolicy: { mode: "MPOL_INTERLEAVE", nodes: "a" } }),
       INVALID,
-      'linux.memoryPolicy.nodes is "a": it must be a list of numbers and ranges such as 0-3,7',
+      'linux.memoryPolicy.nodes is "a": invalid memory policy nodes, it must be a list of numbers and ranges such as 0-3,7',
     ],
     [
-      inLinux({ memoryPolicy: { mode: "MPOL_LOCAL", nodes: "0" } }),
+      inLinux({ memoryPolicy: { mode: "MPOL_LOCAL", nodes: "0-2,7" } }),
       CONFLICT,
-      'linux.memoryPolicy.nodes is "0": MPOL_LOCAL takes no nodes',
+      'linux.memoryPolicy.nodes is "0-2,7": the MPOL_LOCAL mode requires 0 nodes but got 4',
     ],
     [
       inLinux({ memoryPolicy: { mode: "MPOL_BIND", nodes: "0", flags: ["MPOL_F_STATIC"] } }),
       INVALID,
-      'linux.memoryPolicy.flags[0] is "MPOL_F_STATIC": it must be one of MPOL_F_NUMA_BALANCING, MPOL_F_RELATIVE_NODES or MPOL_F_STATIC_NODES',
+      'linux.memoryPolicy.flags[0] is "MPOL_F_STATIC": invalid memory policy flag, it must be one of MPOL_F_NUMA_BALANCING, MPOL_F_RELATIVE_NODES or MPOL_F_STATIC_NODES',
     ],
     [
       inLinux({

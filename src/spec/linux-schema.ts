@@ -26,7 +26,7 @@ import {
   PERSONALITY_DOMAINS,
   ROOTFS_PROPAGATIONS,
 } from "./names.ts";
-import { numberList } from "./number-list.ts";
+import { countNumbers, numberList } from "./number-list.ts";
 import { RESOURCES } from "./resources-schema.ts";
 import { checkSysctls } from "./sysctl.ts";
 
@@ -89,13 +89,26 @@ const intelRdt = object<IntelRdt>({
   enableMonitoring: boolean,
 });
 
+/** A refusal that says what it refuses. */
+const ofPolicy =
+  (what: string, check: Check): Check =>
+  (value, pass) => {
+    const problem = check(value, pass);
+    return problem && { ...problem, says: `invalid memory policy ${what}, ${problem.says}` };
+  };
+
 /** set_mempolicy(2) */
 const memoryPolicy = object<MemoryPolicy>(
-  { mode: oneOf(MEMORY_POLICY_MODES), nodes: numberList, flags: list(oneOf(MEMORY_POLICY_FLAGS)) },
+  {
+    mode: ofPolicy("mode", oneOf(MEMORY_POLICY_MODES)),
+    nodes: ofPolicy("nodes", numberList),
+    flags: list(ofPolicy("flag", oneOf(MEMORY_POLICY_FLAGS))),
+  },
   ["mode"],
   ({ mode, nodes, flags = [] }) => {
     if (mode === "MPOL_DEFAULT" || mode === "MPOL_LOCAL") {
-      if (nodes !== undefined) return clash(".nodes", nodes, `${mode} takes no nodes`);
+      if (nodes !== undefined)
+        return clash(".nodes", nodes, `the ${mode} mode requires 0 nodes but got ${countNumbers(nodes)}`);
     } else if (nodes === undefined && mode !== "MPOL_PREFERRED") {
       return clash(".nodes", undefined, `${mode} needs at least one node`);
     }

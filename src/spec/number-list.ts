@@ -23,3 +23,7 @@ export const numberList = textLike(
   "a list of numbers and ranges such as 0-3,7",
   (text) => parseNumberList(text) !== undefined,
 );
+
+/** How many numbers a list names, those of overlapping ranges twice. */
+export const countNumbers = (text: string): number =>
+  (parseNumberList(text) ?? []).reduce((sum, [first, last]) => sum + last - first + 1, 0);

@@ -63,7 +63,7 @@ export const execCommand = new Command("exec")
   .action(
     exitsWith((id: string, args: string[], options: ExecOptions, command: Command): number => {
       const { process: file, detach = false, consoleSocket, pidfdSocket, pidFile, ignorePaused = false } = options;
-      const { root, warn } = runtimeContext(command);
+      const { root, warn, debug } = runtimeContext(command);
       if (file === undefined && args.length === 0)
         throw new ContainerError("MISSING_ARGUMENT", "tupper-runtime exec needs a command", {
           hint: "or --process FILE",
@@ -83,6 +83,7 @@ export const execCommand = new Command("exec")
         preserveFds: options.preserveFds,
         subGroups: options.cgroup ?? [],
         warn,
+        ...(debug === undefined ? {} : { debug }),
         ...(consoleSocket === undefined ? {} : { consoleSocket }),
         ...(pidfdSocket === undefined ? {} : { pidfdSocket }),
         ...(pidFile === undefined ? {} : { pidFile }),

@@ -3,7 +3,7 @@ import { type Command, Option } from "commander";
 import { ContainerError } from "../../error.ts";
 import { absolute } from "../../runtime/bundle.ts";
 import { runtimeRoot } from "../../runtime/container.ts";
-import { type LogOptions, warnTo } from "./log.ts";
+import { debugTo, type LogOptions, warnTo } from "./log.ts";
 
 export interface GlobalOptions extends LogOptions {
   root?: string;
@@ -17,8 +17,8 @@ export function addGlobalOptions(program: Command): Command {
     .option("--root <DIRECTORY>", "where containers are on record")
     .option("--log <FILE>", "where errors and warnings go, beside stderr")
     .addOption(new Option("--log-format <FORMAT>", "of the log file").choices(["text", "json"]).default("text"))
-    .addOption(new Option("--log-level <LEVEL>", "accepted: errors and warnings are always logged"))
-    .option("--debug", "accepted: errors say everything anyway")
+    .addOption(new Option("--log-level <LEVEL>", "debug: as --debug; errors and warnings are always logged"))
+    .option("--debug", "log each step too: to the log file, else to stderr")
     .option("--systemd-cgroup", "control groups by systemd")
     .addOption(
       new Option("--cgroup-manager <MANAGER>", "who makes control groups").choices(["cgroupfs", "systemd", "disabled"]),
@@ -31,6 +31,8 @@ export interface RuntimeContext {
   root: string;
   cgroupManager: "cgroupfs" | "disabled";
   warn: (text: string) => void;
+  /** With `--debug`. */
+  debug?: (text: string) => void;
 }
 
 /** What every command needs of them. Throws for a cgroup manager that there is not. */
@@ -41,10 +43,13 @@ export function runtimeContext(command: Command): RuntimeContext {
       field: options.systemdCgroup ? "--systemd-cgroup" : "--cgroup-manager",
       hint: "use --cgroup-manager cgroupfs (Docker: --exec-opt native.cgroupdriver=cgroupfs; Podman: --cgroup-manager=cgroupfs)",
     });
+  const debug = debugTo(options);
+  debug?.(`${command.name()} ${command.args.join(" ")}`);
   return {
     root: runtimeRoot(options.root === undefined ? undefined : absolute(options.root)),
     cgroupManager: options.cgroupManager === "disabled" ? "disabled" : "cgroupfs",
     warn: warnTo(options),
+    ...(debug === undefined ? {} : { debug }),
   };
 }
 

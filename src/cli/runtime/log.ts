@@ -11,9 +11,11 @@ import { writeErr } from "../terminal.ts";
 export interface LogOptions {
   log?: string;
   logFormat?: "text" | "json";
+  logLevel?: string;
+  debug?: boolean;
 }
 
-type Level = "error" | "warning";
+type Level = "error" | "warning" | "debug";
 
 export const warnTo =
   (options: LogOptions) =>
@@ -22,23 +24,28 @@ export const warnTo =
     else append(options, "warning", text);
   };
 
+/** With `--debug`: what is done, a line each, in the form of the log file also on stderr. */
+export const debugTo = (options: LogOptions): ((text: string) => void) | undefined =>
+  options.debug || options.logLevel === "debug" ? (text) => append(options, "debug", text) : undefined;
+
 /** The sentence of an error, with the kernel's answer and the field behind it. */
 export function logError(options: LogOptions, error: unknown): void {
   if (options.log !== undefined) append(options, "error", oneLine(error));
 }
 
-function append({ log = "", logFormat }: LogOptions, level: Level, msg: string): void {
+function append({ log, logFormat }: LogOptions, level: Level, msg: string): void {
+  const time = new Date().toISOString();
+  const line =
+    logFormat === "json"
+      ? JSON.stringify({ level, msg, time })
+      : `time="${time}" level=${level} msg=${JSON.stringify(msg)}`;
+  if (log === undefined) return writeErr(`${line}\n`);
   const fd = raw.openat(AT_FDCWD, log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o644);
   if (fd < 0)
     throw new ContainerError("LOG_FILE", `cannot write the log file ${log}`, {
       field: "--log",
       cause: new SysError("openat", -fd, [log]),
     });
-  const time = new Date().toISOString();
-  const line =
-    logFormat === "json"
-      ? JSON.stringify({ level, msg, time })
-      : `time="${time}" level=${level} msg=${JSON.stringify(msg)}`;
   raw.write(fd, `${line}\n`);
   raw.close(fd);
 }

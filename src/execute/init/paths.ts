@@ -44,7 +44,7 @@ export function refuseSymlink(path: string): void {
   const target = raw.readlinkText(AT_FDCWD, path);
   if (typeof target !== "string") return;
   throw new ContainerError("MOUNT_TARGET_IS_A_LINK", `${path} of the root filesystem is a symbolic link to ${target}`, {
-    hint: "make it a directory: nothing that the kernel shows there may be redirected",
+    hint: "proc and sysfs must be mounted on ordinary directory entries: nothing that the kernel shows there may be redirected",
   });
 }
 
