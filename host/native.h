@@ -43,6 +43,8 @@
 #define SYS_fsmount 432
 #endif
 
+#include "old_kernels.h"
+
 #define FN(name) static JSValue native_##name(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 #define UNUSED (void)ctx, (void)self, (void)argc, (void)argv
 
@@ -375,10 +377,12 @@ FN(spawn) {
     args.stack_size = SHARED_STACK_BYTES;
     __atomic_store_n(&heap_turn, HEAP_CHILD, __ATOMIC_SEQ_CST);
     pid = clone3_call(&args, child_main, &child);
+    if (pid < 0 && is_missing(SYS_clone3, pid)) pid = clone_call(&args, child_main, &child);
     if (pid < 0) __atomic_store_n(&heap_turn, HEAP_ALONE, __ATOMIC_SEQ_CST);
   } else {
     pid = syscall(SYS_clone3, &args, sizeof args);
     if (pid < 0) pid = -errno;
+    if (pid < 0 && is_missing(SYS_clone3, pid)) pid = clone_call(&args, NULL, NULL);
     if (pid == 0) {
       heap_turn = HEAP_ALONE;                     /* of this copy */
       if (on_shared_stack()) shared_stack = NULL; /* it stands on it */
@@ -524,7 +528,7 @@ FN(take_listener) {
   void *frame = give_turn(ctx);
   long r;
   do {
-    if ((r = syscall(SYS_pidfd_getfd, pidfd, fd, 0)) < 0) r = -errno;
+    if ((r = syscall(SYS_pidfd_getfd, pidfd, fd, 0)) < 0) r = absent_is_enosys(SYS_pidfd_getfd, -errno);
   } while (r == -EBADF && (r = ppoll(&wait, 1, &pause, NULL) > 0 ? -EAGAIN : -EBADF) == -EBADF);
   take_turn(ctx, frame);
   return JS_NewInt64(ctx, r);

@@ -20,7 +20,8 @@ import { setCpuAffinity } from "./cpu-affinity.ts";
 import { delegateCgroup } from "./delegate-cgroup.ts";
 import { runHelper } from "./helper-program.ts";
 import { slotValue } from "./init/context.ts";
-import { namespaceFlag, namespaceFlags } from "./namespace-flags.ts";
+import { joinProcess } from "./join-process.ts";
+import { namespaceFlag } from "./namespace-flags.ts";
 import { type MovedDevice, moveDevice, openOwnNamespace } from "./net-devices.ts";
 import { makeResctrlGroup } from "./resctrl.ts";
 import { runHooks } from "./run-hooks.ts";
@@ -178,7 +179,7 @@ const performers: Performers = {
   },
 
   joinProcess({ process, namespaces }, { options }) {
-    sys.setns(slotValue(options.slots ?? new Map(), process), namespaceFlags(namespaces));
+    joinProcess(slotValue(options.slots ?? new Map(), process), namespaces);
   },
 
   takeMappedTree({ source, tree }, { pid, trees }) {

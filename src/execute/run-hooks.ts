@@ -8,11 +8,11 @@ import { ContainerError } from "../error.ts";
 import type { HookState } from "../plan/step.ts";
 import type { Hook } from "../spec/config.ts";
 import type { HookName } from "../spec/names.ts";
-import { MFD_CLOEXEC, O_CLOEXEC, POLLIN, SIG_SETMASK, SIGNALS } from "../sys/constants.ts";
+import { MFD_CLOEXEC, O_CLOEXEC, SIG_SETMASK, SIGNALS } from "../sys/constants.ts";
 import { errnoText } from "../sys/errno.ts";
 import { writeAll } from "../sys/files.ts";
-import { packPollfds, packTimespec } from "../sys/structs.ts";
 import { check, raw, sys } from "../sys/sys.ts";
+import { endsWithin } from "./process-end.ts";
 import { waitFor } from "./wait.ts";
 
 /** `status` of the state that hooks of each kind are told. runtime.md, "Lifecycle". */
@@ -75,7 +75,7 @@ function runHook({ path, args, env, timeout }: Hook, state: string): string | un
   const errno = new ArrayBuffer(4);
   const notExecuted = raw.read(failureEnd, errno) === 4;
   raw.close(failureEnd);
-  const timedOut = !notExecuted && timeout !== undefined && !endsWithin(pid, timeout * 1000);
+  const timedOut = !notExecuted && timeout !== undefined && !endsInTime(pid, timeout * 1000);
   if (timedOut) raw.kill(pid, 9);
   const status = waitFor(pid);
   const said = readBack(output);
@@ -88,11 +88,11 @@ function runHook({ path, args, env, timeout }: Hook, state: string): string | un
 const killedBy = (signal: number): string =>
   signal === SIGNALS.SYS ? "killed for a bad system call: the seccomp filter forbids it" : `killed by signal ${signal}`;
 
-function endsWithin(pid: number, ms: number): boolean {
+function endsInTime(pid: number, ms: number): boolean {
   const pidfd = sys.pidfdOpen(pid, 0);
-  const ready = raw.ppoll(packPollfds([{ fd: pidfd, events: POLLIN }]), 1, packTimespec(ms), null, 8);
+  const ended = endsWithin(pidfd, ms);
   raw.close(pidfd);
-  return ready !== 0;
+  return ended;
 }
 
 /** `, output: …` of what the program wrote, on one line. */
