@@ -7,7 +7,9 @@ import { packPollfds, packTimespec } from "../sys/structs.ts";
 import { raw } from "../sys/sys.ts";
 import { ENOTDIR } from "./init/context.ts";
 
-const PAUSE_MS = 10;
+export const PAUSE_MS = 10;
+
+export const pause = (ms: number): void => void raw.ppoll(new ArrayBuffer(0), 0, packTimespec(ms), null, 8);
 
 /** Waits for the end; false when it has not come within so many milliseconds. Its zombie is an end. */
 export function endsWithin(process: number, ms: number): boolean {
@@ -16,7 +18,7 @@ export function endsWithin(process: number, ms: number): boolean {
       return false;
     if (!stillRuns(process)) return true;
     if (left <= 0) return false;
-    raw.ppoll(new ArrayBuffer(0), 0, packTimespec(PAUSE_MS), null, 8);
+    pause(PAUSE_MS);
   }
 }
 

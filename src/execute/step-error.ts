@@ -133,6 +133,10 @@ function hintFor(step: Step, error: SysError): string | undefined {
       if (error.code === "EPERM")
         return "new namespaces need root, or a user namespace: is /proc/sys/user/max_user_namespaces 0, or kernel.apparmor_restrict_unprivileged_userns 1?";
       return undefined;
+    case "unshare":
+      return error.code === "EINVAL" && step.namespaces.includes("time")
+        ? "time namespaces need Linux 5.6, and CONFIG_TIME_NS"
+        : undefined;
     case "write":
       if (step.path.startsWith("/proc/sys/") && error.code === "ENOENT")
         return "this kernel has no such setting, or not in a namespace of its own";

@@ -25,7 +25,6 @@ export interface RawSys {
   statfs(path: string, statfs: ArrayBuffer): number;
   fstatfs(fd: number | bigint, statfs: ArrayBuffer): number;
   getdents64(fd: number | bigint, buffer: ArrayBuffer): number;
-  copyFileRange(from: number | bigint, fromOffset: ArrayBuffer | null, to: number | bigint, toOffset: ArrayBuffer | null, length: number | bigint, flags: number | bigint): number;
   sendfile(to: number | bigint, from: number | bigint, offset: ArrayBuffer | null, length: number | bigint): number;
   ftruncate(fd: number | bigint, length: number | bigint): number;
   flock(fd: number | bigint, operation: number | bigint): number;
@@ -148,7 +147,6 @@ export const CALL_NAMES = {
   statfs: "statfs",
   fstatfs: "fstatfs",
   getdents64: "getdents64",
-  copyFileRange: "copy_file_range",
   sendfile: "sendfile",
   ftruncate: "ftruncate",
   flock: "flock",
@@ -251,7 +249,6 @@ export const SINCE: Readonly<Record<string, string>> = {
   openat2: "5.6",
   close_range: "5.9",
   statx: "4.11",
-  copy_file_range: "4.5",
   open_tree: "5.2",
   open_tree_attr: "6.15",
   move_mount: "5.2",
