@@ -44,6 +44,7 @@
 #endif
 
 #include "old_kernels.h"
+#include "clone.h"
 
 #define FN(name) static JSValue native_##name(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 #define UNUSED (void)ctx, (void)self, (void)argc, (void)argv
@@ -247,30 +248,6 @@ static int child_main(void *data) {
     dprintf(2, "fatal, in the child: %s\n", text ? text : "(an exception without text)");
   }
   _exit(127);
-}
-
-/* clone3, the child on its own stack calling fn(data). musl's clone() blocks signals and has no clone3. */
-static long clone3_call(struct clone_args *args, int (*fn)(void *), void *data) {
-  long ret;
-#if defined(__x86_64__)
-  register void *r12 __asm__("r12") = (void *)fn;
-  register void *r13 __asm__("r13") = data;
-  __asm__ volatile("syscall\n\ttest %%rax,%%rax\n\tjnz 1f\n\txor %%ebp,%%ebp\n\tmov %%r13,%%rdi\n\tcall *%%r12\n\thlt\n1:"
-                   : "=a"(ret) : "a"(SYS_clone3), "D"(args), "S"(sizeof *args), "r"(r12), "r"(r13)
-                   : "rcx", "r11", "rdx", "r8", "r9", "r10", "memory", "cc");
-#elif defined(__aarch64__)
-  register long x8 __asm__("x8") = SYS_clone3;
-  register long x0 __asm__("x0") = (long)args;
-  register long x1 __asm__("x1") = sizeof *args;
-  register void *x19 __asm__("x19") = (void *)fn;
-  register void *x20 __asm__("x20") = data;
-  __asm__ volatile("svc #0\n\tcbnz x0,1f\n\tmov x29,#0\n\tmov x0,x20\n\tblr x19\n\tbrk #1\n1:"
-                   : "+r"(x0) : "r"(x8), "r"(x1), "r"(x19), "r"(x20) : "memory", "cc", "x30");
-  ret = x0;
-#else
-#error "clone3_call: no trampoline for this architecture"
-#endif
-  return ret;
 }
 
 #ifndef HOST_PLAIN
