@@ -7,8 +7,8 @@
  * heap stay true), an allocator that keeps everything in those sections (pool.h), and a bundle whose
  * top level reads nothing of the outside world.
  *
- * With -DHOST_PLAIN the same program uses libc's allocator and evaluates the bundle at every
- * start: the build for the sanitizers.
+ * With -DHOST_PLAIN the same program uses libc's allocator and evaluates the bundle's bytecode at
+ * every start: the build for the sanitizers.
  *
  * The host knows Linux and nothing of containers.
  */
@@ -37,6 +37,9 @@
 #endif
 #include "native.h"
 #include "sys_glue.h"
+#ifdef HOST_PLAIN
+#include "called.h"
+#endif
 
 /* JavaScript may use this much stack: above what deep JSON needs, below what a child's stack has. */
 #define JS_STACK_BYTES (384u << 10)
@@ -50,12 +53,6 @@ static void print_exception(JSContext *ctx) {
   if (trace) dprintf(2, "%s", trace);
 }
 
-#if defined(HOST_PLAIN) || TRAINING
-#define HAS_PARSER 1
-#else
-#define HAS_PARSER 0
-#endif
-
 /*
  * JavaScript without eval, so that the binary has no parser in it (150 KiB): the training build compiles the bundle.
  * And without String.prototype.normalize, which wants tables, and WeakRef, for which nobody collects garbage.
@@ -64,7 +61,7 @@ static JSContext *new_language(JSRuntime *rt) {
   JSContext *ctx = JS_NewContextRaw(rt);
   JS_AddIntrinsicBaseObjects(ctx);
   JS_AddIntrinsicDate(ctx);
-  if (HAS_PARSER) JS_AddIntrinsicEval(ctx);
+  if (TRAINING) JS_AddIntrinsicEval(ctx);
   JS_AddIntrinsicRegExp(ctx);
   JS_AddIntrinsicJSON(ctx);
   JS_AddIntrinsicProxy(ctx);
@@ -82,6 +79,9 @@ static JSContext *new_context(JSRuntime *rt) {
   JSContext *ctx = new_language(rt);
   JSValue global = JS_GetGlobalObject(ctx), sys = JS_NewObject(ctx);
   JS_SetPropertyFunctionList(ctx, sys, sys_calls, sizeof sys_calls / sizeof *sys_calls);
+#ifdef HOST_PLAIN
+  tell_calls(ctx, sys);
+#endif
   JS_SetPropertyStr(ctx, global, "__sys", sys);
   JS_FreeValue(ctx, global);
   return ctx;
@@ -104,7 +104,7 @@ static char *read_whole(const char *path, size_t *length) {
   return text;
 }
 
-#if HAS_PARSER
+#if TRAINING
 /*
  * Compiles the bundle in a runtime of its own, which leaves all that the parser needed behind: the heap that is
  * frozen gets the bytecode only. With line numbers, without the source (it is for Function.prototype.toString).
@@ -129,7 +129,6 @@ static uint8_t *compile_bundle(const char *path, size_t *size) {
   JS_FreeRuntime(rt);
   return copy;
 }
-
 #endif
 
 /* Evaluates the bundle; its last act is to set globalThis.__main. Frees the bytecode. */
@@ -158,13 +157,13 @@ static int call_main(JSContext *ctx, JSValue entry, int argc, char **argv) {
 
 int main(int argc, char **argv) {
   /* Tests bring bundles of their own. This program is never installed. */
-  const char *bundle = getenv("TUPPER_BUNDLE"), *source_map = getenv("TUPPER_SOURCE_MAP");
+  const char *bytecode = getenv("TUPPER_BYTECODE"), *source_map = getenv("TUPPER_SOURCE_MAP");
   host_source_map_path = source_map ? source_map : HOST_SOURCE_MAP;
   JSContext *ctx = new_context(JS_NewRuntime());
   /* _exit: LeakSanitizer has nothing to say about a heap that dies with the process. */
   size_t size;
-  uint8_t *bytecode = compile_bundle(bundle ? bundle : HOST_BUNDLE, &size);
-  _exit(call_main(ctx, load_bundle(ctx, bytecode, size), argc, argv));
+  uint8_t *bundle = (uint8_t *)read_whole(bytecode ? bytecode : HOST_BYTECODE, &size);
+  _exit(call_main(ctx, load_bundle(ctx, bundle, size), argc, argv));
 }
 
 #else

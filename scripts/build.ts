@@ -10,7 +10,6 @@ import { execFileSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import {
   closeSync,
-  copyFileSync,
   linkSync,
   openSync,
   readdirSync,
@@ -20,8 +19,9 @@ import {
   writeFileSync,
   writeSync,
 } from "node:fs";
+import { resolve } from "node:path";
 import type { EncodedSourceMap } from "@jridgewell/trace-mapping";
-import { build as esbuild } from "esbuild";
+import { build as esbuild, type Plugin } from "esbuild";
 import { defaultSeccompProgram } from "../src/plan/seccomp/default-program.ts";
 import { NAMES, NUMBERS } from "../src/plan/seccomp/syscall-numbers.ts";
 import { generate } from "./generate.ts";
@@ -29,11 +29,11 @@ import { lineMapOf } from "./line-map.ts";
 import { buildInit, compileQuickjs, freezeHeap, linkHost, QUICKJS_FLAGS, quickjs, root, run } from "./link-host.ts";
 import { placeBlocks } from "./placement.ts";
 
-/** The bundle, its source map, and the size of the bundle in bytes. */
-async function bundle(): Promise<void> {
+/** The bundle and its map of lines. */
+async function bundle(outfile: string, plugins: Plugin[] = []): Promise<void> {
   await esbuild({
     entryPoints: [`${root}/src/main.ts`],
-    outfile: `${root}/build/bundle.js`,
+    outfile,
     absWorkingDir: root,
     // node_modules may be a link; what it leads to is no part of the result.
     preserveSymlinks: true,
@@ -58,6 +58,7 @@ async function bundle(): Promise<void> {
     keepNames: false,
     logLevel: "warning",
     plugins: [
+      ...plugins,
       {
         name: "evaluated-modules",
         setup: (build) => {
@@ -73,9 +74,32 @@ async function bundle(): Promise<void> {
     ],
     define: { __VERSION__: JSON.stringify(version()), __COMMIT__: JSON.stringify(commit()) },
   });
-  const map = `${root}/build/bundle.js.map`;
+  const map = `${outfile}.map`;
   writeFileSync(map, JSON.stringify(lineMapOf(JSON.parse(readFileSync(map, "utf8")) as EncodedSourceMap)));
 }
+
+/**
+ * The two command lines take two thirds of the evaluation. The sanitizer build evaluates at each start, so there an
+ * object stands in their place that evaluates them when it is first used.
+ */
+const lazyPrograms: Plugin = {
+  name: "lazy-programs",
+  setup: (build) => {
+    build.onResolve({ filter: /\/program\.ts$/ }, ({ path, resolveDir, kind }) =>
+      kind === "import-statement" ? { path: resolve(resolveDir, path), namespace: "lazy" } : undefined,
+    );
+    build.onLoad({ filter: /./, namespace: "lazy" }, ({ path }) => {
+      const name = path.includes("/runtime/") ? "runtimeProgram" : "program";
+      const contents = `export const ${name} = new Proxy({}, {
+        get(_, key) {
+          const program = require(${JSON.stringify(path)}).${name};
+          return typeof program[key] === "function" ? program[key].bind(program) : program[key];
+        },
+      });`;
+      return { contents, resolveDir: root };
+    });
+  },
+};
 
 /** A digest of what decides which program a profile becomes, and which profiles are refused. */
 function seccompCompilerVersion(): string {
@@ -92,8 +116,10 @@ function syscallNumbersModule(): string {
   return `export const NAMES = ${JSON.stringify(NAMES)}; export const NUMBERS = {${arrays.join()}};`;
 }
 
-/** Two builds of one commit are equal; a checkout with changes is marked. */
+/** Two builds of one commit are equal; a checkout with changes is marked. Sources without git can be told theirs. */
 function commit(): string {
+  const { TUPPER_COMMIT: told } = process.env;
+  if (told !== undefined) return told;
   const git = (...args: string[]) => execFileSync("git", args, { cwd: root, stdio: ["ignore", "pipe", "ignore"] });
   try {
     return git("describe", "--always", "--dirty", "--abbrev=12", "--match", "v[0-9]*").toString().trim();
@@ -153,8 +179,13 @@ async function buildSanitized(): Promise<void> {
     "-fwrapv",
     "-fsanitize=address",
   ]);
-  copyFileSync(`${root}/build/bundle.js`, `${root}/build/bundle-sanitize.js`);
-  copyFileSync(`${root}/build/bundle.js.map`, `${root}/build/bundle-sanitize.js.map`);
+  await bundle(`${root}/build/bundle-sanitize.js`, [lazyPrograms]);
+  run(
+    `${root}/build/training/host`,
+    "--compile",
+    `${root}/build/bundle-sanitize.js`,
+    `${root}/build/bundle-sanitize.bytecode`,
+  );
   run(
     "gcc",
     "-std=gnu11",
@@ -163,7 +194,7 @@ async function buildSanitized(): Promise<void> {
     "-Wall",
     "-Wextra",
     "-DHOST_PLAIN",
-    `-DHOST_BUNDLE="${root}/build/bundle-sanitize.js"`,
+    `-DHOST_BYTECODE="${root}/build/bundle-sanitize.bytecode"`,
     `-DHOST_SOURCE_MAP="${root}/build/bundle-sanitize.js.map"`,
     `-DINIT_PROGRAM="${buildInit()}"`,
     "-fsanitize=address,undefined",
@@ -182,7 +213,7 @@ async function buildSanitized(): Promise<void> {
 }
 
 generate(false);
-await bundle();
+await bundle(`${root}/build/bundle.js`);
 await buildTupper();
 if (process.argv.includes("--sanitize")) await buildSanitized();
 writeFileSync(`${root}/build/.stamp`, "");
