@@ -182,7 +182,7 @@ const programs: Record<string, (...args: string[]) => void> = {
     print("done");
   },
   spawn: () => talkWithChildren(1000),
-  spawnSome: () => talkWithChildren(100),
+  spawnSome: () => talkWithChildren(30),
 
   /** A child that is killed while it runs, one that execs, and one that overlaps another. */
   spawnEnds() {
