@@ -17,7 +17,6 @@ import {
 import { writeFile } from "../../sys/files.ts";
 import { check, raw, sys } from "../../sys/sys.ts";
 import { receive, send } from "../channel.ts";
-import { joinProcess } from "../join-process.ts";
 import { namespaceFlag, namespaceFlags } from "../namespace-flags.ts";
 import { EINVAL, type InitContext, type Performers, slotValue } from "./context.ts";
 import { statOf } from "./paths.ts";
@@ -60,7 +59,7 @@ export const namespaceSteps: Performers<Ops> = {
   },
 
   joinProcess({ process, namespaces }, { slots }) {
-    joinProcess(slotValue(slots, process), namespaces);
+    sys.setns(slotValue(slots, process), namespaceFlags(namespaces));
   },
 
   refuseTracing() {
