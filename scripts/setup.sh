@@ -13,9 +13,11 @@ fail() { say "$*"; exit 69; }
 build_packages="gcc libc6-dev musl-tools linux-libc-dev binutils xz-utils util-linux"
 test_packages="crun runc libseccomp-dev uidmap busybox-static strace tmux iproute2 procps libasan8 libubsan1"
 engine_packages="docker.io containerd podman"
+# Virtual machines (tests/vm).
+vm_packages="qemu-system-x86 qemu-utils mmdebstrap e2fsprogs kmod"
 
 want=$build_packages
-[ "${1:-}" = --test ] && want="$want $test_packages $engine_packages"
+[ "${1:-}" = --test ] && want="$want $test_packages $engine_packages $vm_packages"
 missing=
 for package in $want; do
   [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing="$missing $package"
