@@ -9,7 +9,7 @@ import { spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Config, Resources } from "../src/spec/config.ts";
-import { atEnd, binary, eventually, temporaryDirectory } from "./harness.ts";
+import { atEnd, binary, eventually, slowness, temporaryDirectory } from "./harness.ts";
 
 /** What a test changes of a config: each section is laid over the usual one. */
 export interface ConfigChange {
@@ -83,7 +83,7 @@ export function startRuntime(args: readonly string[], options: RuntimeOptions = 
     const timer = setTimeout(() => {
       child.kill("SIGKILL");
       failed(new Error(`tupper-runtime ${args.join(" ")} did not end within ${timeoutMs} ms: ${read("err")}`));
-    }, timeoutMs);
+    }, timeoutMs * slowness);
     child.on("error", failed);
     child.on("exit", (code) => {
       clearTimeout(timer);

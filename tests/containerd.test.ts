@@ -1,4 +1,8 @@
-/** `ctr run --runc-binary tupper-runtime`: containerd of Debian with its runc shim, once with runc and once with tupper. */
+/**
+ * `ctr run --runc-binary tupper-runtime`: containerd of Debian with its runc shim, once with runc and once with tupper.
+ *
+ * Needs: engine
+ */
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { engineBox, type RunOptions } from "./engine-box.ts";

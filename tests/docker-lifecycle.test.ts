@@ -1,4 +1,8 @@
-/** The life of a container under Docker with `--runtime=tupper`: signals, limits changed, health, memory, many at once. */
+/**
+ * The life of a container under Docker with `--runtime=tupper`: signals, limits changed, health, memory, many at once.
+ *
+ * Needs: engine
+ */
 import assert from "node:assert/strict";
 import { dockerd, skip } from "./dockerd.ts";
 import { eventually } from "./harness.ts";

@@ -1,4 +1,8 @@
-/** Docker's swarm mode, which knows no `--runtime`, and `docker build`: dockerd with tupper as its default runtime. */
+/**
+ * Docker's swarm mode, which knows no `--runtime`, and `docker build`: dockerd with tupper as its default runtime.
+ *
+ * Needs: engine
+ */
 import assert from "node:assert/strict";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

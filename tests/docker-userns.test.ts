@@ -1,4 +1,8 @@
-/** dockerd with `--userns-remap`: every container is in a user namespace of its own. With runc and with tupper. */
+/**
+ * dockerd with `--userns-remap`: every container is in a user namespace of its own. With runc and with tupper.
+ *
+ * Needs: engine
+ */
 import { chmodSync, mkdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { dockerd, flagsOf, skip } from "./dockerd.ts";

@@ -1,4 +1,8 @@
-/** `docker run --runtime=tupper`, `docker exec`: what the container and the client see, with runc and with tupper. */
+/**
+ * `docker run --runtime=tupper`, `docker exec`: what the container and the client see, with runc and with tupper.
+ *
+ * Needs: engine
+ */
 import assert from "node:assert/strict";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";

@@ -19,6 +19,8 @@ export const binary = resolve(process.env.TUPPER_BINARY ?? join(repository, "bui
 export const isRoot = process.getuid?.() === 0;
 /** The sanitizer build is some ten times slower, and its runtime library reserves terabytes of addresses. */
 export const isSanitizer = binary.includes("sanitize");
+/** How many times slower than usual everything is: virtual machines without KVM say so, and get so much more time. */
+export const slowness = Number(process.env.TUPPER_SLOWNESS ?? 1);
 
 export interface User {
   name: string;
@@ -93,7 +95,7 @@ export function start(args: readonly string[], options: Options = {}): Running {
       failed(
         new Error(`${JSON.stringify(args)} did not end within ${timeoutMs} ms\nstdout: ${stdout}\nstderr: ${stderr}`),
       );
-    }, timeoutMs);
+    }, timeoutMs * slowness);
     child.on("error", failed);
     child.on("close", (code, signal) => {
       clearTimeout(timer);
@@ -195,7 +197,7 @@ export async function pidOf(name: string, options: Options = {}): Promise<number
 
 /** Polls until `condition` holds. */
 export async function eventually(what: string, condition: () => unknown, timeoutMs = 5000): Promise<void> {
-  const deadline = Date.now() + timeoutMs;
+  const deadline = Date.now() + timeoutMs * slowness;
   while (!(await condition())) {
     assert.ok(Date.now() < deadline, `${what}: not within ${timeoutMs} ms`);
     await sleep(10);
@@ -215,8 +217,9 @@ export function output(file: string, ...args: string[]): string {
   return execFileSync(file, args, { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
 }
 
-/** Compiles a C program of tests/programs statically, once per test run; its path. */
+/** Compiles a C program of tests/programs statically, once per test run; its path. Where there is no compiler, TUPPER_TEST_PROGRAMS has them. */
 export function compiled(name: string): string {
+  if (process.env.TUPPER_TEST_PROGRAMS !== undefined) return join(process.env.TUPPER_TEST_PROGRAMS, name);
   const known = programs.get(name);
   if (known !== undefined) return known;
   const directory = mkdtempSync(join(tmpdir(), "tupper-test-programs-"));
@@ -262,7 +265,7 @@ export function watchForLeftovers(users: () => readonly User[] = () => []): void
     for (let cleanup = cleanups.pop(); cleanup !== undefined; cleanup = cleanups.pop()) await cleanup();
     // The kernel takes its time: a namespace's devices go after its last process, orphans are reaped by process 1.
     let left: string[] = [];
-    for (let waitedMs = 0; waitedMs < 3000; waitedMs += 50) {
+    for (let waitedMs = 0; waitedMs < 3000 * slowness; waitedMs += 50) {
       left = [...snapshot(homes())].filter((thing) => !before.has(thing));
       if (left.length === 0) return;
       await sleep(50);

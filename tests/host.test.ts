@@ -2,6 +2,8 @@
  * The host seen from outside: what the built file is, and what small programs of our own see inside it
  * (tests/host-programs.ts, put into a copy of the host as scripts/build.ts does with src/main.ts). The programs run
  * twice: from a snapshot, and under AddressSanitizer where `build/tupper-sanitize` has been built.
+ *
+ * Needs: checkout
  */
 import assert from "node:assert/strict";
 import { execFileSync, spawnSync } from "node:child_process";

@@ -1,4 +1,8 @@
-/** What a command needs at most: counts of the kernel, taken by the benchmark's measuring program. docs/performance.md. */
+/**
+ * What a command needs at most: counts of the kernel, taken by the benchmark's measuring program. docs/performance.md.
+ *
+ * Needs: checkout
+ */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";

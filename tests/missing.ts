@@ -6,6 +6,7 @@ import { existsSync, readFileSync } from "node:fs";
  * - `root`: the tests run as root
  * - `cap:SYS_RESOURCE`: root has this capability (some machines withhold it even from root)
  * - `cgroup:memory`: the controller is mounted (v1) or available (v2); `cgroup1`, `cgroup2`: such a hierarchy is mounted
+ * - `programs`: those of tests/programs can be compiled, or have been
  * - `package:tmux`: its program is installed; `file:/dev/kmsg`: the file is there; `arch:x64`
  */
 export function missing(...needs: string[]): string | false {
@@ -37,6 +38,8 @@ function isThere(need: string): boolean {
     case "cgroup1":
     case "cgroup2":
       return mountTypes().has(kind === "cgroup1" ? "cgroup" : kind);
+    case "programs":
+      return process.env.TUPPER_TEST_PROGRAMS !== undefined || isThere("package:musl-tools");
     case "package":
       return spawnSync("sh", ["-c", `command -v ${PROGRAMS[name] ?? name}`]).status === 0;
     case "file":

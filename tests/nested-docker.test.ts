@@ -1,4 +1,8 @@
-/** tupper inside `docker run --privileged`, with runc and with tupper itself as Docker's runtime. */
+/**
+ * tupper inside `docker run --privileged`, with runc and with tupper itself as Docker's runtime.
+ *
+ * Needs: engine
+ */
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { dockerd, skip } from "./dockerd.ts";

@@ -1,4 +1,8 @@
-/** `podman --runtime tupper-runtime`: Debian's podman and conmon in a box of their own, once with runc and once with tupper. */
+/**
+ * `podman --runtime tupper-runtime`: Debian's podman and conmon in a box of their own, once with runc and once with tupper.
+ *
+ * Needs: engine
+ */
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { engineBox, type RunOptions } from "./engine-box.ts";

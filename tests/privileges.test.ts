@@ -151,7 +151,7 @@ const CALLS = {
   clone3: "435",
   io_uring_setup: "425",
 } as const;
-const seccomp = { skip: missing("root", "arch:x64", "package:musl-tools") };
+const seccomp = { skip: missing("root", "arch:x64", "programs") };
 
 async function attempt(flags: string[], calls: readonly (keyof typeof CALLS)[]): Promise<Record<string, string>> {
   const command = ["run", "-v", `${compiled("attempt")}:/attempt`, ...flags, root, "/attempt"];
@@ -178,7 +178,7 @@ test("run: the default profile allows what programs need, and clone(2) without n
 });
 
 test("run: clone(2) with a new user namespace is refused by the default profile", {
-  skip: missing("root", "package:musl-tools"),
+  skip: missing("root", "programs"),
 }, async () => {
   // unshare(1) of busybox and setns are covered above; clone has the flags in its first argument on x86_64.
   const command = ["run", "-v", `${compiled("attempt")}:/attempt`, root, "/attempt"];
@@ -333,7 +333,7 @@ test("run --init: the binary is the same before and after a container that tries
 });
 
 test("run: the caller's session keyring is not the container's", {
-  skip: missing("root", "file:/proc/keys", "package:musl-tools", "arch:x64"),
+  skip: missing("root", "file:/proc/keys", "programs", "arch:x64"),
 }, async () => {
   const program = compiled("attempt");
   const sessionKeyring = "250=,0,-3"; // keyctl(KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING)

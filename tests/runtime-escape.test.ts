@@ -44,7 +44,7 @@ watchForLeftovers();
 const needs = { skip: missing("root", "package:busybox-static") };
 const needsCompiler = {
   skip:
-    missing("root", "package:busybox-static", "package:musl-tools") ||
+    missing("root", "package:busybox-static", "programs") ||
     (isSanitizer ? "the sanitizer build is not what is installed" : false),
 };
 

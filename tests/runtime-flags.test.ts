@@ -36,19 +36,15 @@ async function receiver() {
   return { socket, line, ended };
 }
 
-test(
-  "create --pidfd-socket: the receiver has the first process and sees its end",
-  needs("package:musl-tools"),
-  async () => {
-    const { socket, line, ended } = await receiver();
-    const id = await created(makeConfig(root), ["--pidfd-socket", socket]);
-    assert.equal(await line(), `standard ${(await stateOf(id)).pid}`);
-    assert.equal(await runtimePrints(["delete", "--force", id]), "");
-    assert.deepEqual(await ended, [0, null]);
-  },
-);
+test("create --pidfd-socket: the receiver has the first process and sees its end", needs("programs"), async () => {
+  const { socket, line, ended } = await receiver();
+  const id = await created(makeConfig(root), ["--pidfd-socket", socket]);
+  assert.equal(await line(), `standard ${(await stateOf(id)).pid}`);
+  assert.equal(await runtimePrints(["delete", "--force", id]), "");
+  assert.deepEqual(await ended, [0, null]);
+});
 
-test("exec --pidfd-socket: the receiver has the new process", needs("package:musl-tools"), async () => {
+test("exec --pidfd-socket: the receiver has the new process", needs("programs"), async () => {
   const { socket, line, ended } = await receiver();
   const id = await running(makeConfig(root));
   const pidFile = `${temporaryDirectory()}/pid`;

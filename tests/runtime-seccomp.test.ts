@@ -24,7 +24,7 @@ import { makeRootfs } from "./rootfs.ts";
 import { agent } from "./seccomp/agent.ts";
 
 watchForLeftovers();
-const needs = { skip: missing("root", "arch:x64", "package:busybox-static", "package:musl-tools") };
+const needs = { skip: missing("root", "arch:x64", "package:busybox-static", "programs") };
 
 const CACHE = "/run/tupper-cache/seccomp";
 const GETPRIORITY = 140;

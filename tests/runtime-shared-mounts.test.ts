@@ -146,7 +146,7 @@ test("linux.namespaces without mount: a root with links that would lead mounts o
 
 test(
   "linux.namespaces without mount: root with CAP_SYS_CHROOT cannot climb out of the chroot",
-  needs("package:musl-tools"),
+  needs("programs"),
   async () => {
     const config = sharing({
       args: ["escape"],

@@ -26,7 +26,7 @@ import { openTerminal, printsOnTerminal } from "./terminal.ts";
 watchForLeftovers();
 const root = sharedRootfs();
 const needs = (...more: string[]) => ({ skip: missing("root", "package:busybox-static", ...more) });
-const onSocket = needs("package:musl-tools");
+const onSocket = needs("programs");
 const inTerminal = needs("package:tmux", "package:util-linux");
 
 /** A config with a terminal, and a devpts for it. */

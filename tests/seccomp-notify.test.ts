@@ -20,7 +20,7 @@ import { agent } from "./seccomp/agent.ts";
 
 watchForLeftovers();
 const root = sharedRootfs();
-const needs = { skip: missing("root", "arch:x64", "package:busybox-static", "package:musl-tools") };
+const needs = { skip: missing("root", "arch:x64", "package:busybox-static", "programs") };
 
 const MKDIR = 83;
 

@@ -1,3 +1,8 @@
+/**
+ * What the notes that the project began with promise.
+ *
+ * Needs: checkout
+ */
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";

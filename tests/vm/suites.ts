@@ -1,6 +1,7 @@
 /**
- * The black-box suites, and what each needs of a place. The header comment of a suite says so in a line `Needs: build, docker`;
- * one without it runs everywhere, and its tests say themselves what is missing.
+ * The black-box suites, and what each needs of a place. The header comment of a suite says so in a line such as
+ * `Needs: systemd, root`; one without it runs everywhere, and its tests say themselves what is missing. `engine` (Docker,
+ * containerd, Podman) and `checkout` (the repository, its compilers and tools) are on the host alone.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
