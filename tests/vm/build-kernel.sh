@@ -23,7 +23,7 @@ tree=$work/modules
 mkdir -p "$tree/lib"
 if [ -d "$work/tree/usr/lib/modules" ]; then mv "$work/tree/usr/lib/modules" "$tree/lib/"; else mv "$work/tree/lib/modules" "$tree/lib/"; fi
 version=$(ls "$tree/lib/modules")
-find "$work/tree/boot" "$tree/lib/modules/$version" -name 'vmlinuz*' -exec mv {} "$out/vmlinuz" \; 2>/dev/null
+find "$work" -name 'vmlinuz*' -exec mv {} "$out/vmlinuz" \;
 depmod -b "$tree" "$version"
 echo "$version" >"$out/version"
 

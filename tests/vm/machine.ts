@@ -23,7 +23,8 @@ const BOOT_LIMIT_MS = 900_000;
 export interface Job {
   /** A filesystem image of PAYLOAD_BYTES with the program `job`. */
   payload: string;
-  timeoutMs: number;
+  /** The job is given up when nothing came of it for so long. */
+  silenceMs: number;
   onOutput(text: string): void;
   onErrorOutput(text: string): void;
 }
@@ -47,12 +48,12 @@ export async function runJob(machine: Machine, job: Job): Promise<Outcome> {
       disks: disksOf(saved, { root: join(saved.state, "root.qcow2"), payload: job.payload, temporary: true }),
       incoming: join(saved.state, "memory"),
     });
-    const limit = timer(job.timeoutMs);
+    const limit = timer(job.silenceMs);
     try {
       const outcome = await Promise.race([
-        perform(qemu, job),
+        perform(qemu, job, limit.again),
         qemu.ended.then(() => ({ code: undefined, failure: "the virtual machine ended before its job did" })),
-        limit.over.then(() => ({ code: undefined, failure: `the job did not end within ${job.timeoutMs} ms` })),
+        limit.over.then(() => ({ code: undefined, failure: `nothing came of the job for ${job.silenceMs / 1000} s` })),
       ]);
       return { ...outcome, log: qemu.log() };
     } finally {
@@ -62,10 +63,11 @@ export async function runJob(machine: Machine, job: Job): Promise<Outcome> {
   });
 }
 
-async function perform(qemu: Qemu, job: Job): Promise<{ code: number }> {
+async function perform(qemu: Qemu, job: Job, heard: () => void): Promise<{ code: number }> {
   const token = randomBytes(8).toString("hex");
   const [control, out, err] = await Promise.all([qemu.channel("control"), qemu.channel("out"), qemu.channel("err")]);
   const ends = [untilToken(out, token, job.onOutput), untilToken(err, token, job.onErrorOutput)];
+  for (const socket of [out, err]) socket.on("data", heard);
   control.write(`go ${(Date.now() / 1000).toFixed(3)} ${token}\n`);
   const [code = 0] = await Promise.all(ends);
   return { code };
@@ -183,13 +185,12 @@ const disksOf = (
   { name: "payload", file: payload, format: "raw", temporary: true },
 ];
 
-function timer(milliseconds: number): { over: Promise<void>; stop(): void } {
-  let stop = () => {};
+function timer(milliseconds: number): { over: Promise<void>; again(): void; stop(): void } {
+  let running: NodeJS.Timeout | undefined;
   const over = new Promise<void>((done) => {
-    const running = setTimeout(done, milliseconds);
-    stop = () => clearTimeout(running);
+    running = setTimeout(done, milliseconds);
   });
-  return { over, stop };
+  return { over, again: () => running?.refresh(), stop: () => clearTimeout(running) };
 }
 
 async function inDirectory<T>(work: (directory: string) => Promise<T>): Promise<T> {

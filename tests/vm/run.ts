@@ -30,9 +30,6 @@ const timeoutMs = Number(flags.limit) * 1000;
 const places = flags.place === undefined ? PLACES : flags.place.map(placeNamed);
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => process.exit(130)); // ends qemu
 
-if (flags.exec !== undefined) await runCommand(places[0] ?? placeNamed("v2-root"), flags.exec);
-else await runSuites();
-
 /** The guest's environment: what a login gives, and where things of the repository are. */
 function jobOf(place: Place, command: string): string {
   const environment = {
@@ -59,7 +56,7 @@ async function runCommand(place: Place, command: string): Promise<void> {
   try {
     const outcome = await runJob(place.machine, {
       payload: payload.image,
-      timeoutMs,
+      silenceMs: timeoutMs,
       onOutput: (text) => process.stdout.write(text),
       onErrorOutput: (text) => process.stderr.write(text),
     });
@@ -76,11 +73,15 @@ async function runSuites(): Promise<void> {
     if (!suites.some((suite) => suite.name === name)) throw new Error(`there is no suite tests/${name}.test.ts`);
   const all: Results[] = [];
   for (const place of places) {
-    for (const suite of suites.filter((candidate) => lacking(candidate, place).length === 0)) {
-      const results = await runSuite(place, suite);
-      all.push(results);
-      process.stdout.write(renderCases(results));
-      if (flags.tap !== undefined) appendFileSync(flags.tap, renderTap(results));
+    let left = suites.filter((suite) => lacking(suite, place).length === 0);
+    // One machine for all of them; another for those that are left when it hangs or dies.
+    while (left.length > 0) {
+      const done = await runInOneMachine(place, left, (results) => {
+        all.push(results);
+        process.stdout.write(renderCases(results));
+        if (flags.tap !== undefined) appendFileSync(flags.tap, renderTap(results));
+      });
+      left = left.slice(done);
     }
   }
   const { passed, failed, skipped } = countCases(all);
@@ -88,35 +89,68 @@ async function runSuites(): Promise<void> {
   if (failed > 0 || passed === 0) process.exitCode = 1;
 }
 
-async function runSuite(place: Place, suite: Suite): Promise<Results> {
-  progress(`${suite.name} in ${place.name}`);
-  const bundle = `/tupper/tests/${suite.name}.test.mjs`;
-  const command = `exec node --test-reporter=/tupper/reporter.mjs --test-reporter-destination=stdout ${bundle}`;
-  const payload = await makePayload({ suites: [suite.path], job: jobOf(place, command) });
+function splitOnce(text: string, separator: string): [string, string | undefined] {
+  const at = text.indexOf(separator);
+  return at < 0 ? [text, undefined] : [text.slice(0, at), text.slice(at + separator.length)];
+}
+
+/** Runs suites until the machine fails; how many have results, at least one. */
+async function runInOneMachine(
+  place: Place,
+  suites: readonly Suite[],
+  report: (results: Results) => void,
+): Promise<number> {
+  progress(`${place.name}: ${suites.map(({ name }) => name).join(", ")}`);
+  const reporter = "--test-reporter=/tupper/reporter.mjs --test-reporter-destination=stdout";
+  const commands = suites.map(
+    ({ name }) =>
+      // The inner limit ends a suite; the outer one, a machine that cannot do even that.
+      `timeout -k 5 ${timeoutMs / 1000} node ${reporter} /tupper/tests/${name}.test.mjs\nprintf '\\037ended %d\\n' $?\n`,
+  );
+  const payload = await makePayload({
+    suites: suites.map(({ path }) => path),
+    job: jobOf(place, commands.join("")),
+  });
+  let done = 0;
   let output = "";
   let errors = "";
-  const startedAt = Date.now();
-  let outcome: Outcome;
+  let suiteStartedAt = Date.now();
+  const finish = (text: string, outcome: Outcome) => {
+    const [suite, durationMs] = [suites[done]?.name ?? "", Date.now() - suiteStartedAt];
+    report(readResults({ place: place.name, suite, durationMs, output: text, errors, outcome }));
+    done++;
+    errors = "";
+    suiteStartedAt = Date.now();
+  };
   try {
-    outcome = await runJob(place.machine, {
+    const outcome = await runJob(place.machine, {
       payload: payload.image,
-      timeoutMs,
+      // Within this time there must be something new to read.
+      silenceMs: timeoutMs + 60_000,
       onOutput: (text) => {
         output += text;
+        for (;;) {
+          // A line of its own, which no test prints.
+          const [before, after] = splitOnce(output, "\u001fended ");
+          const [digits, rest] = splitOnce(after ?? "", "\n");
+          if (rest === undefined) break;
+          const code = Number(digits);
+          const failure = code === 124 || code === 137 ? { failure: `not done within ${flags.limit} s` } : {};
+          finish(before, { code: "failure" in failure ? undefined : code, log: "", ...failure });
+          output = rest;
+        }
       },
       onErrorOutput: (text) => {
         errors += text;
       },
     });
+    if (done < suites.length)
+      finish(output, { ...outcome, code: undefined, failure: outcome.failure ?? "the job ended before the suite did" });
   } finally {
     payload.remove();
   }
-  return readResults({
-    place: place.name,
-    suite: suite.name,
-    durationMs: Date.now() - startedAt,
-    output,
-    errors,
-    outcome,
-  });
+  return done;
 }
+
+if (flags.exec !== undefined) await runCommand(places[0] ?? placeNamed("v2-root"), flags.exec);
+else await runSuites();

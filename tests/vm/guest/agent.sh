@@ -9,7 +9,7 @@ if [ -d /run/systemd/system ]; then
   # Until everything that boots has booted.
   while systemctl list-jobs --no-legend | grep -v tupper-agent | grep -q .; do sleep 0.2; done
 fi
-modprobe -a veth bridge dummy fuse overlay nf_tables tun 2>/dev/null
+modprobe -a loop veth bridge dummy fuse overlay nf_tables tun 2>/dev/null
 sync
 echo ready >&3
 read -r word epoch token <&3
