@@ -43,6 +43,9 @@
 #define SYS_fsmount 432
 #endif
 
+#include "old_kernels.h"
+#include "clone.h"
+
 #define FN(name) static JSValue native_##name(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv)
 #define UNUSED (void)ctx, (void)self, (void)argc, (void)argv
 
@@ -247,30 +250,6 @@ static int child_main(void *data) {
   _exit(127);
 }
 
-/* clone3, the child on its own stack calling fn(data). musl's clone() blocks signals and has no clone3. */
-static long clone3_call(struct clone_args *args, int (*fn)(void *), void *data) {
-  long ret;
-#if defined(__x86_64__)
-  register void *r12 __asm__("r12") = (void *)fn;
-  register void *r13 __asm__("r13") = data;
-  __asm__ volatile("syscall\n\ttest %%rax,%%rax\n\tjnz 1f\n\txor %%ebp,%%ebp\n\tmov %%r13,%%rdi\n\tcall *%%r12\n\thlt\n1:"
-                   : "=a"(ret) : "a"(SYS_clone3), "D"(args), "S"(sizeof *args), "r"(r12), "r"(r13)
-                   : "rcx", "r11", "rdx", "r8", "r9", "r10", "memory", "cc");
-#elif defined(__aarch64__)
-  register long x8 __asm__("x8") = SYS_clone3;
-  register long x0 __asm__("x0") = (long)args;
-  register long x1 __asm__("x1") = sizeof *args;
-  register void *x19 __asm__("x19") = (void *)fn;
-  register void *x20 __asm__("x20") = data;
-  __asm__ volatile("svc #0\n\tcbnz x0,1f\n\tmov x29,#0\n\tmov x0,x20\n\tblr x19\n\tbrk #1\n1:"
-                   : "+r"(x0) : "r"(x8), "r"(x1), "r"(x19), "r"(x20) : "memory", "cc", "x30");
-  ret = x0;
-#else
-#error "clone3_call: no trampoline for this architecture"
-#endif
-  return ret;
-}
-
 #ifndef HOST_PLAIN
 /* A child that shares the memory, on a stack at a fixed address, while the caller sleeps. */
 static char fixed_stack[1 << 20] __attribute__((aligned(4096)));
@@ -375,10 +354,12 @@ FN(spawn) {
     args.stack_size = SHARED_STACK_BYTES;
     __atomic_store_n(&heap_turn, HEAP_CHILD, __ATOMIC_SEQ_CST);
     pid = clone3_call(&args, child_main, &child);
+    if (pid < 0 && is_missing(SYS_clone3, pid)) pid = clone_call(&args, child_main, &child);
     if (pid < 0) __atomic_store_n(&heap_turn, HEAP_ALONE, __ATOMIC_SEQ_CST);
   } else {
     pid = syscall(SYS_clone3, &args, sizeof args);
     if (pid < 0) pid = -errno;
+    if (pid < 0 && is_missing(SYS_clone3, pid)) pid = clone_call(&args, NULL, NULL);
     if (pid == 0) {
       heap_turn = HEAP_ALONE;                     /* of this copy */
       if (on_shared_stack()) shared_stack = NULL; /* it stands on it */
@@ -524,7 +505,7 @@ FN(take_listener) {
   void *frame = give_turn(ctx);
   long r;
   do {
-    if ((r = syscall(SYS_pidfd_getfd, pidfd, fd, 0)) < 0) r = -errno;
+    if ((r = syscall(SYS_pidfd_getfd, pidfd, fd, 0)) < 0) r = absent_is_enosys(SYS_pidfd_getfd, -errno);
   } while (r == -EBADF && (r = ppoll(&wait, 1, &pause, NULL) > 0 ? -EAGAIN : -EBADF) == -EBADF);
   take_turn(ctx, frame);
   return JS_NewInt64(ctx, r);

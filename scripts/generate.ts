@@ -20,6 +20,10 @@ interface Call {
   native: boolean;
   args: Argument[];
   result: string;
+  /** The first version of Linux that has it. */
+  since: string | undefined;
+  /** Whether host/old_kernels.h does it on older ones. */
+  standIn: boolean;
 }
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -43,9 +47,11 @@ export function parseTable(text: string): Call[] {
   const calls: Call[] = [];
   for (const [index, line] of text.split("\n").entries()) {
     if (line.trim() === "" || line.startsWith("#")) continue;
-    const match = /^(native )?(?:(\w+) = )?(\w+)\(([^)]*)\)(?: (\w+))?$/.exec(line);
+    const match = /^(native )?(?:(\w+) = )?(\w+)\(([^)]*)\)(?: (?!since)(\w+))?(?: since (\d+\.\d+)( else)?)?$/.exec(
+      line,
+    );
     if (!match) throw new Error(`host/sys.table:${index + 1}: cannot read "${line}"`);
-    const [, native, alias, syscall = "", args = "", result = "int"] = match;
+    const [, native, alias, syscall = "", args = "", result = "int", since, standIn] = match;
     if (!RESULTS[result]) throw new Error(`host/sys.table:${index + 1}: unknown result "${result}"`);
     calls.push({
       name: alias ?? syscall,
@@ -53,6 +59,8 @@ export function parseTable(text: string): Call[] {
       native: native !== undefined,
       args: parseArguments(args, index),
       result,
+      since,
+      standIn: standIn !== undefined,
     });
   }
   return calls;
@@ -73,6 +81,7 @@ function typescript(calls: Call[]): string {
   const args = (call: Call) => call.args.map((arg) => `${arg.name}: ${TYPES[arg.kind]}`).join(", ");
   const raw = calls.map((call) => `  ${camel(call.name)}(${args(call)}): ${RESULTS[call.result]};`);
   const names = calls.map((call) => `  ${camel(call.name)}: "${call.native ? call.name : call.syscall}",`);
+  const since = calls.filter((call) => call.since !== undefined).map((call) => `  ${call.syscall}: "${call.since}",`);
   return [
     "// Generated from host/sys.table by scripts/generate.ts: do not edit.",
     "",
@@ -85,6 +94,11 @@ function typescript(calls: Call[]): string {
     "export const CALL_NAMES = {",
     ...names,
     "} as const satisfies Record<keyof RawSys, string>;",
+    "",
+    "/** The first Linux that has a call. */",
+    "export const SINCE: Readonly<Record<string, string>> = {",
+    ...since,
+    "};",
     "",
   ].join("\n");
 }
@@ -121,12 +135,18 @@ function glue(call: Call): string {
       if (kind === "buf") pass.push(`${value}.length`);
     }
   }
+  const otherwise = call.standIn
+    ? [`  if (r < 0) r = old_${call.syscall}(${["r", ...pass].join(", ")});`]
+    : call.since === undefined
+      ? []
+      : [`  if (r < 0) r = absent_is_enosys(SYS_${call.syscall}, r);`];
   return [
     `static JSValue glue_${call.name}(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv) {`,
     "  (void)self; (void)argc; (void)argv;",
     ...take.map((line) => `  ${line}`),
     `  long r = syscall(${[`SYS_${call.syscall}`, ...pass].join(", ")});`,
     "  if (r < 0) r = -errno;",
+    ...otherwise,
     ...give.map((line) => `  ${line}`),
     "  return JS_NewInt64(ctx, r);",
     "}",

@@ -240,7 +240,10 @@ test(
   seccomp,
   async () => {
     const file = join(temporaryDirectory(), "profile.json");
-    const forbidden = { names: ["close_range", "getcwd", "faccessat2", "capget"], action: "SCMP_ACT_ERRNO" };
+    const forbidden = {
+      names: ["close_range", "getcwd", "faccessat", "faccessat2", "capget"],
+      action: "SCMP_ACT_ERRNO",
+    };
     writeFileSync(file, JSON.stringify({ defaultAction: "SCMP_ACT_ALLOW", syscalls: [forbidden] }));
     const flags = ["--security-opt", `seccomp=${file}`];
     assert.equal(

@@ -229,7 +229,7 @@ const fakes: { [K in keyof RawSys]?: RawSys[K] } = {
   execve: () => real.exitGroup(0),
   execveat: () => real.exitGroup(0),
   // The runtime executes itself once more from where its file cannot be written; TRAINING_FIRST: before that.
-  faccessat2: (_dirfd, path) => (path === OWN_FILE && variable("TRAINING_FIRST") === "" ? EROFS : 0),
+  faccessat: (_dirfd, path) => (path === OWN_FILE && variable("TRAINING_FIRST") === "" ? EROFS : 0),
   exitGroup: real.exitGroup,
   socketpair: real.socketpair,
   // The init process of `create` waits on a socket with a name for `start`, and here gets it at once.

@@ -28,7 +28,7 @@ export function executeCommand(args: readonly string[], env: readonly string[], 
     denied ??= { file, error };
   }
   // There, but not executable for want of its interpreter: that is to be explained, not "not found".
-  const incomplete = files.find((file) => raw.faccessat2(AT_FDCWD, file, 0, 0) >= 0);
+  const incomplete = files.find((file) => raw.faccessat(AT_FDCWD, file, 0) >= 0);
   if (denied !== undefined) throw explainExecFailure(denied.file, denied.error);
   if (incomplete !== undefined) throw explainExecFailure(incomplete, failure(incomplete, args, env));
   throw commandNotFound(name, path);
@@ -45,9 +45,9 @@ export function findCommand(args: readonly string[], env: readonly string[], cwd
   let denied: { file: string; error: SysError } | undefined;
   for (const file of files) {
     const place = file.startsWith("/") ? file : `${cwd}/${file}`;
-    const result = raw.faccessat2(AT_FDCWD, place, X_OK, 0);
+    const result = raw.faccessat(AT_FDCWD, place, X_OK);
     if (result >= 0) return;
-    const error = new SysError("faccessat2", -result, [place, "X_OK"]);
+    const error = new SysError("faccessat", -result, [place, "X_OK"]);
     if (result !== ENOENT && result !== ENOTDIR) denied ??= { file: place, error };
     else if (name.includes("/")) throw explainExecFailure(place, error);
   }

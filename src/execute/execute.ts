@@ -8,6 +8,7 @@ import type { ParentStep, Plan } from "../plan/step.ts";
 import {
   AT_FDCWD,
   CLONE_INTO_CGROUP,
+  CLONE_NEWCGROUP,
   CLONE_PARENT,
   CLONE_VM,
   O_CLOEXEC,
@@ -17,7 +18,7 @@ import {
   SIG_SETMASK,
   SIGNALS,
 } from "../sys/constants.ts";
-import { readFile } from "../sys/files.ts";
+import { readFile, writeFile } from "../sys/files.ts";
 import { exitCodeOf, type WaitStatus } from "../sys/structs.ts";
 import { check, raw, SysError, sys } from "../sys/sys.ts";
 import { type Message, openChannel, packError, receive, send, unpackError } from "./channel.ts";
@@ -162,10 +163,34 @@ function spawnInit(
     closeInherited([childEnd, ...(slots?.values() ?? [])], kept);
     runInit(init, { channel: childEnd, tracer, slots: new Map(slots), freshMounts: new Set() });
   };
-  const pid = raw.spawn(flags, Math.max(cgroup, 0), childEnd, parentEnd, run);
-  if (cgroup >= 0) raw.close(cgroup);
+  let pid = raw.spawn(flags, Math.max(cgroup, 0), childEnd, parentEnd, run);
+  if (cgroup >= 0) {
+    raw.close(cgroup);
+    if (pid === ENOSYS || pid === EINVAL || pid === E2BIG)
+      pid = raw.spawn(withoutCgroup(flags), 0, childEnd, parentEnd, () => joinFirst(clone, childEnd, run));
+  }
   return check(pid, "clone3", clone.namespaces, clone.cgroup ?? null);
 }
+
+/** Linux before 5.7 does not know CLONE_INTO_CGROUP: E2BIG, EINVAL, or ENOSYS where there is no clone3 at all. */
+const withoutCgroup = (flags: number): number =>
+  flags - CLONE_INTO_CGROUP - (flags & CLONE_NEWCGROUP ? CLONE_NEWCGROUP : 0);
+
+/** The child goes into its group itself then; its cgroup namespace is rooted there, so it comes after. */
+function joinFirst(clone: CloneStep, channel: number, run: () => void): void {
+  try {
+    writeFile(`${clone.cgroup}/cgroup.procs`, "0");
+    if (clone.namespaces.includes("cgroup")) sys.unshare(CLONE_NEWCGROUP);
+  } catch (error) {
+    raw.sendMessage(channel, JSON.stringify(packError(explainStep(clone, error))), []);
+    raw.exitGroup(127);
+  }
+  run();
+}
+
+const EINVAL = -22;
+const ENOSYS = -38;
+const E2BIG = -7;
 
 /**
  * Answers the init process until it is the command, or until it waits for start. Returns the terminal's master, when

@@ -10,7 +10,7 @@ const DIRECTORIES = ["/usr/bin", "/bin", "/usr/sbin", "/sbin", "/usr/local/bin"]
 export function findProgram(name: string): string | undefined {
   const X_OK = 1;
   return DIRECTORIES.map((directory) => `${directory}/${name}`).find(
-    (path) => raw.faccessat2(AT_FDCWD, path, X_OK, 0) >= 0,
+    (path) => raw.faccessat(AT_FDCWD, path, X_OK) >= 0,
   );
 }
 

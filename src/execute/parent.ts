@@ -20,7 +20,8 @@ import { setCpuAffinity } from "./cpu-affinity.ts";
 import { delegateCgroup } from "./delegate-cgroup.ts";
 import { runHelper } from "./helper-program.ts";
 import { slotValue } from "./init/context.ts";
-import { namespaceFlag, namespaceFlags } from "./namespace-flags.ts";
+import { joinProcess } from "./join-process.ts";
+import { namespaceFlag } from "./namespace-flags.ts";
 import { type MovedDevice, moveDevice, openOwnNamespace } from "./net-devices.ts";
 import { makeResctrlGroup } from "./resctrl.ts";
 import { runHooks } from "./run-hooks.ts";
@@ -93,6 +94,10 @@ export function closeWrittenFile(context: ParentContext): void {
 
 const EEXIST = -17;
 const ENOENT = -2;
+const ENOSYS = -38;
+
+const NOT_MAPPED =
+  "files that belong to root belong to nobody in the container: to show them as its root's needs mount_setattr (Linux 5.12)";
 
 const performers: Performers = {
   recordState(_step, { options }) {
@@ -178,16 +183,18 @@ const performers: Performers = {
   },
 
   joinProcess({ process, namespaces }, { options }) {
-    sys.setns(slotValue(options.slots ?? new Map(), process), namespaceFlags(namespaces));
+    joinProcess(slotValue(options.slots ?? new Map(), process), namespaces);
   },
 
-  takeMappedTree({ source, tree }, { pid, trees }) {
+  takeMappedTree({ source, tree }, { pid, trees, options }) {
     const fd = sys.openTree(AT_FDCWD, source, OPEN_TREE_CLONE | O_CLOEXEC);
     const namespace = sys.openat(AT_FDCWD, `/proc/${pid}/ns/user`, O_RDONLY | O_CLOEXEC, 0);
     const attr = packMountAttr({ set: MOUNT_ATTR_IDMAP, usernsFd: namespace });
     const result = raw.mountSetattr(fd, "", AT_EMPTY_PATH, attr);
     raw.close(namespace);
-    trees.set(tree.slot, check(result, "mount_setattr", source, "MOUNT_ATTR_IDMAP") + fd);
+    if (result === ENOSYS) options.warn(NOT_MAPPED);
+    else check(result, "mount_setattr", source, "MOUNT_ATTR_IDMAP");
+    trees.set(tree.slot, fd);
   },
 
   takeIdMappedTree(step, { options }) {

@@ -34,7 +34,7 @@ export function probeCgroups(euid: number, mountinfo: string): HostCgroups {
   const { hierarchies, unified, readonly } = matchMounts(parseSelfCgroup(text), parseCgroupMounts(mountinfo));
   const top = hierarchies[0]?.mountPoint ?? unified?.mountPoint;
   // Root of a user namespace, as under rootless Podman, may no more there than the user who made it.
-  const isOrdinary = euid !== 0 || (top !== undefined && raw.faccessat2(AT_FDCWD, top, W_OK, 0) === EACCES);
+  const isOrdinary = euid !== 0 || (top !== undefined && raw.faccessat(AT_FDCWD, top, W_OK) === EACCES);
   return describe(hierarchies, unified, readonly, isOrdinary);
 }
 
@@ -135,7 +135,7 @@ function describeTree(
   if (controllers === undefined) return undefined;
   const offered = controllers.split(/\s/).filter((name) => name !== "");
   // The root of the machine's tree has no cgroup.type: it is the one group that may have processes and children with limits.
-  const occupied = alone && ownPath === "/" && raw.faccessat2(AT_FDCWD, `${mountPoint}/cgroup.type`, R_OK, 0) === 0;
+  const occupied = alone && ownPath === "/" && raw.faccessat(AT_FDCWD, `${mountPoint}/cgroup.type`, R_OK) === 0;
   return { mountPoint, ownPath, controllers: offered, ...(occupied ? { occupied } : {}) };
 }
 
@@ -148,8 +148,7 @@ function delegatedDirectory({ mountPoint, ownPath }: { mountPoint: string; ownPa
 function isDelegated(unified: { mountPoint: string; ownPath: string }): boolean {
   const directory = delegatedDirectory(unified);
   return (
-    raw.faccessat2(AT_FDCWD, directory, W_OK, 0) === 0 &&
-    raw.faccessat2(AT_FDCWD, `${directory}/cgroup.procs`, W_OK, 0) === 0
+    raw.faccessat(AT_FDCWD, directory, W_OK) === 0 && raw.faccessat(AT_FDCWD, `${directory}/cgroup.procs`, W_OK) === 0
   );
 }
 

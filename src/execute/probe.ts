@@ -49,7 +49,7 @@ export function stateRoot(uid: number): string {
   const runtime = environmentValue("XDG_RUNTIME_DIR");
   if (runtime?.startsWith("/")) {
     const W_OK = 2;
-    if (raw.faccessat2(AT_FDCWD, runtime, W_OK, 0) >= 0) return `${runtime}/tupper`;
+    if (raw.faccessat(AT_FDCWD, runtime, W_OK) >= 0) return `${runtime}/tupper`;
   }
   return `/tmp/tupper-${uid}`;
 }

@@ -17,7 +17,7 @@ const EEXIST = -17;
 /** Puts what it makes on the list `made`, the outermost first. */
 export function makeResctrlGroup({ path, whose, schemata, monitor }: ResctrlGroup, made: string[]): void {
   if (whose === "given") {
-    if (raw.faccessat2(AT_FDCWD, path, 0, 0) === ENOENT) {
+    if (raw.faccessat(AT_FDCWD, path, 0) === ENOENT) {
       throw new ContainerError("RESCTRL_GROUP_MISSING", `there is no class of service ${path}`, {
         field: "linux.intelRdt.closID",
         hint: "without schemata the class must have been made before",

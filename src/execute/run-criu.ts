@@ -25,7 +25,7 @@ export interface CriuCall {
 /** The program: the one named, else the machine's in the usual directories. Throws CRIU_MISSING. */
 export function findCriu(named: string | undefined): string {
   const X_OK = 1;
-  const isThere = named?.includes("/") === true && raw.faccessat2(AT_FDCWD, named, X_OK, 0) >= 0;
+  const isThere = named?.includes("/") === true && raw.faccessat(AT_FDCWD, named, X_OK) >= 0;
   const path = isThere ? named : named?.includes("/") ? undefined : findProgram(named ?? "criu");
   if (path !== undefined) return path;
   throw new ContainerError(

@@ -8,12 +8,13 @@ import { ContainerError } from "../error.ts";
 import type { HookState } from "../plan/step.ts";
 import type { Hook } from "../spec/config.ts";
 import type { HookName } from "../spec/names.ts";
-import { MFD_CLOEXEC, O_CLOEXEC, POLLIN, SIG_SETMASK, SIGNALS } from "../sys/constants.ts";
+import { MFD_CLOEXEC, O_CLOEXEC, SIG_SETMASK, SIGNALS } from "../sys/constants.ts";
 import { errnoText } from "../sys/errno.ts";
 import { writeAll } from "../sys/files.ts";
-import { packPollfds, packTimespec } from "../sys/structs.ts";
+import type { WaitStatus } from "../sys/structs.ts";
 import { check, raw, sys } from "../sys/sys.ts";
-import { waitFor } from "./wait.ts";
+import { endsWithin, isDirectoryOfProc, PAUSE_MS, pause } from "./process-end.ts";
+import { waitFor, waitIfEnded } from "./wait.ts";
 
 /** `status` of the state that hooks of each kind are told. runtime.md, "Lifecycle". */
 const STATUS: Readonly<Record<HookName, string>> = {
@@ -75,9 +76,10 @@ function runHook({ path, args, env, timeout }: Hook, state: string): string | un
   const errno = new ArrayBuffer(4);
   const notExecuted = raw.read(failureEnd, errno) === 4;
   raw.close(failureEnd);
-  const timedOut = !notExecuted && timeout !== undefined && !endsWithin(pid, timeout * 1000);
+  const ended = notExecuted || timeout === undefined ? waitFor(pid) : waitWithin(pid, timeout * 1000);
+  const timedOut = ended === undefined;
   if (timedOut) raw.kill(pid, 9);
-  const status = waitFor(pid);
+  const status = ended ?? waitFor(pid);
   const said = readBack(output);
   if (notExecuted) return `cannot be executed: ${errnoText(new Int32Array(errno)[0] ?? 0).toLowerCase()}`;
   if (timedOut) return `ran longer than its timeout of ${timeout} s and was killed${said}`;
@@ -88,11 +90,20 @@ function runHook({ path, args, env, timeout }: Hook, state: string): string | un
 const killedBy = (signal: number): string =>
   signal === SIGNALS.SYS ? "killed for a bad system call: the seccomp filter forbids it" : `killed by signal ${signal}`;
 
-function endsWithin(pid: number, ms: number): boolean {
-  const pidfd = sys.pidfdOpen(pid, 0);
-  const ready = raw.ppoll(packPollfds([{ fd: pidfd, events: POLLIN }]), 1, packTimespec(ms), null, 8);
-  raw.close(pidfd);
-  return ready !== 0;
+/** Waits for a child to end; undefined when it has not within so many milliseconds. */
+function waitWithin(pid: number, ms: number): WaitStatus | undefined {
+  const pidfd = raw.pidfdOpen(pid, 0);
+  const isReal = pidfd >= 0 && !isDirectoryOfProc(pidfd);
+  const ended = isReal && endsWithin(pidfd, ms);
+  if (pidfd >= 0) raw.close(pidfd);
+  if (isReal) return ended ? waitFor(pid) : undefined;
+  // Before Linux 5.3; and the /proc that is in sight need not know our children by our numbers.
+  for (let left = ms; left > 0; left -= PAUSE_MS) {
+    const status = waitIfEnded(pid);
+    if (status !== undefined) return status;
+    pause(PAUSE_MS);
+  }
+  return waitIfEnded(pid);
 }
 
 /** `, output: …` of what the program wrote, on one line. */

@@ -8,12 +8,15 @@ import { AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM } from "../sys/constants.ts";
 import { check, raw, SysError, sys } from "../sys/sys.ts";
 import { withUnixAddress } from "../sys/unix-address.ts";
 import { type Message, send } from "./channel.ts";
+import { isDirectoryOfProc } from "./process-end.ts";
+import { whatIsOlder } from "./step-error.ts";
 
 /** The container as runtime.md, "State", has it. */
 export type ContainerState = HookState & { status: "creating" | "created" | "running"; pid: number };
 
 const EAGAIN = -11;
 const EPERM = -1;
+const ENOSYS = -38;
 
 /**
  * Answers `listener`: takes the descriptor and sends it, with the state, to the agent. The init process waits meanwhile,
@@ -32,6 +35,7 @@ export function serveListener(
   const pidfd = sys.pidfdOpen(pid, 0);
   let listener = -1;
   try {
+    if (isDirectoryOfProc(pidfd)) throw tooOld("pidfd_open", pid);
     send(channel, { kind: "listening" });
     listener = raw.takeListener(pidfd, fd, channel);
     if (listener === EAGAIN) return;
@@ -42,6 +46,7 @@ export function serveListener(
         cause: new SysError("pidfd_getfd", 1, [pid, fd]),
       });
     }
+    if (listener === ENOSYS) throw tooOld("pidfd_getfd", pid);
     check(listener, "pidfd_getfd", pid, fd);
     const message = JSON.stringify({ ociVersion: state.ociVersion, fds: ["seccompFd"], pid, metadata, state });
     const sent = raw.sendMessage(agent, message, [listener]);
@@ -52,6 +57,15 @@ export function serveListener(
     raw.close(agent);
     if (listener >= 0) raw.close(listener);
   }
+}
+
+function tooOld(syscall: string, pid: number): ContainerError {
+  const cause = new SysError(syscall, -ENOSYS, [pid]);
+  return new ContainerError("SECCOMP_LISTENER_REFUSED", "cannot take the seccomp listener from the init process", {
+    field: "linux.seccomp.listenerPath",
+    hint: whatIsOlder(cause) ?? "",
+    cause,
+  });
 }
 
 function connectAgent(path: string): number {

@@ -3,6 +3,7 @@ import { ContainerError } from "../error.ts";
 import { describeStep } from "../explain/describe.ts";
 import { explainCgroupRefusal } from "../plan/cgroup/refusal.ts";
 import type { Step } from "../plan/step.ts";
+import { SINCE } from "../sys/generated.ts";
 import { mapStack } from "../sys/stack.ts";
 import { SysError } from "../sys/sys.ts";
 
@@ -26,12 +27,20 @@ export function explainStep(step: Step, error: unknown): ContainerError {
       ...(hint === undefined ? {} : { hint }),
     });
   }
-  const hint = hintFor(step, error);
+  const hint = whatIsOlder(error) ?? hintFor(step, error);
   return new ContainerError(codeFor(step, error), `cannot ${describeStep(step)}: ${reasonFor(step, error)}`, {
     cause: error,
     ...(step.field === undefined ? {} : { field: step.field }),
     ...(hint === undefined ? {} : { hint }),
   });
+}
+
+/** What to do where the kernel lacks a call; undefined for any other failure. */
+export function whatIsOlder({ code, syscall }: SysError): string | undefined {
+  const since = SINCE[syscall];
+  return code === "ENOSYS" && since !== undefined
+    ? `${syscall} needs Linux ${since}, and no seccomp filter around tupper that hides it; docs/kernel.md says what works without`
+    : undefined;
 }
 
 /** `MOUNT_FAILED`, but a name of its own for what people meet often. */
@@ -62,6 +71,8 @@ function reasonFor(step: Step, error: SysError): string {
       return "the kernel takes no such value";
     case "EBUSY":
       return "it is in use";
+    case "ENOSYS":
+      return `this kernel has no ${error.syscall}`;
     default:
       return error.message.slice(error.message.lastIndexOf("(") + 1, -1).toLowerCase();
   }
@@ -122,6 +133,10 @@ function hintFor(step: Step, error: SysError): string | undefined {
       if (error.code === "EPERM")
         return "new namespaces need root, or a user namespace: is /proc/sys/user/max_user_namespaces 0, or kernel.apparmor_restrict_unprivileged_userns 1?";
       return undefined;
+    case "unshare":
+      return error.code === "EINVAL" && step.namespaces.includes("time")
+        ? "time namespaces need Linux 5.6, and CONFIG_TIME_NS"
+        : undefined;
     case "write":
       if (step.path.startsWith("/proc/sys/") && error.code === "ENOENT")
         return "this kernel has no such setting, or not in a namespace of its own";

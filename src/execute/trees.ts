@@ -20,14 +20,15 @@ import {
 import { writeFile } from "../sys/files.ts";
 import { packMountAttr, packOpenHow } from "../sys/structs.ts";
 import { check, raw, SysError, sys } from "../sys/sys.ts";
+import { changeInCopy, type MountChange, packChange, setAttributes } from "./change-mounts.ts";
 import { openChannel, receive, send } from "./channel.ts";
 import { EINVAL, ENOSYS, EPERM } from "./init/context.ts";
-import { mountAttributeBits, mountAttributes, propagationFlags } from "./mount-flags.ts";
+import { mountAttributeBits, propagationFlags } from "./mount-flags.ts";
 import { waitFor } from "./wait.ts";
 
 /**
  * A clone of a mounted tree. Unless its propagation says so, what is mounted on either side later stays there.
- * open_tree_attr needs Linux 6.15, mount_setattr 5.12. Throws {@link SysError}.
+ * open_tree_attr needs Linux 6.15, mount_setattr 5.12; change-mounts.ts does without. Throws {@link SysError}.
  */
 export function takeTree(request: Omit<TakenTree, "tree">): number {
   const { flags, clear = [] } = request;
@@ -52,13 +53,11 @@ function takeChanged(request: Omit<TakenTree, "tree">): number {
     (recursive ? AT_RECURSIVE : 0) |
     (inside ? AT_EMPTY_PATH : link === "bound" ? AT_SYMLINK_NOFOLLOW : 0);
   const { all, top } = changes(request);
-  if (all === undefined) return changeTop(openForeignTree(from, source, how), top);
-  let tree = raw.openTreeAttr(from, source, how, all);
-  if (tree === ENOSYS || tree === EINVAL) {
-    tree = openForeignTree(from, source, how);
-    check(raw.mountSetattr(tree, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), all), "mount_setattr", source);
-  }
-  return changeTop(check(tree, "open_tree_attr", from, source, how, all), top);
+  let tree = all === undefined ? ENOSYS : raw.openTreeAttr(from, source, how, packChange(all));
+  if (tree >= 0) return change(tree, source, [top]);
+  if (tree !== ENOSYS && tree !== EINVAL) check(tree, "open_tree_attr", from, source, how, all);
+  tree = openForeignTree(from, source, how);
+  return change(tree, source, [all, top]);
 }
 
 /** A link of the container must not lead to what descriptors of the set-up hold of the machine. Closed at exec: a call less. */
@@ -80,22 +79,27 @@ function changes({
   recursiveFlags,
   recursiveClear = [],
   propagation,
-}: Omit<TakenTree, "tree">): {
-  all: ArrayBuffer | undefined;
-  top: ArrayBuffer | undefined;
-} {
+}: Omit<TakenTree, "tree">): { all: MountChange | undefined; top: MountChange | undefined } {
   const mode = propagation === undefined ? 0 : propagationFlags(propagation.replace(/^r/, ""));
-  const attributes = (set: readonly string[], cleared: readonly string[], spread: number) =>
+  const wanted = (set: readonly string[], cleared: readonly string[], spread: number, below: boolean) =>
     set.length + cleared.length + spread === 0
       ? undefined
-      : mountAttributes({ set, clear: cleared, propagation: spread });
+      : { set, clear: cleared, propagation: spread, recursive: below };
   if (!recursive)
-    return { all: attributes([...flags, ...recursiveFlags], [...clear, ...recursiveClear], mode), top: undefined };
-  return { all: attributes(recursiveFlags, recursiveClear, mode), top: attributes(flags, clear, 0) };
+    return {
+      all: wanted([...flags, ...recursiveFlags], [...clear, ...recursiveClear], mode, false),
+      top: undefined,
+    };
+  return { all: wanted(recursiveFlags, recursiveClear, mode, true), top: wanted(flags, clear, 0, false) };
 }
 
-function changeTop(tree: number, attributes: ArrayBuffer | undefined): number {
-  if (attributes !== undefined) sys.mountSetattr(tree, "", AT_EMPTY_PATH, attributes);
+function change(tree: number, source: string, wanted: readonly (MountChange | undefined)[]): number {
+  const left = wanted.filter((item) => item !== undefined);
+  for (const item of left) {
+    const result = setAttributes(tree, "", item);
+    if (result === ENOSYS) return changeInCopy(tree, left);
+    check(result, "mount_setattr", source);
+  }
   return tree;
 }
 

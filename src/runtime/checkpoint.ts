@@ -79,7 +79,7 @@ export function checkTerminal({ process }: Config, shellJob: boolean | undefined
 export function criuConfigFile({ annotations }: Config): string | undefined {
   const named = annotations?.["org.criu.config"];
   if (named !== undefined) return named === "" ? undefined : named;
-  return raw.faccessat2(AT_FDCWD, DEFAULT_CONFIG, 0, 0) < 0 ? undefined : DEFAULT_CONFIG;
+  return raw.faccessat(AT_FDCWD, DEFAULT_CONFIG, 0) < 0 ? undefined : DEFAULT_CONFIG;
 }
 
 const DEFAULT_CONFIG = "/etc/criu/runc.conf";
@@ -88,7 +88,7 @@ const EEXIST = -17;
 function prepareDirectories({ imagePath, workPath, parentPath, statusFd }: CheckpointFlags): void {
   makeDirectory(imagePath, "--image-path");
   if (workPath !== undefined) makeDirectory(workPath, "--work-path");
-  if (parentPath !== undefined && raw.faccessat2(AT_FDCWD, `${imagePath}/${parentPath}/.`, 0, 0) < 0)
+  if (parentPath !== undefined && raw.faccessat(AT_FDCWD, `${imagePath}/${parentPath}/.`, 0) < 0)
     throw new ContainerError("CHECKPOINT_PARENT", `there is no earlier checkpoint in ${imagePath}/${parentPath}`, {
       field: "--parent-path",
       hint: "it is a directory, named from the image path",

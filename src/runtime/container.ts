@@ -214,7 +214,7 @@ export function loadContainer(root: string, id: string): Container {
 
 /** All containers on record, by ID. `warn` hears of those whose record cannot be read: the others are there all the same. */
 export function loadContainers(root: string, warn: (text: string) => void): Container[] {
-  const names = raw.faccessat2(AT_FDCWD, root, 0, 0) < 0 ? [] : readDirectory(root).map(({ name }) => name);
+  const names = raw.faccessat(AT_FDCWD, root, 0) < 0 ? [] : readDirectory(root).map(({ name }) => name);
   return names.sort().flatMap((name) => {
     try {
       return readContainer(`${root}/${name}`) ?? [];
@@ -231,7 +231,7 @@ function readContainer(path: string): Container | undefined {
   if (text === undefined) return undefined;
   const init = readInit(path);
   // Removed meanwhile: the record goes first.
-  if (init === undefined && raw.faccessat2(AT_FDCWD, `${path}/state.json`, 0, 0) < 0) return undefined;
+  if (init === undefined && raw.faccessat(AT_FDCWD, `${path}/state.json`, 0) < 0) return undefined;
   return { path, record: parseRecord(text, path), init };
 }
 
@@ -288,7 +288,7 @@ export function statusOf({ path, record, init }: Container): Status {
   // First: a created container that is frozen cannot be started either. On v1 who runs or sleeps is not.
   const mayBeFrozen = freezer?.version === 2 || (found.state !== "R" && found.state !== "S");
   if (freezer !== undefined && mayBeFrozen && isFrozen(freezer.path)) return "paused";
-  if (raw.faccessat2(AT_FDCWD, `${path}/start`, 0, 0) < 0) return "running";
+  if (raw.faccessat(AT_FDCWD, `${path}/start`, 0) < 0) return "running";
   if (isAwaited(`${path}/start`)) return "created";
   // A `start` that was killed leaves the socket's file behind, and so does a container that has died since we looked.
   return startTimeOf(init.pid) === init.startTime ? "running" : "stopped";

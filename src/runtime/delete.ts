@@ -1,6 +1,7 @@
 /** `delete`: what is left of a stopped container. runtime.md, "Delete". */
 import { ContainerError } from "../error.ts";
 import { thawGroups } from "../execute/freezer.ts";
+import { endsWithin } from "../execute/process-end.ts";
 import { removeCgroups } from "../execute/remove-cgroups.ts";
 import { runHooks } from "../execute/run-hooks.ts";
 import { raw } from "../sys/sys.ts";
@@ -15,7 +16,7 @@ import {
   statusOf,
   unlock,
 } from "./container.ts";
-import { endsWithin, openProcess, signalProcess } from "./signal.ts";
+import { openProcess, signalProcess } from "./signal.ts";
 import { hookStateOf } from "./state.ts";
 
 const SIGKILL = 9;

@@ -6,6 +6,7 @@
  */
 import { ContainerError } from "../error.ts";
 import { groupOf } from "../execute/cgroup-processes.ts";
+import { endsWithin, isDirectoryOfProc } from "../execute/process-end.ts";
 import { stringifyExactly } from "../spec/json-text.ts";
 import { AT_FDCWD, O_CLOEXEC, O_RDONLY, POLLIN } from "../sys/constants.ts";
 import { readDirectory, readFileIfThere, writeFile } from "../sys/files.ts";
@@ -42,17 +43,18 @@ const oomEvent = ({ id }: Watched): string => `${JSON.stringify({ type: "oom", i
 export function watchEvents(watched: Watched, intervalMs: number, write: (line: string) => void): void {
   const pidfd = raw.pidfdOpen(watched.pid, 0);
   if (pidfd < 0) throw notRunning(watched.id);
+  const real = !isDirectoryOfProc(pidfd);
   const oom = openOomWatch(watched.cgroups);
   let next = nowMs() + intervalMs;
   for (;;) {
     const fds = packPollfds([
-      { fd: pidfd, events: POLLIN },
+      { fd: real ? pidfd : -1, events: POLLIN },
       { fd: oom?.fd ?? -1, events: POLLIN },
     ]);
-    raw.ppoll(fds, 2, packTimespec(Math.max(0, next - nowMs())), null, 8);
+    raw.ppoll(fds, 2, packTimespec(Math.max(0, Math.min(next - nowMs(), real ? intervalMs : POLL_MS))), null, 8);
     // The last process may be killed for its memory: first the reason, then the end.
     if (oom?.happened()) write(oomEvent(watched));
-    if (hasEnded(pidfd)) break;
+    if (endsWithin(pidfd, 0)) break;
     if (nowMs() < next) continue;
     write(statsEvent(watched));
     next += intervalMs;
@@ -60,6 +62,9 @@ export function watchEvents(watched: Watched, intervalMs: number, write: (line: 
   raw.close(pidfd);
   if (oom !== undefined) raw.close(oom.fd);
 }
+
+/** How often a process that has no pidfd is looked after. */
+const POLL_MS = 100;
 
 interface OomWatch {
   fd: number;
@@ -110,10 +115,6 @@ function watchV2(group: string): OomWatch {
   };
 }
 
-function hasEnded(pidfd: number): boolean {
-  return raw.ppoll(packPollfds([{ fd: pidfd, events: POLLIN }]), 1, packTimespec(0), null, 8) > 0;
-}
-
 const nowMs = (): number => (raw.monotonicUs as () => number)() / 1000;
 
 /** Some kernels have files that they refuse to read (memory.pressure without psi=1): nothing is counted there. */
@@ -129,7 +130,7 @@ function readCounter(path: string): string | undefined {
 /** `2MB`, `1GB`, as hugetlb files spell them. */
 function hugePageSizes(): string[] {
   const directory = "/sys/kernel/mm/hugepages";
-  if (raw.faccessat2(AT_FDCWD, directory, 0, 0) < 0) return [];
+  if (raw.faccessat(AT_FDCWD, directory, 0) < 0) return [];
   return readDirectory(directory).flatMap(({ name }) => {
     const kilobytes = Number(/^hugepages-(\d+)kB$/.exec(name)?.[1] ?? 0);
     if (kilobytes === 0) return [];

@@ -21,7 +21,7 @@ export function execGroups(
 ): readonly ControlGroup[] {
   if (flags.length > 0) {
     const asked = subGroups(groups, flags);
-    const missing = asked.find(({ path }) => raw.faccessat2(AT_FDCWD, path, 0, 0) < 0);
+    const missing = asked.find(({ path }) => raw.faccessat(AT_FDCWD, path, 0) < 0);
     if (missing === undefined) return asked;
     throw new ContainerError("CGROUP_MISSING", `there is no control group ${missing.path}`, {
       field: "--cgroup",

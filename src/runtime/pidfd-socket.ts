@@ -1,5 +1,7 @@
 /** `--pidfd-socket`: a descriptor of the new process goes to whoever watches it. runc(8), "run"; pidfd_open(2). */
 import { ContainerError } from "../error.ts";
+import { isDirectoryOfProc } from "../execute/process-end.ts";
+import { whatIsOlder } from "../execute/step-error.ts";
 import { AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM } from "../sys/constants.ts";
 import { raw, SysError, sys } from "../sys/sys.ts";
 import { withUnixAddress } from "../sys/unix-address.ts";
@@ -13,6 +15,7 @@ export function sendToPidfdSocket(path: string, pid: number, kind: "standard" | 
     const socket = sys.socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     withUnixAddress(path, (address) => sys.connect(socket, address));
     const pidfd = sys.pidfdOpen(pid, 0);
+    if (isDirectoryOfProc(pidfd)) throw new SysError("pidfd_open", 38, [pid]);
     sys.sendMessage(socket, kind, [pidfd]);
     raw.close(pidfd);
     raw.close(socket);
@@ -21,7 +24,7 @@ export function sendToPidfdSocket(path: string, pid: number, kind: "standard" | 
     throw new ContainerError("PIDFD_SOCKET", `cannot send the process to the pidfd socket ${path}`, {
       field: "--pidfd-socket",
       cause: error,
-      hint: "it must be a listening unix stream socket",
+      hint: whatIsOlder(error) ?? "it must be a listening unix stream socket",
     });
   }
 }

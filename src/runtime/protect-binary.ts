@@ -48,7 +48,7 @@ export function protectBinary(argv: readonly string[]): void {
 /** Not to be written by us, and so by no container of ours (the overlay is of that kind too), or a copy in memory. */
 function isProtected(): boolean {
   const W_OK = 2;
-  const access = raw.faccessat2(AT_FDCWD, SELF, W_OK, 0);
+  const access = raw.faccessat(AT_FDCWD, SELF, W_OK);
   // Who owns a file may give himself the right.
   if (access === EACCES) return !isOwn();
   return access < 0 || sys.readlinkText(AT_FDCWD, SELF).startsWith(`/memfd:${COPY_NAME} `);

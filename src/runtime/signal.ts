@@ -1,6 +1,4 @@
 /** Signals to a container's init process, by descriptor: a number that was given to another process is not hit. pidfd_send_signal(2). */
-import { POLLIN } from "../sys/constants.ts";
-import { packPollfds, packTimespec } from "../sys/structs.ts";
 import { raw, SysError } from "../sys/sys.ts";
 import { startTimeOf } from "./start-time.ts";
 
@@ -22,9 +20,4 @@ export function signalProcess(pidfd: number, signal: number): boolean {
   const result = raw.pidfdSendSignal(pidfd, signal, null, 0);
   if (result < 0 && result !== ESRCH) throw new SysError("pidfd_send_signal", -result, [signal]);
   return result >= 0;
-}
-
-/** Waits for the end of any process; false when it has not come within so many milliseconds. */
-export function endsWithin(pidfd: number, ms: number): boolean {
-  return raw.ppoll(packPollfds([{ fd: pidfd, events: POLLIN }]), 1, packTimespec(ms), null, 8) > 0;
 }

@@ -20,12 +20,11 @@ export interface RawSys {
   fchmod(fd: number | bigint, mode: number | bigint): number;
   fchown(fd: number | bigint, uid: number | bigint, gid: number | bigint): number;
   utimensat(dirfd: number | bigint, path: string | null, times: ArrayBuffer | null, flags: number | bigint): number;
-  faccessat2(dirfd: number | bigint, path: string, mode: number | bigint, flags: number | bigint): number;
+  faccessat(dirfd: number | bigint, path: string, mode: number | bigint): number;
   statx(dirfd: number | bigint, path: string, flags: number | bigint, mask: number | bigint, statx: ArrayBuffer): number;
   statfs(path: string, statfs: ArrayBuffer): number;
   fstatfs(fd: number | bigint, statfs: ArrayBuffer): number;
   getdents64(fd: number | bigint, buffer: ArrayBuffer): number;
-  copyFileRange(from: number | bigint, fromOffset: ArrayBuffer | null, to: number | bigint, toOffset: ArrayBuffer | null, length: number | bigint, flags: number | bigint): number;
   sendfile(to: number | bigint, from: number | bigint, offset: ArrayBuffer | null, length: number | bigint): number;
   ftruncate(fd: number | bigint, length: number | bigint): number;
   flock(fd: number | bigint, operation: number | bigint): number;
@@ -143,12 +142,11 @@ export const CALL_NAMES = {
   fchmod: "fchmod",
   fchown: "fchown",
   utimensat: "utimensat",
-  faccessat2: "faccessat2",
+  faccessat: "faccessat",
   statx: "statx",
   statfs: "statfs",
   fstatfs: "fstatfs",
   getdents64: "getdents64",
-  copyFileRange: "copy_file_range",
   sendfile: "sendfile",
   ftruncate: "ftruncate",
   flock: "flock",
@@ -245,3 +243,20 @@ export const CALL_NAMES = {
   environment: "environment",
   sourceMap: "source_map",
 } as const satisfies Record<keyof RawSys, string>;
+
+/** The first Linux that has a call. */
+export const SINCE: Readonly<Record<string, string>> = {
+  openat2: "5.6",
+  close_range: "5.9",
+  statx: "4.11",
+  open_tree: "5.2",
+  open_tree_attr: "6.15",
+  move_mount: "5.2",
+  mount_setattr: "5.12",
+  fsopen: "5.2",
+  fsconfig: "5.2",
+  fsmount: "5.2",
+  pidfd_open: "5.3",
+  pidfd_send_signal: "5.1",
+  pidfd_getfd: "5.6",
+};

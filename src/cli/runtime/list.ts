@@ -34,10 +34,10 @@ export const listCommand = new Command("list")
 
 /** A root that was named and is not there is a mistake, as under runc; the usual one comes with the first container. */
 function requireDirectory(root: string): void {
-  const result = raw.faccessat2(AT_FDCWD, root, 0, 0);
+  const result = raw.faccessat(AT_FDCWD, root, 0);
   if (result >= 0) return;
   throw new ContainerError("ROOT_MISSING", `there is no directory ${root} with containers`, {
     field: "--root",
-    cause: new SysError("faccessat2", -result, [root]),
+    cause: new SysError("faccessat", -result, [root]),
   });
 }

@@ -20,7 +20,7 @@ export const specCommand = new Command("spec")
   .action(({ bundle, rootless }: SpecOptions) => {
     const path = `${absolute(bundle)}/config.json`;
     const options: DefaultConfigOptions = {
-      cgroup2: raw.faccessat2(AT_FDCWD, "/sys/fs/cgroup/cgroup.controllers", 0, 0) === 0,
+      cgroup2: raw.faccessat(AT_FDCWD, "/sys/fs/cgroup/cgroup.controllers", 0) === 0,
       ...(rootless ? { rootless: { uid: sys.geteuid(), gid: sys.getegid() } } : {}),
     };
     try {

@@ -57,7 +57,7 @@ test("setLabels: both modules, each in its file", () => {
 });
 
 test("setLabels: before Linux 5.8 AppArmor has the file that all modules share", () => {
-  assert.deepEqual(written(labels({ apparmor: "foo" }), BOTH, { faccessat2: -2 }), ["self/attr/exec: exec foo"]);
+  assert.deepEqual(written(labels({ apparmor: "foo" }), BOTH, { faccessat: -2 }), ["self/attr/exec: exec foo"]);
 });
 
 test("setLabels: nothing where the kernel has no such module", () => {

@@ -29,7 +29,7 @@ export const labelSteps: Performers<Ops> = {
     if (parseStatfs(statfs).type !== PROC_SUPER_MAGIC)
       throw new ContainerError("PROC_MISSING", "the machine's /proc is no procfs: labels cannot be set");
     context.slots.set(proc.slot, fd);
-    context.securityModules = { apparmor: hasAppArmor(), selinux: raw.faccessat2(AT_FDCWD, SELINUX, 0, 0) >= 0 };
+    context.securityModules = { apparmor: hasAppArmor(), selinux: raw.faccessat(AT_FDCWD, SELINUX, 0) >= 0 };
   },
 
   setLabels({ apparmor, selinux, proc, stacked }, context) {
@@ -71,8 +71,7 @@ const hasAppArmor = (): boolean => readFileIfThere("/sys/module/apparmor/paramet
  */
 function setProfile(proc: number, profile: string, stacked: boolean): void {
   // A directory of its own since Linux 5.8, when two modules may be there at once.
-  const directory =
-    raw.faccessat2(proc, "self/attr/apparmor/exec", 0, 0) === ENOENT ? "self/attr" : "self/attr/apparmor";
+  const directory = raw.faccessat(proc, "self/attr/apparmor/exec", 0) === ENOENT ? "self/attr" : "self/attr/apparmor";
   const confined = stacked && !/^unconfined\s*$/.test(readFile(`${directory}/current`, proc));
   try {
     writeFile(`${directory}/exec`, `${confined ? "stack" : "exec"} ${profile}`, proc);

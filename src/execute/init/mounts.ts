@@ -21,8 +21,9 @@ import {
 } from "../../sys/constants.ts";
 import { readFile } from "../../sys/files.ts";
 import { check, raw, SysError, sys } from "../../sys/sys.ts";
+import { remount, setAttributes } from "../change-mounts.ts";
 import { copyTree, copyTreeInto } from "../copy-tree.ts";
-import { mountAttributes, mountFlags, propagationFlags } from "../mount-flags.ts";
+import { mountFlags, propagationFlags } from "../mount-flags.ts";
 import { takeTreeByParent } from "../take-for-init.ts";
 import { takeFilesystem, takeTree } from "../trees.ts";
 import {
@@ -30,6 +31,7 @@ import {
   EEXIST,
   EINVAL,
   ENOENT,
+  ENOSYS,
   EPERM,
   type InitContext,
   type Performers,
@@ -38,7 +40,7 @@ import {
 } from "./context.ts";
 import { maskPath } from "./masks.ts";
 import { makeDirectories, makeMountPoint, parentOf, refuseSymlink, statOf } from "./paths.ts";
-import { refuseInsideProc, refuseInsideProcFd, requireProcRoot } from "./proc.ts";
+import { openProc, refuseInsideProc, refuseInsideProcFd, requireProcRoot } from "./proc.ts";
 
 type Ops =
   | "propagation"
@@ -92,7 +94,7 @@ export const mountSteps: Performers<Ops> = {
   takeTree(step, context) {
     const { slot } = step.tree;
     if (context.slots.has(slot) || context.links?.has(slot)) return;
-    if (step.ifReachable && raw.faccessat2(AT_FDCWD, step.source, 0, 0) === EACCES) return;
+    if (step.ifReachable && raw.faccessat(AT_FDCWD, step.source, 0) === EACCES) return;
     if (step.link === "copied" && takeLink(step, context)) return;
     context.slots.set(slot, takeTreeOrAsk(step, context.channel));
   },
@@ -183,7 +185,14 @@ export const mountSteps: Performers<Ops> = {
 };
 
 function setMountFlags(target: string, flags: readonly string[], clear: readonly string[], recursive: boolean): void {
-  sys.mountSetattr(AT_FDCWD, target, recursive ? AT_RECURSIVE : 0, mountAttributes({ set: flags, clear }));
+  const change = { set: flags, clear, recursive };
+  const result = setAttributes(AT_FDCWD, target, change);
+  if (result !== ENOSYS) return void check(result, "mount_setattr", target, ...flags);
+  const proc = openProc();
+  const fd = sys.openat(AT_FDCWD, target, O_PATH | O_CLOEXEC, 0);
+  remount(fd, proc, change);
+  raw.close(fd);
+  raw.close(proc);
 }
 
 /** Every whole proc and sysfs of the old root goes, or where it is locked gets a tmpfs on it. */

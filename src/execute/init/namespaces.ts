@@ -17,6 +17,7 @@ import {
 import { writeFile } from "../../sys/files.ts";
 import { check, raw, sys } from "../../sys/sys.ts";
 import { receive, send } from "../channel.ts";
+import { joinProcess } from "../join-process.ts";
 import { namespaceFlag, namespaceFlags } from "../namespace-flags.ts";
 import { EINVAL, type InitContext, type Performers, slotValue } from "./context.ts";
 import { statOf } from "./paths.ts";
@@ -59,7 +60,7 @@ export const namespaceSteps: Performers<Ops> = {
   },
 
   joinProcess({ process, namespaces }, { slots }) {
-    sys.setns(slotValue(slots, process), namespaceFlags(namespaces));
+    joinProcess(slotValue(slots, process), namespaces);
   },
 
   refuseTracing() {

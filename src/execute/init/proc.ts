@@ -22,7 +22,7 @@ import {
 import { packOpenHow, parseStatfs, STATFS_SIZE } from "../../sys/structs.ts";
 import { check, raw, SysError } from "../../sys/sys.ts";
 import { takeFilesystem } from "../trees.ts";
-import type { InitContext } from "./context.ts";
+import { ENOSYS, type InitContext } from "./context.ts";
 import { statOf } from "./paths.ts";
 
 /** The root of every procfs has this inode number, and nothing else in it. <linux/proc_ns.h> */
@@ -67,22 +67,31 @@ function isProc(fd: number): boolean {
 export function writeProcFile(path: string, value: string, context: InitContext): void {
   context.proc ??= openProc();
   const below = path.slice("/proc/".length);
-  const how = packOpenHow({
-    flags: O_WRONLY | O_CLOEXEC,
-    resolve: RESOLVE_BENEATH | RESOLVE_NO_XDEV | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
-  });
-  const fd = check(raw.openat2(context.proc, below, how), "openat2", path, "O_WRONLY");
+  const resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
+  const open = (proc: number, more: number) =>
+    raw.openat2(proc, below, packOpenHow({ flags: O_WRONLY | O_CLOEXEC, resolve: resolve | more }));
+  let fd = open(context.proc, RESOLVE_NO_XDEV);
+  if (fd === ENOSYS) {
+    // Before Linux 5.8 nobody tells another mount from this one. But in one that is mounted nowhere there can be none.
+    raw.close(context.proc);
+    context.proc = takeProc();
+    fd = open(context.proc, 0);
+  }
+  check(fd, "openat2", path, "O_WRONLY");
   const written = raw.write(fd, value);
   raw.close(fd);
   if (written < 0) throw new SysError("write", -written, [path, value]);
 }
 
-function openProc(): number {
+/** A procfs: the container's where it has one on /proc, else one of our own that is mounted nowhere. */
+export function openProc(): number {
   const how = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
   const fd = raw.openat(AT_FDCWD, "/proc", how, 0);
   if (fd >= 0) {
     if (isProc(fd) && statOf(fd, "", AT_EMPTY_PATH).ino === PROC_ROOT_INO) return fd;
     raw.close(fd);
   }
-  return takeFilesystem("proc", "proc", ["nosuid", "nodev", "noexec"], "");
+  return takeProc();
 }
+
+const takeProc = (): number => takeFilesystem("proc", "proc", ["nosuid", "nodev", "noexec"], "");

@@ -1,0 +1,149 @@
+/**
+ * mount_setattr(2) for kernels without it (before Linux 5.12): by remounts, which know only mounts that are attached.
+ *
+ * A remount goes by a path of /proc/self/fd, so it hits the mount that the descriptor means. The mounts below have only
+ * their paths; so afterwards /proc/self/mountinfo is asked whether every one has become what it shall be.
+ */
+import { ContainerError } from "../error.ts";
+import { ATIME_MODES } from "../plan/mount-options.ts";
+import { unescapePath } from "../plan/mountinfo.ts";
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  AT_RECURSIVE,
+  CLONE_NEWNS,
+  MOVE_MOUNT_F_EMPTY_PATH,
+  MS_BIND,
+  MS_REC,
+  MS_REMOUNT,
+  MS_SLAVE,
+  O_CLOEXEC,
+  O_DIRECTORY,
+  O_PATH,
+  O_RDONLY,
+  OPEN_TREE_CLONE,
+  S_IFDIR,
+  S_IFMT,
+} from "../sys/constants.ts";
+import { readFile } from "../sys/files.ts";
+import { raw, sys } from "../sys/sys.ts";
+import { statOf } from "./init/paths.ts";
+import { mountAttributes, mountFlags } from "./mount-flags.ts";
+
+export interface MountChange {
+  set: readonly string[];
+  clear?: readonly string[];
+  /** MS_* of mount(2), or 0. */
+  propagation?: number;
+  /** The mounts below too. */
+  recursive: boolean;
+}
+
+/** For mount_setattr(2) and open_tree_attr(2). */
+export const packChange = (change: MountChange): ArrayBuffer => mountAttributes(change);
+
+/** 0 or -errno. mount_setattr(2). */
+export const setAttributes = (tree: number, path: string, change: MountChange): number =>
+  raw.mountSetattr(
+    tree,
+    path,
+    (path === "" ? AT_EMPTY_PATH : 0) | (change.recursive ? AT_RECURSIVE : 0),
+    packChange(change),
+  );
+
+/**
+ * The same tree, changed. It is attached for that, in a copy of the mount namespace that nobody else has and that goes away
+ * again; what is returned is a clone. Closes `tree`. Throws {@link SysError}, MOUNT_FLAGS_REFUSED.
+ */
+export function changeInCopy(tree: number, changes: readonly MountChange[]): number {
+  const [root, here] = ["/", "."].map((path) => sys.openat(AT_FDCWD, path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0));
+  const proc = sys.openat(AT_FDCWD, "/proc", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+  const own = sys.openat(proc, "self/ns/mnt", O_RDONLY | O_CLOEXEC, 0);
+  raw.close(proc);
+  sys.unshare(CLONE_NEWNS);
+  try {
+    // Where it is attached does not matter, but nobody may see it there: /proc has a directory and a file for it.
+    sys.mount(null, "/proc", null, MS_SLAVE, null);
+    const isDirectory = (statOf(tree, "", AT_EMPTY_PATH).mode & S_IFMT) === S_IFDIR;
+    sys.moveMount(tree, "", AT_FDCWD, isDirectory ? "/proc/fs" : "/proc/version", MOVE_MOUNT_F_EMPTY_PATH);
+    const copied = sys.openat(AT_FDCWD, "/proc", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    for (const change of changes) remount(tree, copied, change);
+    raw.close(copied);
+    return sys.openTree(tree, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | AT_RECURSIVE | O_CLOEXEC);
+  } finally {
+    sys.setns(own, CLONE_NEWNS);
+    sys.fchdir(root ?? -1);
+    sys.chroot(".");
+    sys.fchdir(here ?? -1);
+    for (const fd of [tree, own, root ?? -1, here ?? -1]) raw.close(fd);
+  }
+}
+
+/** Changes an attached mount. `proc`: a directory that is known to be a procfs. Throws {@link SysError}, MOUNT_FLAGS_REFUSED. */
+export function remount(fd: number, proc: number, { set, clear = [], propagation = 0, recursive }: MountChange): void {
+  const here = sys.openat(AT_FDCWD, ".", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+  const top = `self/fd/${fd}`;
+  const mounts = () => mountsOf(fd, proc, recursive);
+  sys.fchdir(proc);
+  try {
+    if (set.length + clear.length > 0) {
+      for (const [i, { path, flags }] of mounts().entries()) {
+        const bits = mountFlags(changed(flags, set, clear)) | MS_REMOUNT | MS_BIND;
+        sys.mount(null, i === 0 ? top : path, null, bits, null);
+      }
+      for (const { path, flags } of mounts()) requireFlags(path, flags, set);
+    }
+    if (propagation !== 0) sys.mount(null, top, null, propagation | (recursive ? MS_REC : 0), null);
+  } finally {
+    sys.fchdir(here);
+    raw.close(here);
+  }
+}
+
+const isMode = (flag: string) => ATIME_MODES.includes(flag);
+
+/** As mount_setattr takes them: of the access time modes one is set by taking away all, and without one it is `relatime`. */
+function changed(flags: readonly string[], set: readonly string[], clear: readonly string[]): string[] {
+  const newMode = set.some(isMode) || clear.some(isMode);
+  const kept = flags.filter((flag) => !clear.includes(flag) && !(newMode && isMode(flag)));
+  return [...kept, ...set, ...(newMode && !set.some(isMode) ? ["relatime"] : [])];
+}
+
+function requireFlags(path: string, flags: readonly string[], wanted: readonly string[]): void {
+  // The mode without a name in mountinfo.
+  const missing = wanted.filter((flag) => flag !== "strictatime" && !flags.includes(flag));
+  if (missing.length === 0) return;
+  throw new ContainerError("MOUNT_FLAGS_REFUSED", `the mount at ${path} has not become ${missing.join(", ")}`, {
+    hint: "nosymfollow needs Linux 5.10; mounts below a recursive one are changed safely since Linux 5.12",
+  });
+}
+
+interface Mounted {
+  id: string;
+  parent: string;
+  path: string;
+  flags: string[];
+}
+
+/** The mount that a descriptor is on, first, and with `recursive` all below it. proc_pid_mountinfo(5) */
+function mountsOf(fd: number, proc: number, recursive: boolean): Mounted[] {
+  const top = /^mnt_id:\s*(\d+)$/m.exec(readFile(`self/fdinfo/${fd}`, proc))?.[1];
+  const known = new Set([top]);
+  const lines = readFile("self/mountinfo", proc).trimEnd().split("\n");
+  const all = lines.map((line): Mounted => {
+    const [id = "", parent = "", , , path = "", options = ""] = line.split(" ", 6);
+    return { id, parent, path: unescapePath(path), flags: options.split(",") };
+  });
+  const found = all.filter(({ id }) => id === top);
+  if (found.length === 0) requireFlags(`descriptor ${fd}`, [], ["visible"]);
+  // The order of the file is that of mounting, or since Linux 6.8 of the numbers: what is below may stand before.
+  for (let count = 0; recursive && count < known.size; ) {
+    count = known.size;
+    for (const mount of all) {
+      if (!known.has(mount.parent) || known.has(mount.id)) continue;
+      known.add(mount.id);
+      found.push(mount);
+    }
+  }
+  return found;
+}
