@@ -9,7 +9,16 @@ import { spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Config, Resources } from "../src/spec/config.ts";
-import { atEnd, binary, eventually, slowness, temporaryDirectory } from "./harness.ts";
+import {
+  atEnd,
+  binary,
+  binaryFor,
+  environmentOf,
+  eventually,
+  slowness,
+  temporaryDirectory,
+  type User,
+} from "./harness.ts";
 
 /** What a test changes of a config: each section is laid over the usual one. */
 export interface ConfigChange {
@@ -61,6 +70,10 @@ export interface RuntimeOptions {
   input?: string;
   cwd?: string;
   timeoutMs?: number;
+  user?: User;
+  env?: NodeJS.ProcessEnv;
+  /** A command that the runtime and its arguments are handed to, such as `unshare -Ur`. */
+  prefix?: readonly string[];
 }
 
 export interface RuntimeRunning {
@@ -71,12 +84,19 @@ export interface RuntimeRunning {
 
 /** Starts the OCI runtime and does not wait for it. */
 export function startRuntime(args: readonly string[], options: RuntimeOptions = {}): RuntimeRunning {
-  const { input = "", cwd = "/", timeoutMs = 30_000 } = options;
+  const { input = "", cwd = "/", timeoutMs = 30_000, user, env, prefix = [] } = options;
   const directory = temporaryDirectory();
   const file = (name: string) => join(directory, name);
   writeFileSync(file("in"), input);
   const fds = [openSync(file("in"), "r"), openSync(file("out"), "w"), openSync(file("err"), "w")];
-  const child = spawn(binary, args, { argv0: "tupper-runtime", cwd, stdio: fds });
+  const [program = "", ...rest] = [...prefix, user === undefined ? binary : binaryFor(user), ...args];
+  const child = spawn(program, rest, {
+    ...(prefix.length === 0 ? { argv0: "tupper-runtime" } : {}),
+    cwd,
+    stdio: fds,
+    env: { ...process.env, ...(user === undefined ? {} : environmentOf(user)), ...env },
+    ...(user === undefined ? {} : { uid: user.uid, gid: user.gid }),
+  });
   for (const fd of fds) closeSync(fd);
   const read = (name: string) => readFileSync(file(name), "utf8");
   const ended = new Promise<RuntimeResult>((done, failed) => {

@@ -66,6 +66,12 @@ export function atEnd(cleanup: () => unknown): void {
   cleanups.push(cleanup);
 }
 
+export const environmentOf = ({ name, home }: User): NodeJS.ProcessEnv => ({
+  HOME: home,
+  USER: name,
+  XDG_RUNTIME_DIR: home,
+});
+
 /** Starts the binary and does not wait for it. Killed at the end of the test if it is still there. */
 export function start(args: readonly string[], options: Options = {}): Running {
   const { input, env, cwd = "/", user, timeoutMs = 30_000, prefix = [] } = options;
@@ -74,7 +80,7 @@ export function start(args: readonly string[], options: Options = {}): Running {
     cwd,
     env: {
       ...process.env,
-      ...(user === undefined ? {} : { HOME: user.home, USER: user.name, XDG_RUNTIME_DIR: user.home }),
+      ...(user === undefined ? {} : environmentOf(user)),
       ...env,
     },
     ...(user === undefined ? {} : { uid: user.uid, gid: user.gid }),
@@ -235,7 +241,7 @@ export function compiled(name: string): string {
 const programs = new Map<string, string>();
 
 /** Where the user can execute it: a checkout below /root is closed to others. */
-function binaryFor(user: User): string {
+export function binaryFor(user: User): string {
   const reachable = spawnSync("test", ["-x", binary], { uid: user.uid, gid: user.gid }).status === 0;
   if (reachable) return binary;
   const copy = join(user.home, "tupper");

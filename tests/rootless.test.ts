@@ -27,7 +27,7 @@ import {
 } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { makeRootfs, sharedRootfs } from "./rootfs.ts";
-import { withTestUsers } from "./users.ts";
+import { single, withTestUsers } from "./users.ts";
 
 const users = withTestUsers();
 watchForLeftovers(() => [users.user, users.bare]);
@@ -45,7 +45,7 @@ const needs = {
 const needsMap = { skip: needs.skip || missing("package:uidmap", "file:/etc/subuid") };
 /** No delegated control group: a warning names each limit without effect, and there are none when none was asked for. */
 const seesAs = async (user: User, flags: string[], script: string, of = root) =>
-  prints(["run", ...flags, of, "sh", "-c", script], { user });
+  prints(["run", ...(user === users.bare ? single(user) : []), ...flags, of, "sh", "-c", script], { user });
 
 /** What root inside may change is what the user owns outside: files of others belong to nobody there. */
 function ownRootfs(user: User): string {
@@ -161,9 +161,12 @@ test(
   "run --memory as an ordinary user: a clear warning that the limit has no effect, and the container runs",
   needs,
   async () => {
-    const { stdout, stderr, code } = await tupper(["run", "--memory", "64m", "--pids-limit", "5", root, "echo", "x"], {
-      user: users.bare,
-    });
+    const { stdout, stderr, code } = await tupper(
+      ["run", ...single(users.bare), "--memory", "64m", "--pids-limit", "5", root, "echo", "x"],
+      {
+        user: users.bare,
+      },
+    );
     assert.deepEqual({ stdout, code }, { stdout: "x\n", code: 0 });
     assert.match(stderr, /^warning: .*memory.*processes.*\n$/);
     assert.match(stderr, /delegat/);

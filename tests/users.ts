@@ -13,6 +13,9 @@ export interface TestUsers {
   bare: User;
 }
 
+/** The flags of the map that a user without subordinate ids has anyway: who names it is not told what is missing. */
+export const single = ({ uid, gid }: User): string[] => ["--uidmap", `0:${uid}:1`, "--gidmap", `0:${gid}:1`];
+
 const NO_RANGE = ["-K", "SUB_UID_COUNT=0", "-K", "SUB_GID_COUNT=0"];
 
 /** Once per suite. The users exist while its tests run. */

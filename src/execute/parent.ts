@@ -1,5 +1,4 @@
 /** The steps of the parent, each performed by the function of its name. */
-import { ContainerError } from "../error.ts";
 import type { ParentStep, Step } from "../plan/step.ts";
 import type { IdMapping } from "../spec/config.ts";
 import {
@@ -19,6 +18,7 @@ import { requireUnused } from "./cgroup-processes.ts";
 import { setCpuAffinity } from "./cpu-affinity.ts";
 import { delegateCgroup } from "./delegate-cgroup.ts";
 import { runHelper } from "./helper-program.ts";
+import { idMapRefusal } from "./id-map-refusal.ts";
 import { slotValue } from "./init/context.ts";
 import { joinProcess } from "./join-process.ts";
 import { namespaceFlag } from "./namespace-flags.ts";
@@ -227,16 +227,8 @@ function mapByHelper(pid: number, uidMappings: readonly IdMapping[], gidMappings
       String(hostID),
       String(size),
     ]);
-    const { code, output } = runHelper([program, String(pid), ...args]);
-    if (code === 0) continue;
-    throw new ContainerError(
-      "ID_MAP_REFUSED",
-      `${program} refused the id map: ${output.trim() || `exit code ${code}`}`,
-      {
-        field: "linux.uidMappings",
-        hint: "the ranges must be the caller's in /etc/subuid and /etc/subgid; `usermod --add-subuids 100000-165535 NAME` adds one",
-      },
-    );
+    const ended = runHelper([program, String(pid), ...args]);
+    if (ended.code !== 0) throw idMapRefusal(program, mappings, ended);
   }
 }
 

@@ -1,5 +1,6 @@
 /** What this machine offers, for `plan`: gathered in as few calls as possible, because every `run` pays for it. */
 import type { Host } from "../plan/host.ts";
+import type { IdFacts } from "../plan/id-maps.ts";
 import { unescapePath } from "../plan/mountinfo.ts";
 import { AT_FDCWD, S_IFDIR, S_IFMT } from "../sys/constants.ts";
 import { readDirectory, readFileIfThere } from "../sys/files.ts";
@@ -7,7 +8,7 @@ import { parseStatx, parseUtsname, STATX_BASIC_STATS, STATX_SIZE, UTSNAME_SIZE }
 import { raw, sys } from "../sys/sys.ts";
 import { findProgram } from "./helper-program.ts";
 import { probeCgroups } from "./probe-cgroups.ts";
-import { isInUserNamespace } from "./user-namespace.ts";
+import { isInUserNamespace, ownIdMaps } from "./user-namespace.ts";
 
 export function probeHost(): Host {
   const { kernel, machine } = readUname();
@@ -15,22 +16,39 @@ export function probeHost(): Host {
   const uid = raw.geteuid();
   const gid = raw.getegid();
   const ordinary = uid !== 0;
+  const nested = !ordinary && isInUserNamespace();
   return {
     kernel,
     architecture: machine === "aarch64" ? "aarch64" : "x86_64",
     uid,
     gid,
-    stateRoot: stateRoot(uid),
+    stateRoot: stateRoot(uid, nested),
     cgroups: probeCgroups(uid, mountinfo),
     mountinfo,
     fileMounts: fileMounts(mountinfo),
     rootEntries: ordinary ? rootEntries() : [],
-    idMapHelpers: ordinary && findProgram("newuidmap") !== undefined && findProgram("newgidmap") !== undefined,
-    subuids: ordinary ? parseSubordinateIds(readFileIfThere("/etc/subuid") ?? "", uid, userName(uid)) : [],
-    subgids: ordinary ? parseSubordinateIds(readFileIfThere("/etc/subgid") ?? "", uid, userName(uid)) : [],
-    privileged: !ordinary && !isInUserNamespace(),
+    ...idFacts(uid, nested),
+    privileged: !ordinary && !nested,
   };
 }
+
+/** What ids the caller may map. */
+export function idFacts(uid: number, nested: boolean): Omit<IdFacts, "uid" | "gid"> {
+  if (uid === 0) return { idMapHelpers: false, subuids: [], subgids: [], ...(nested ? { ownIds: ownIdMaps() } : {}) };
+  const name = userName(uid);
+  return {
+    idMapHelpers: findProgram("newuidmap") !== undefined && findProgram("newgidmap") !== undefined,
+    subuids: subordinateIds("/etc/subuid", uid, name),
+    subgids: subordinateIds("/etc/subgid", uid, name),
+  };
+}
+
+/** The caller's ranges in /etc/subuid or /etc/subgid. */
+export const subordinateIds = (
+  file: string,
+  uid = raw.geteuid() as number,
+  name = userName(uid),
+): { start: number; count: number }[] => parseSubordinateIds(readFileIfThere(file) ?? "", uid, name);
 
 /** `[6, 18]` */
 export const kernelVersion = (): [number, number] => readUname().kernel;
@@ -43,15 +61,16 @@ function readUname(): { kernel: [number, number]; machine: string } {
   return { kernel: [major, minor], machine };
 }
 
-/** `/run/tupper`; for others `$XDG_RUNTIME_DIR/tupper`, or a directory of their own in /tmp. */
-export function stateRoot(uid: number): string {
-  if (uid === 0) return "/run/tupper";
+/**
+ * `/run/tupper`; for others `$XDG_RUNTIME_DIR/tupper`, or a directory of their own in /tmp. Root of a user namespace is one
+ * of the others, unless /run is its own as in a container.
+ */
+export function stateRoot(uid = raw.geteuid() as number, nested = uid === 0 && isInUserNamespace()): string {
+  const isWritable = (path: string) => raw.faccessat(AT_FDCWD, path, 2) >= 0;
+  if (uid === 0 && !nested) return "/run/tupper";
   const runtime = environmentValue("XDG_RUNTIME_DIR");
-  if (runtime?.startsWith("/")) {
-    const W_OK = 2;
-    if (raw.faccessat(AT_FDCWD, runtime, W_OK) >= 0) return `${runtime}/tupper`;
-  }
-  return `/tmp/tupper-${uid}`;
+  if (runtime?.startsWith("/") && isWritable(runtime)) return `${runtime}/tupper`;
+  return uid === 0 && isWritable("/run") ? "/run/tupper" : `/tmp/tupper-${uid}`;
 }
 
 /** A variable of the caller's environment. */

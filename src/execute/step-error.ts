@@ -2,10 +2,13 @@
 import { ContainerError } from "../error.ts";
 import { describeStep } from "../explain/describe.ts";
 import { explainCgroupRefusal } from "../plan/cgroup/refusal.ts";
+import { unescapePath } from "../plan/mountinfo.ts";
 import type { Step } from "../plan/step.ts";
+import { readFileIfThere } from "../sys/files.ts";
 import { SINCE } from "../sys/generated.ts";
 import { mapStack } from "../sys/stack.ts";
 import { SysError } from "../sys/sys.ts";
+import { apparmorHint, explainNamespaceRefusal } from "./namespace-refusal.ts";
 
 /** Wraps the kernel's answer once, with the step's purpose and config field. An error that is explained already passes. */
 export function explainStep(step: Step, error: unknown): ContainerError {
@@ -27,7 +30,17 @@ export function explainStep(step: Step, error: unknown): ContainerError {
       ...(hint === undefined ? {} : { hint }),
     });
   }
-  const hint = whatIsOlder(error) ?? hintFor(step, error);
+  const refused = step.op === "clone" ? explainNamespaceRefusal(step.namespaces, error.code) : undefined;
+  if (refused !== undefined)
+    return new ContainerError(refused.code, refused.message, {
+      cause: error,
+      hint: refused.hint,
+      ...(step.field === undefined ? {} : { field: step.field }),
+    });
+  const hint =
+    whatIsOlder(error) ??
+    hintFor(step, error) ??
+    (FORBIDDEN.has(error.code) && step.by === "init" ? apparmorHint() : undefined);
   return new ContainerError(codeFor(step, error), `cannot ${describeStep(step)}: ${reasonFor(step, error)}`, {
     cause: error,
     ...(step.field === undefined ? {} : { field: step.field }),
@@ -42,6 +55,8 @@ export function whatIsOlder({ code, syscall }: SysError): string | undefined {
     ? `${syscall} needs Linux ${since}, and no seccomp filter around tupper that hides it; docs/kernel.md says what works without`
     : undefined;
 }
+
+const FORBIDDEN = new Set(["EPERM", "EACCES"]);
 
 /** `MOUNT_FAILED`, but a name of its own for what people meet often. */
 function codeFor(step: Step, error: SysError): string {
@@ -78,13 +93,35 @@ function reasonFor(step: Step, error: SysError): string {
   }
 }
 
+/** mount_namespaces(7), "Restrictions on mount namespaces". */
+const LOCKED =
+  "ro, nosuid, nodev, noexec and how access times are kept are locked where a mount comes from outside a user namespace: leave away the option that takes one of them back";
+
+/** A whole one is one without anything mounted over a part of it. mount_too_revealing() of the kernel. */
+function covered(fstype: string): string | undefined {
+  if (fstype !== "proc" && fstype !== "sysfs") return undefined;
+  const place = fstype === "proc" ? "/proc" : "/sys";
+  const over = (readFileIfThere("/proc/self/mountinfo") ?? "").split("\n").flatMap((line) => {
+    const path = unescapePath(line.split(" ", 5)[4] ?? "");
+    return path.startsWith(`${place}/`) && !path.startsWith("/sys/fs/") && !path.startsWith("/sys/kernel/")
+      ? [path]
+      : [];
+  });
+  const allowed = `in a user namespace a new ${fstype} is made only where a whole one is in sight`;
+  if (over.length === 0) return `${allowed}, and for a namespace that belongs to it`;
+  return `${allowed}, and here ${over.slice(0, 3).join(", ")}${over.length > 3 ? " …" : ""} ${over.length > 1 ? "are" : "is"} mounted over: start the container around this one with --security-opt systempaths=unconfined (Docker), unmask=ALL (Podman)${fstype === "proc" ? ", or share its processes (--pid host)" : ""}`;
+}
+
 function hintFor(step: Step, error: SysError): string | undefined {
   switch (step.op) {
     case "takeTree":
       if (error.code === "ENOENT") return "create it on the host first; a bind mount never creates its source";
-      return undefined;
+      return error.code === "EPERM" ? LOCKED : undefined;
+    case "setMountFlags":
+      return error.code === "EPERM" ? LOCKED : undefined;
     case "takeFilesystem":
     case "mount":
+      if (step.op === "takeFilesystem" && error.code === "EPERM") return covered(step.fstype);
       if (step.op === "mount" && step.fstype === "overlay")
         return "this directory's filesystem cannot be the lower layer of an overlay (or two overlays are stacked on it already): use --root-kind copy or --root-kind bind";
       if (error.code === "EPERM")
@@ -126,13 +163,7 @@ function hintFor(step: Step, error: SysError): string | undefined {
         return "this kernel does not know a flag of the profile, or SCMP_ACT_NOTIFY (since Linux 5.0)";
       return undefined;
     case "clone":
-      if (error.code === "ENOSYS")
-        return "a seccomp filter around tupper answers so, as container engines' do: run the outer container with --privileged";
-      if (error.code === "ENOSPC")
-        return "a limit in /proc/sys/user/max_*_namespaces, or 32 levels of nesting, is reached";
-      if (error.code === "EPERM")
-        return "new namespaces need root, or a user namespace: is /proc/sys/user/max_user_namespaces 0, or kernel.apparmor_restrict_unprivileged_userns 1?";
-      return undefined;
+      return error.code === "EPERM" ? "new namespaces need root, or a user namespace" : undefined;
     case "unshare":
       return error.code === "EINVAL" && step.namespaces.includes("time")
         ? "time namespaces need Linux 5.6, and CONFIG_TIME_NS"

@@ -31,9 +31,10 @@ import { waitFor } from "./wait.ts";
  * open_tree_attr needs Linux 6.15, mount_setattr 5.12; change-mounts.ts does without. Throws {@link SysError}.
  */
 export function takeTree(request: Omit<TakenTree, "tree">): number {
-  const { flags, clear = [] } = request;
+  const { flags, clear = [], recursiveFlags } = request;
   if (flags.length + clear.length === 0) return takeChanged(request);
-  const others = FLAGS_OF_SOURCE.filter((flag) => !flags.includes(flag) && !clear.includes(flag));
+  const named = [...flags, ...clear, ...recursiveFlags];
+  const others = FLAGS_OF_SOURCE.filter((flag) => !named.includes(flag));
   try {
     return takeChanged({ ...request, clear: [...clear, ...others] });
   } catch (error) {

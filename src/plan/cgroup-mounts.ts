@@ -36,7 +36,7 @@ export function planCgroupMount(mount: CgroupMount): Steps {
   if (mode === "none") return { take: [], place: [] };
   if (mode !== "v2") return planHierarchies(mount);
   // Only who owns the cgroup namespace may mount it (EPERM).
-  if (unified !== undefined && isolates(config, "user") && !isolates(config, "cgroup"))
+  if (unified !== undefined && !isolates(config, "cgroup") && (isolates(config, "user") || !host.privileged))
     return bound(mount, unified.mountPoint, target, "unified");
   return {
     take: [],

@@ -2,6 +2,8 @@
  * What the machine offers: the second argument of `plan`. Pure data, gathered once by `probeHost` (src/execute/probe.ts),
  * written by hand in tests.
  */
+import type { IdMaps } from "../spec/config.ts";
+
 export interface Host {
   /** `[6, 18]` */
   kernel: readonly [number, number];
@@ -18,11 +20,13 @@ export interface Host {
   fileMounts: readonly string[];
   /** Directories and links in the machine's `/`, for an ordinary user only: see overlay.ts. */
   rootEntries: readonly { name: string; link?: string }[];
-  /** Path of newuidmap and of newgidmap, when both are there. */
+  /** Whether newuidmap and newgidmap are both there. */
   idMapHelpers: boolean;
   /** Ranges of /etc/subuid and /etc/subgid for the caller. */
   subuids: readonly { start: number; count: number }[];
   subgids: readonly { start: number; count: number }[];
+  /** For root of a user namespace that is not the machine's: the ids that there are in it, each mapped to itself. */
+  ownIds?: IdMaps;
   /** Whether the caller may make device nodes and real mounts: root in the initial user namespace, or close to it. */
   privileged: boolean;
 }

@@ -4,14 +4,15 @@
  */
 import { ContainerError } from "../error.ts";
 import { didYouMean } from "../nearest.ts";
-import type { Config, Mount } from "../spec/config.ts";
+import type { Config, Mount, NamespaceType } from "../spec/config.ts";
 import { MOUNT_OPTIONS } from "../spec/names.ts";
+import { hostId } from "./cgroup/delegation.ts";
 import type { ControlGroup } from "./cgroup/limits.ts";
 import { planCgroupMount } from "./cgroup-mounts.ts";
 import type { Host } from "./host.ts";
 import { planIdMap } from "./id-mapped-mounts.ts";
 import { type MountOptions, parseMountOptions } from "./mount-options.ts";
-import { isNew, isolates } from "./namespaces.ts";
+import { isNew, isolates, namespaceOf } from "./namespaces.ts";
 import { cleanPath, PROC_FILES } from "./proc-files.ts";
 import { planPropagation } from "./propagation.ts";
 import type { InitStep, MountFlag, ParentStep, TakenTree } from "./step.ts";
@@ -24,6 +25,8 @@ export interface MountsPlan {
   place: InitStep[];
   /** What becomes read-only once everything is in place. */
   seal: InitStep[];
+  /** What was asked for and cannot be had here. */
+  warnings: string[];
 }
 
 /** One mount on its way. */
@@ -42,7 +45,7 @@ interface Request {
 
 /** `bundle`: of an OCI bundle, in which sources may lie below the root filesystem and be made by earlier mounts. */
 export function planMounts(config: Config, host: Host, groups: readonly ControlGroup[], bundle?: string): MountsPlan {
-  const plan: MountsPlan = { before: [], take: [], place: [], seal: [] };
+  const plan: MountsPlan = { before: [], take: [], place: [], seal: [], warnings: [] };
   for (const [index, mount] of (config.mounts ?? []).entries()) {
     const options = parseMountOptions(mount.options ?? []);
     if (mount.type === "bind") options.bind = true;
@@ -200,6 +203,33 @@ const OF_NOTHING: ReadonlySet<string> = new Set([
   ...["binfmt_misc", "configfs", "debugfs", "efivarfs", "fusectl", "pstore", "securityfs", "selinuxfs", "tracefs"],
 ]);
 
+/** Filesystems that show a namespace, and what of the machine is shown where that is not the container's. */
+const SHOWN: Readonly<Record<string, readonly [NamespaceType, path: string]>> = {
+  proc: ["pid", "/proc"],
+  sysfs: ["network", "/sys"],
+  mqueue: ["ipc", "/dev/mqueue"],
+};
+
+/** `uid=` and `gid=` that the container's user namespace does not have (EINVAL) are left out: what is made belongs to its root then. */
+function knownOwners({ config, host, mount, options: { data }, field }: Request, plan: MountsPlan): string {
+  if (!/(^|,)[ug]id=/.test(data) || (mount.type !== "devpts" && mount.type !== "tmpfs")) return data;
+  const user = namespaceOf(config, "user");
+  const maps = user === undefined ? host.ownIds : user.path === undefined ? config.linux : undefined;
+  if (maps === undefined) return data;
+  return data
+    .split(",")
+    .filter((word) => {
+      const [, kind, id] = /^(uid|gid)=(\d+)$/.exec(word) ?? [];
+      const mappings = kind === "uid" ? maps.uidMappings : maps.gidMappings;
+      if (kind === undefined || mappings === undefined || hostId(Number(id), mappings) !== undefined) return true;
+      // The group of terminals is missing wherever there is one id.
+      if (mount.type === "tmpfs")
+        plan.warnings.push(`${field}.options: ${word} is left out, because the user namespace has no such id`);
+      return false;
+    })
+    .join(",");
+}
+
 /** A mount of a filesystem that is made for the container. */
 function filesystem(request: Request, plan: MountsPlan): void {
   const { config, mount, options, target, field, index } = request;
@@ -219,12 +249,17 @@ function filesystem(request: Request, plan: MountsPlan): void {
     source: mount.source ?? fstype,
     fstype,
     flags: options.flags.filter((flag) => !later.includes(flag)),
-    data: options.data,
+    data: knownOwners(request, plan),
   };
   const because = mountPurpose(mount);
   const showsKernel = fstype === "proc" || fstype === "sysfs";
-  // In a user namespace, ours or the container's, the kernel makes them only where one is in sight already.
-  const needsSight = showsKernel && (isolates(config, "user") || !request.host.privileged);
+  // In a user namespace, ours or the container's, the kernel makes these only where one is in sight already, and only for
+  // who owns the namespace that they show.
+  const restricted = isolates(config, "user") || !request.host.privileged;
+  const [shown, place] = SHOWN[fstype] ?? [];
+  const isForeign = shown !== undefined && (fstype === "sysfs" ? !isNew(config, shown) : !isolates(config, shown));
+  const showsNamespace = showsKernel || (isForeign && fstype === "mqueue");
+  const needsSight = restricted && showsNamespace;
   if (needsSight || !OF_NOTHING.has(fstype)) {
     const tree = { slot: `filesystem.${index}` };
     plan.take.push({
@@ -232,8 +267,7 @@ function filesystem(request: Request, plan: MountsPlan): void {
       by: "init",
       ...step,
       tree,
-      // sysfs shows a network namespace, and only who owns that may make one.
-      ...(fstype === "sysfs" && !isNew(config, "network") ? { otherwise: "/sys" } : {}),
+      ...(isForeign && place !== undefined ? { otherwise: place } : {}),
       field,
       because,
     });
@@ -244,7 +278,7 @@ function filesystem(request: Request, plan: MountsPlan): void {
       target,
       ...(showsKernel ? { exact: true } : {}),
       field,
-      because: showsKernel
+      because: showsNamespace
         ? `${fstype} was made while the machine's was in sight, as the kernel demands`
         : `${fstype} was made while the machine's files were in sight: it names some of them`,
     });

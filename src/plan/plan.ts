@@ -164,7 +164,7 @@ export function plan(config: Config, host: Host, options: PlanOptions): Plan {
     id,
     steps: [...before, ...init],
     cleanup: { cgroups: [...cgroups.cleanup, ...resctrl.cleanup], state },
-    warnings: cgroups.warnings,
+    warnings: [...cgroups.warnings, ...(mounts?.warnings ?? [])],
   };
 }
 

@@ -1,11 +1,12 @@
 /** A bundle: a directory with config.json in it. bundle.md. */
 import { ContainerError } from "../error.ts";
 import { cleanPath } from "../plan/proc-files.ts";
-import type { Config } from "../spec/config.ts";
+import type { Config, IdMaps } from "../spec/config.ts";
 import { parseConfig } from "../spec/parse-config.ts";
 import { readFile } from "../sys/files.ts";
 import { raw, SysError, sys } from "../sys/sys.ts";
-import { giveIdMaps } from "./default-id-maps.ts";
+import type { Container } from "./container.ts";
+import { giveIdMaps, missingIdMaps } from "./default-id-maps.ts";
 
 export interface Bundle {
   /** Absolute. */
@@ -13,6 +14,8 @@ export interface Bundle {
   /** The bytes of the config. */
   configText: string;
   config: Config;
+  /** What the config leaves to us and has got. */
+  idMaps: IdMaps | undefined;
   warnings: string[];
 }
 
@@ -25,13 +28,21 @@ export function loadBundle(directory: string, configPath?: string): Bundle {
   const file = configPath === undefined ? `${path}/config.json` : absolute(configPath);
   const configText = readConfig(file);
   const { config, warnings } = parseConfig(configText, { seccomp: "unchecked" });
-  giveIdMaps(config);
+  const idMaps = missingIdMaps(config);
+  giveIdMaps(config, idMaps);
   if (!config.root.path.startsWith("/")) config.root = { ...config.root, path: `${path}/${config.root.path}` };
   // As under runc: a destination may be named as the caller sees it, below the root filesystem.
   const root = cleanPath(config.root.path);
   for (const mount of config.mounts ?? [])
     if (mount.destination.startsWith(`${root}/`)) mount.destination = mount.destination.slice(root.length);
-  return { path, configText, config, warnings };
+  return { path, configText, config, idMaps, warnings };
+}
+
+/** The config that a container was made from, with what it got beside. */
+export function recordedConfig({ path, record }: Container): Config {
+  const { config } = parseConfig(readFile(`${path}/config.json`), { seccomp: "unchecked" });
+  giveIdMaps(config, record.idMaps);
+  return config;
 }
 
 function readConfig(file: string): string {

@@ -5,10 +5,10 @@ import { statOf } from "../execute/init/paths.ts";
 import { criuFailure, findCriu, runCriu } from "../execute/run-criu.ts";
 import { type CheckpointFlags, DESCRIPTORS, DUMP_LOG, dumpArguments } from "../plan/criu-arguments.ts";
 import type { Config } from "../spec/config.ts";
-import { parseConfig } from "../spec/parse-config.ts";
 import { AT_FDCWD, F_GETFD } from "../sys/constants.ts";
-import { readFile, replaceFile } from "../sys/files.ts";
+import { replaceFile } from "../sys/files.ts";
 import { raw, SysError } from "../sys/sys.ts";
+import { recordedConfig } from "./bundle.ts";
 import { type Container, loadContainer, lockContainer, statusOf, unlock } from "./container.ts";
 import { destroy } from "./delete.ts";
 
@@ -32,7 +32,7 @@ export function checkpointContainer({ root, id, criu, flags, warn }: CheckpointR
   try {
     const container = loadContainer(root, id);
     const pid = pidOf(container);
-    const { config } = parseConfig(readFile(`${container.path}/config.json`), { seccomp: "unchecked" });
+    const config = recordedConfig(container);
     config.root = { ...config.root, path: container.record.rootfs };
     checkTerminal(config, flags.shellJob);
     prepareDirectories(flags);

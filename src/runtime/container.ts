@@ -15,7 +15,7 @@ import { environmentValue } from "../execute/probe.ts";
 import { isAwaited } from "../execute/start-socket.ts";
 import { isInUserNamespace } from "../execute/user-namespace.ts";
 import type { HookState } from "../plan/step.ts";
-import type { Hook } from "../spec/config.ts";
+import type { Hook, IdMaps } from "../spec/config.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
@@ -54,6 +54,8 @@ export interface ContainerRecord extends HookState {
   noNewKeyring?: true;
   /** Its config has no `process`. */
   noProcess?: true;
+  /** Maps that its config does not name, of a user namespace that it may not name either. */
+  idMaps?: IdMaps;
   poststart?: Hook[];
   poststop?: Hook[];
 }

@@ -1,21 +1,24 @@
-/** Maps for a config with a new user namespace but without any, as `crun spec --rootless` writes it; crun chooses the same. */
-import type { Config, IdMapping } from "../spec/config.ts";
-import { readFile } from "../sys/files.ts";
+/** What config.json leaves to the runtime of its user namespace; crun chooses the same. user_namespaces(7). */
+import { idFacts } from "../execute/probe.ts";
+import { ownIdMaps } from "../execute/user-namespace.ts";
+import { defaultIdMaps } from "../plan/id-maps.ts";
+import type { Config, IdMaps } from "../spec/config.ts";
 import { sys } from "../sys/sys.ts";
 
-/** An ordinary user becomes root in it; root keeps the ids that it has. user_namespaces(7). */
-export function giveIdMaps({ linux }: Config): void {
-  const user = linux.namespaces?.find(({ type }) => type === "user");
-  if (user === undefined || user.path !== undefined || linux.uidMappings !== undefined) return;
+/**
+ * Maps for a new user namespace without any, and for an ordinary user, who can make no container otherwise, the namespace too.
+ * Root keeps the ids that it has. Undefined where the config says all.
+ */
+export function missingIdMaps({ linux }: Config): IdMaps | undefined {
   const uid = sys.geteuid();
-  linux.uidMappings = uid === 0 ? sameIds("uid_map") : [{ containerID: 0, hostID: uid, size: 1 }];
-  linux.gidMappings = uid === 0 ? sameIds("gid_map") : [{ containerID: 0, hostID: sys.getegid(), size: 1 }];
+  const user = linux.namespaces?.find(({ type }) => type === "user");
+  if (user === undefined ? uid === 0 : user.path !== undefined || linux.uidMappings !== undefined) return undefined;
+  return uid === 0 ? ownIdMaps() : defaultIdMaps({ uid, gid: sys.getegid(), ...idFacts(uid, false) });
 }
 
-function sameIds(file: "uid_map" | "gid_map"): IdMapping[] {
-  const lines = readFile(`/proc/self/${file}`).trim().split("\n");
-  return lines.map((line) => {
-    const [first = 0, , size = 0] = line.trim().split(/\s+/).map(Number);
-    return { containerID: first, hostID: first, size };
-  });
+export function giveIdMaps({ linux }: Config, maps: IdMaps | undefined): void {
+  if (maps === undefined) return;
+  Object.assign(linux, maps);
+  linux.namespaces ??= [];
+  if (!linux.namespaces.some(({ type }) => type === "user")) linux.namespaces.push({ type: "user" });
 }

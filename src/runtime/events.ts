@@ -14,6 +14,7 @@ import { packPollfds, packTimespec } from "../sys/structs.ts";
 import { raw, SysError, sys } from "../sys/sys.ts";
 import { loadContainer, statusOf } from "./container.ts";
 import { eventStats } from "./event-stats.ts";
+import { requireGroups } from "./processes.ts";
 
 export interface Watched {
   id: string;
@@ -26,8 +27,9 @@ export interface Watched {
 export function watchedContainer(root: string, id: string): Watched {
   const container = loadContainer(root, id);
   const { init, record } = container;
-  if (init !== undefined && statusOf(container) !== "stopped") return { id, cgroups: record.cgroups, pid: init.pid };
-  throw notRunning(id);
+  if (init === undefined || statusOf(container) === "stopped") throw notRunning(id);
+  requireGroups(record, "measured");
+  return { id, cgroups: record.cgroups, pid: init.pid };
 }
 
 const notRunning = (id: string): ContainerError =>

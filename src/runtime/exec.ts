@@ -6,11 +6,9 @@ import { makeTracer } from "../execute/tracer.ts";
 import { sharesMounts } from "../plan/namespaces.ts";
 import { CONTAINER, CONTAINER_ROOT, planExec } from "../plan/plan-exec.ts";
 import type { Config, Process } from "../spec/config.ts";
-import { parseConfig } from "../spec/parse-config.ts";
 import { AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_PATH } from "../sys/constants.ts";
-import { readFile } from "../sys/files.ts";
 import { raw } from "../sys/sys.ts";
-import { absolute } from "./bundle.ts";
+import { absolute, recordedConfig } from "./bundle.ts";
 import { sendToConsoleSocket } from "./console-socket.ts";
 import { loadContainer, statusOf } from "./container.ts";
 import { debugPlan } from "./debug-plan.ts";
@@ -61,7 +59,7 @@ export function execInContainer(request: ExecRequest): number {
     throw new ContainerError("CONTAINER_PAUSED", `cannot exec in a paused container: ${id}`, {
       hint: "resume it first, or use --ignore-paused",
     });
-  const { config } = parseConfig(readFile(`${container.path}/config.json`), { seccomp: "unchecked" });
+  const config = recordedConfig(container);
   const process = request.process(config, init.pid);
   checkTerminal(process, request);
   const pidFile = request.pidFile === undefined ? undefined : absolute(request.pidFile);

@@ -4,14 +4,15 @@ import { cgroupProcesses, killProcesses, signalProcesses } from "../execute/cgro
 import { thawGroups } from "../execute/freezer.ts";
 import { AT_FDCWD } from "../sys/constants.ts";
 import { raw } from "../sys/sys.ts";
-import { type ContainerRecord, loadContainer, statusOf } from "./container.ts";
+import { type Container, loadContainer, statusOf } from "./container.ts";
+import { processesOf } from "./processes.ts";
 import { openProcess, signalProcess } from "./signal.ts";
 
 /** Throws CONTAINER_UNKNOWN, CONTAINER_NOT_RUNNING. */
 export function killContainer(root: string, id: string, signal: number, { all = false } = {}): void {
   const container = loadContainer(root, id);
   const { init, record } = container;
-  if ((all || (signal === SIGKILL && outlivesInit(init))) && signalAll(record.cgroups, signal)) return;
+  if ((all || (signal === SIGKILL && outlivesInit(init))) && signalAll(container, signal)) return;
   const status = statusOf(container);
   // As under runc: of all of them none is left.
   if (all && status === "stopped") return;
@@ -37,7 +38,9 @@ function outlivesInit(init: { pid: number } | undefined): boolean {
 }
 
 /** Whether there was anybody to signal. */
-function signalAll(groups: ContainerRecord["cgroups"], signal: number): boolean {
+function signalAll(container: Container, signal: number): boolean {
+  const groups = container.record.cgroups;
+  if (groups.length === 0) return processesOf(container).filter((pid) => raw.kill(pid, signal) >= 0).length > 0;
   if (signal !== SIGKILL) return signalProcesses(groups, signal) > 0;
   const anybody = cgroupProcesses(groups).length > 0;
   killProcesses(groups);

@@ -113,10 +113,11 @@ function makeOrForget(request: LaunchRequest, bundle: Bundle, lock: Lock, option
 
 function make(
   { id, newKeyring, cgroupManager, noPivot = false, warn, debug }: LaunchRequest,
-  { path: bundlePath, configText, config }: Bundle,
+  bundle: Bundle,
   lock: Lock,
   { waits, attached, consoleSocket, pidfdSocket, preserved }: MakeOptions,
 ): Launched {
+  const { path: bundlePath, configText, config } = bundle;
   const host = probeHost();
   const { seccomp } = config.linux;
   if (preserved.listening > 0) config.process.env = listenVariables(config.process.env ?? [], preserved.listening);
@@ -137,7 +138,7 @@ function make(
   debugPlan(plan, debug);
   replaceFile(`${lock.path}/config.json`, configText);
   const state = hookState(config, id, bundlePath);
-  const record = newRecord(plan, config, { id, bundle: bundlePath, newKeyring });
+  const record = newRecord(plan, config, { id, bundle, newKeyring });
   // Hooks start in the bundle.
   sys.chdir(bundlePath);
   const container: Container = { path: lock.path, record, init: undefined };
@@ -169,7 +170,7 @@ function make(
 export function newRecord(
   { steps, cleanup }: Plan,
   config: Config,
-  { id, bundle, newKeyring }: { id: string; bundle: string; newKeyring: boolean },
+  { id, newKeyring, bundle: { path, idMaps } }: { id: string; bundle: Bundle; newKeyring: boolean },
 ): ContainerRecord {
   const { poststart, poststop } = config.hooks ?? {};
   const cgroups = steps.flatMap((step) =>
@@ -179,7 +180,7 @@ export function newRecord(
   );
   return {
     version: 1,
-    ...hookState(config, id, bundle),
+    ...hookState(config, id, path),
     rootfs: config.root.path,
     created: new Date().toISOString(),
     owner: ownerName(raw.geteuid()),
@@ -187,6 +188,7 @@ export function newRecord(
     ...(cgroups.length === cleanup.cgroups.length ? {} : { remove: cleanup.cgroups }),
     ...(newKeyring ? {} : { noNewKeyring: true }),
     ...(config.process.args.length > 0 ? {} : { noProcess: true }),
+    ...(idMaps === undefined ? {} : { idMaps }),
     ...(poststart === undefined ? {} : { poststart }),
     ...(poststop === undefined ? {} : { poststop }),
   };

@@ -8,9 +8,9 @@ import { CONTAINER } from "../plan/plan-exec.ts";
 import { type AddedMount, findAdded, planMountsAdd, planMountsRemove } from "../plan/plan-mounts.ts";
 import type { Plan } from "../plan/step.ts";
 import type { Config, Mount } from "../spec/config.ts";
-import { parseConfig } from "../spec/parse-config.ts";
-import { readFile, readFileIfThere, replaceFile } from "../sys/files.ts";
+import { readFileIfThere, replaceFile } from "../sys/files.ts";
 import { raw } from "../sys/sys.ts";
+import { recordedConfig } from "./bundle.ts";
 import { type Container, loadContainer, lockContainer, statusOf, unlock } from "./container.ts";
 import { openProcess } from "./signal.ts";
 import { hookStateOf } from "./state.ts";
@@ -57,7 +57,7 @@ function inContainer(request: MountsRequest, act: (config: Config, added: AddedM
   try {
     const container = loadContainer(root, id);
     const pidfd = openInit(container);
-    const { config } = parseConfig(readFile(`${container.path}/config.json`), { seccomp: "unchecked" });
+    const config = recordedConfig(container);
     act(config, readAdded(container), (plan, recordPlaced) => {
       blockSignals();
       const { pid } = execute(plan, {

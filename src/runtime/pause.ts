@@ -2,6 +2,7 @@
 import { ContainerError } from "../error.ts";
 import { type Freezer, freeze, freezerGroup, thaw } from "../execute/freezer.ts";
 import { type ContainerRecord, loadContainer, lockContainer, statusOf, unlock } from "./container.ts";
+import { requireGroups } from "./processes.ts";
 
 /** Returns when every process stands still. Throws CONTAINER_UNKNOWN, CONTAINER_NOT_RUNNING, FREEZER_MISSING, FREEZE_FAILED. */
 export function pauseContainer(root: string, id: string): void {
@@ -31,7 +32,9 @@ export function resumeContainer(root: string, id: string): void {
   }
 }
 
-function freezerOf({ id, cgroups }: ContainerRecord): Freezer {
+function freezerOf(record: ContainerRecord): Freezer {
+  requireGroups(record, "paused");
+  const { id, cgroups } = record;
   const freezer = freezerGroup(cgroups);
   if (freezer !== undefined) return freezer;
   throw new ContainerError("FREEZER_MISSING", `container ${id} has no control group that can be frozen`);

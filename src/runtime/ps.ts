@@ -1,12 +1,11 @@
 /** `ps`: the processes of a container, by their numbers on the machine. */
 import { ContainerError } from "../error.ts";
-import { cgroupProcesses } from "../execute/cgroup-processes.ts";
 import { runHelper } from "../execute/helper-program.ts";
 import { loadContainer } from "./container.ts";
+import { processesOf } from "./processes.ts";
 
 /** Throws CONTAINER_UNKNOWN. A container that has stopped has none. */
-export const listProcesses = (root: string, id: string): number[] =>
-  cgroupProcesses(loadContainer(root, id).record.cgroups);
+export const listProcesses = (root: string, id: string): number[] => processesOf(loadContainer(root, id));
 
 /**
  * The head of ps(1)'s output and its lines for these processes. `args` are ps's own, `-ef` when there are none. Throws

@@ -139,7 +139,7 @@ function makeGroups(request: RestoreRequest, bundle: Bundle, lock: Lock, undo: (
   const config: Config = { ...bundle.config, linux };
   const plan = makePlan(config, probeHost(), { id, state: lock.path, bundle: bundle.path, detached: { waits: false } });
   replaceFile(`${lock.path}/config.json`, bundle.configText);
-  const record = newRecord(plan, config, { id, bundle: bundle.path, newKeyring: true });
+  const record = newRecord(plan, config, { id, bundle, newKeyring: true });
   const context = makeParentContext({
     tracer: makeTracer("off"),
     warn,

@@ -10,6 +10,7 @@ import { stringifyExactly } from "../spec/json-text.ts";
 import { parseConfig, parseResources } from "../spec/parse-config.ts";
 import { readFile, readFileIfThere, replaceFile } from "../sys/files.ts";
 import { type Container, loadContainer, lockContainer, statusOf, unlock } from "./container.ts";
+import { requireGroups } from "./processes.ts";
 
 /**
  * Throws CONTAINER_UNKNOWN, CONTAINER_NOT_RUNNING, and errors that name the field and the file; then the limits are as they
@@ -22,6 +23,7 @@ export function updateContainer(root: string, id: string, asked: Resources, warn
     const status = statusOf(container);
     if (status === "stopped" || status === "creating")
       throw new ContainerError("CONTAINER_NOT_RUNNING", `container not running: ${id} is ${status}`);
+    requireGroups(container.record, "limited");
     const { cgroups } = container.record;
     const { resources, warnings } = updateLimits({ cgroups, resources: recordedResources(container) }, asked);
     replaceFile(`${container.path}/${RESOURCES}`, stringifyExactly(resources));

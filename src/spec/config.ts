@@ -53,6 +53,12 @@ export interface IdMapping {
   size: number;
 }
 
+/** Both maps of a user namespace. */
+export interface IdMaps {
+  uidMappings: IdMapping[];
+  gidMappings: IdMapping[];
+}
+
 export interface Process {
   terminal?: boolean;
   consoleSize?: { height: number; width: number };

@@ -4,6 +4,7 @@
  * Pure: what must be read from the machine comes in as {@link RootFacts}. A flag that asks for what cannot be is an
  * error that names it; one that cannot be honoured here, but does no harm, is a warning.
  */
+import { whySingleId } from "../../plan/id-maps.ts";
 import { DEFAULT_CAPABILITIES, defaultSeccompProfile } from "../../plan/seccomp/default-profile.ts";
 import { DEFAULT_PROFILE, NATIVE_ARCH } from "../../plan/seccomp/profile-program.ts";
 import { CAPABILITIES } from "../../spec/capabilities.ts";
@@ -58,7 +59,11 @@ const READONLY_PATHS: readonly string[] = ["/proc/bus", "/proc/fs", "/proc/irq",
 export function configFromOptions(options: RunOptions, root: RootFacts): { config: Config; warnings: string[] } {
   const namespaces = namespacesOf(options, root);
   const security = securityOptions(options);
-  const { user, home, warnings: userWarnings } = containerUser(options, root, namespaces.mapped);
+  const {
+    user,
+    home,
+    warnings: userWarnings,
+  } = containerUser(withKeptUser(options, namespaces), root, namespaces.mapped);
   const available = namespaces.modes.user.kind === "host" ? root.capabilities : CAPABILITIES;
   const capabilities = containerCapabilities(options, user.uid, available);
   const devices = containerDevices(options, root, namespaces);
@@ -70,6 +75,8 @@ export function configFromOptions(options: RunOptions, root: RootFacts): { confi
   const offsets = timeOffsets(options, namespaces);
 
   const mounts = [...containerMounts(options, root, namespaces), ...devices.mounts];
+
+  const rootKind = kindOfRoot(options, root, namespaces);
 
   const config: Config = {
     ociVersion: SPEC_VERSION,
@@ -91,7 +98,7 @@ export function configFromOptions(options: RunOptions, root: RootFacts): { confi
       ...(security.selinuxLabel === undefined ? {} : { selinuxLabel: security.selinuxLabel }),
     },
     ...names,
-    annotations: annotations(options),
+    annotations: annotations(options, rootKind.kind),
     linux: {
       namespaces: namespaceList(namespaces),
       ...namespaces.maps,
@@ -105,8 +112,28 @@ export function configFromOptions(options: RunOptions, root: RootFacts): { confi
       ...(seccomp === undefined ? {} : { seccomp }),
     },
   };
-  const warnings = [...userWarnings, ...capabilities.warnings, ...cgroup.warnings, ...sharedMemory(namespaces)];
+  const warnings = [
+    ...singleId(options, root, namespaces),
+    ...rootKind.warnings,
+    ...userWarnings,
+    ...capabilities.warnings,
+    ...cgroup.warnings,
+    ...sharedMemory(namespaces),
+  ];
   return { config, warnings };
+}
+
+/** With `--userns keep-id` the command runs as the caller. */
+function withKeptUser(options: RunOptions, { modes: { user } }: Namespaces): RunOptions {
+  const kept = user.kind === "private" ? user.kept : undefined;
+  return kept === undefined || options.user !== undefined ? options : { ...options, user: `${kept.uid}:${kept.gid}` };
+}
+
+/** An ordinary user who could have more ids is told what is missing; who names the map knows. */
+function singleId({ uidmap, gidmap }: RunOptions, { host }: RootFacts, { modes }: Namespaces): string[] {
+  if (host.uid === 0 || modes.user.kind !== "private" || uidmap !== undefined || gidmap !== undefined) return [];
+  const why = whySingleId(host);
+  return why === undefined ? [] : [`the container has a single user and group, which are your own: ${why}`];
 }
 
 /** Mounts of the container can spread to the machine only from a root that is not cut off: docker says so too. */
@@ -152,11 +179,35 @@ function containerNames(options: RunOptions, { modes }: Namespaces): Pick<Config
   return { hostname, ...(domainname === undefined ? {} : { domainname }) };
 }
 
-function annotations(options: RunOptions): Record<string, string> {
+/**
+ * A copy-on-write view. In a user namespace the kernel makes one since Linux 5.11; before, the root is copied. The machine's
+ * own is too large for that.
+ */
+function kindOfRoot(
+  { rootKind }: RunOptions,
+  { path, host }: RootFacts,
+  { modes }: Namespaces,
+): { kind: string; warnings: string[] } {
+  const [major, minor] = host.kernel;
+  const asked = rootKind === undefined ? undefined : parseChoice("--root-kind", rootKind, ["overlay", "bind", "copy"]);
+  const hasOverlay = modes.user.kind === "host" || major > 5 || (major === 5 && minor >= 11);
+  if (hasOverlay || (asked !== undefined && asked !== "overlay")) return { kind: asked ?? "overlay", warnings: [] };
+  const why = `Linux ${major}.${minor} makes no overlay in a user namespace (5.11 does)`;
+  if (asked !== undefined || path === "/")
+    throw flagError(
+      "OVERLAY_REFUSED",
+      "--root-kind",
+      why,
+      "copy (in memory, limited by --size), or bind (writes reach ROOT)",
+    );
+  return { kind: "copy", warnings: [`the root is copied to memory, which --size limits: ${why}`] };
+}
+
+function annotations(options: RunOptions, rootKind: string): Record<string, string> {
   return {
     ...parseKeyValues("--label", options.label),
     ...parseKeyValues("--annotation", options.annotation),
-    [ANNOTATION.rootKind]: parseChoice("--root-kind", options.rootKind ?? "overlay", ["overlay", "bind", "copy"]),
+    [ANNOTATION.rootKind]: rootKind,
     [ANNOTATION.rootSize]: String(parseBytes("--size", options.size ?? DEFAULT_ROOT_SIZE)),
     ...(options.init ? { [ANNOTATION.init]: "true" } : {}),
   };

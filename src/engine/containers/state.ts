@@ -55,7 +55,7 @@ const ENOENT = -2;
 
 /** Makes and locks the directory of a new container. Throws CONTAINER_EXISTS. */
 export function claimState(id: string): StateLock {
-  const root = stateRoot(raw.geteuid());
+  const root = stateRoot();
   const path = `${root}/${id}`;
   // In /tmp somebody else could have made it.
   if (raw.geteuid() !== 0) makeStateRoot(root);
@@ -183,7 +183,7 @@ function discard(lock: StateLock): void {
 
 /** Cleans up what crashed runs left. What is still running is not touched. */
 export function sweepStates(): void {
-  const root = stateRoot(raw.geteuid());
+  const root = stateRoot();
   for (const id of stateNames(root)) {
     const lock = tryLock(`${root}/${id}`);
     if (lock !== undefined) discard(lock);
@@ -227,7 +227,7 @@ function readInit(path: string): { pid: number; startTime: string } | undefined 
 
 /** A running container's record. Throws CONTAINER_UNKNOWN. */
 export function loadState(id: string): ContainerState {
-  const path = `${stateRoot(raw.geteuid())}/${id}`;
+  const path = `${stateRoot()}/${id}`;
   const state = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(id) ? readState(path) : undefined;
   if (state !== undefined) return state;
   throw new ContainerError("CONTAINER_UNKNOWN", `the container ${id} does not exist`, {
@@ -247,7 +247,7 @@ function readState(path: string): ContainerState | undefined {
 /** All containers on record that are alive, after cleaning up those that are not. */
 export function loadStates(): ContainerState[] {
   sweepStates();
-  const root = stateRoot(raw.geteuid());
+  const root = stateRoot();
   return stateNames(root).flatMap((id) => readState(`${root}/${id}`) ?? []);
 }
 

@@ -222,6 +222,7 @@ function takeFilesystemOr(
     return takeFilesystem(source, fstype, flags, data);
   } catch (error) {
     if (otherwise === undefined || !(error instanceof SysError) || error.errno !== -EPERM) throw error;
+    if (raw.faccessat(AT_FDCWD, otherwise, 0) === ENOENT) throw error;
     // Not only the mount itself: below it are others of the machine.
     return takeTree({
       source: otherwise,

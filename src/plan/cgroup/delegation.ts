@@ -26,7 +26,7 @@ export function delegateGroup({ linux, mounts = [], process }: Config, { cgroups
 }
 
 /** What an id of the container is on the machine; undefined when nothing maps it. */
-function hostId(id: number, mappings: readonly IdMapping[] | undefined): number | undefined {
+export function hostId(id: number, mappings: readonly IdMapping[] | undefined): number | undefined {
   if (mappings === undefined || mappings.length === 0) return id;
   const mapping = mappings.find(({ containerID, size }) => id >= containerID && id < containerID + size);
   return mapping === undefined ? undefined : mapping.hostID + id - mapping.containerID;

@@ -6,6 +6,7 @@
  * born in it. A hybrid machine has both: there the v2 group may limit nothing, but it still can kill everything in it at
  * once (cgroup.kill). Each controller is looked for in v1 first, then in v2; a limit of one that is nowhere is a warning.
  */
+import { ContainerError } from "../../error.ts";
 import type { Config, CpuResources, DeviceRule, Resources } from "../../spec/config.ts";
 import type { Host } from "../host.ts";
 import type { InitStep, ParentStep } from "../step.ts";
@@ -69,6 +70,12 @@ export function planCgroups(
   const { mode, writable, hierarchies, unified } = host.cgroups;
   const resources = config.linux.resources ?? {};
   if (mode === "none" || !writable) {
+    // As under runc and crun, an ordinary user who asks for no group goes on without one.
+    if (strict && !host.privileged && config.linux.cgroupsPath)
+      throw new ContainerError("CGROUP_FORBIDDEN", `cannot make a control group: ${whyNoGroups(host)}`, {
+        field: "linux.cgroupsPath",
+        hint: "leave linux.cgroupsPath and linux.resources away, or use --cgroup-manager disabled: the container stays in your own group then",
+      });
     return { create: [], join: [], cleanup: [], groups: [], warnings: refuseAll(resources, host, strict) };
   }
   const location = locate(config, host, strict ? id : `tupper-${id}`);

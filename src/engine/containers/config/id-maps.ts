@@ -1,25 +1,16 @@
-/**
- * The ids of a user namespace: `--uidmap`, `--gidmap`, or what the caller may have. user_namespaces(7), subuid(5).
- *
- * An ordinary user may map one id without help: the own one. newuidmap and newgidmap, which are set-user-id programs,
- * map the subordinate ids too: container 0 is the caller, 1 and up are the ranges of /etc/subuid in their order.
- */
+/** The ids of a user namespace: `--uidmap`, `--gidmap`, `--userns keep-id`, or what the caller may have. user_namespaces(7). */
 
 import type { Host } from "../../../plan/host.ts";
-import type { IdMapping } from "../../../spec/config.ts";
+import { defaultIdMaps, type KeptIds } from "../../../plan/id-maps.ts";
+import type { IdMapping, IdMaps } from "../../../spec/config.ts";
 import type { RunOptions } from "../run-options.ts";
-import { flagError } from "./flag-value.ts";
-
-export interface IdMaps {
-  uidMappings: IdMapping[];
-  gidMappings: IdMapping[];
-}
+import { flagError, parseInteger } from "./flag-value.ts";
 
 const MAX_ID = 4294967294;
 /** For root without a range in /etc/subuid: where useradd begins to give them out. */
 const DEFAULT_RANGES = [{ start: 100_000, count: 65_536 }];
 
-export function idMaps({ uidmap, gidmap }: RunOptions, host: Host): IdMaps {
+export function idMaps({ uidmap, gidmap }: Pick<RunOptions, "uidmap" | "gidmap">, host: Host, kept?: KeptIds): IdMaps {
   if (uidmap !== undefined || gidmap !== undefined) {
     const uidMappings = (uidmap ?? gidmap ?? []).map((value) => parseIdMap("--uidmap", value));
     const gidMappings = (gidmap ?? uidmap ?? []).map((value) => parseIdMap("--gidmap", value));
@@ -29,24 +20,44 @@ export function idMaps({ uidmap, gidmap }: RunOptions, host: Host): IdMaps {
   }
   if (host.uid === 0 && host.privileged) {
     return {
-      uidMappings: consecutive(0, orDefault(host.subuids)),
-      gidMappings: consecutive(0, orDefault(host.subgids)),
+      uidMappings: consecutive(orDefault(host.subuids)),
+      gidMappings: consecutive(orDefault(host.subgids)),
     };
   }
-  const own = (hostID: number) => ({ containerID: 0, hostID, size: 1 });
-  const helped = host.idMapHelpers && host.subuids.length > 0 && host.subgids.length > 0;
-  return {
-    uidMappings: [own(host.uid), ...consecutive(1, helped ? host.subuids : [])],
-    gidMappings: [own(host.gid), ...consecutive(1, helped ? host.subgids : [])],
-  };
+  return defaultIdMaps(host, kept);
+}
+
+/** `keep-id`, `keep-id:uid=1000,gid=1000` as Podman has it; without numbers the caller's own. Undefined for other words. */
+export function parseKeepId(value: string, host: Host): KeptIds | undefined {
+  const [word, rest, more] = value.split(":");
+  if (word !== "keep-id") return undefined;
+  const kept = { uid: host.uid, gid: host.gid };
+  for (const part of rest?.split(",") ?? []) {
+    const [, name, id = ""] = /^(uid|gid)=(\d+)$/.exec(part) ?? [];
+    if ((name !== "uid" && name !== "gid") || more !== undefined)
+      throw flagError(
+        "BAD_NAMESPACE",
+        "--userns",
+        `--userns cannot be "${value}"`,
+        "keep-id or keep-id:uid=1000,gid=1000",
+      );
+    kept[name] = parseInteger("--userns", id, 0, MAX_ID);
+  }
+  if (host.uid !== 0) return kept;
+  throw flagError(
+    "KEEP_ID_AS_ROOT",
+    "--userns",
+    "--userns keep-id is for ordinary users: root is root in a container anyway",
+    "leave it away, or say with --uidmap and --gidmap which ids are which",
+  );
 }
 
 type Ranges = Host["subuids"];
 
 const orDefault = (ranges: Ranges): Ranges => (ranges.length > 0 ? ranges : DEFAULT_RANGES);
 
-function consecutive(first: number, ranges: Ranges): IdMapping[] {
-  let containerID = first;
+function consecutive(ranges: Ranges): IdMapping[] {
+  let containerID = 0;
   return ranges.map(({ start, count }) => {
     const mapping = { containerID, hostID: start, size: count };
     containerID += count;

@@ -2,13 +2,17 @@
  * `--pid`, `--ipc`, `--uts`, `--network`, `--cgroupns`, `--userns`, `--timens`: each namespace is the container's own,
  * the machine's, another container's, or the one behind a file. namespaces(7).
  */
-import type { IdMapping, Linux, Namespace, NamespaceType } from "../../../spec/config.ts";
+import type { KeptIds } from "../../../plan/id-maps.ts";
+import type { IdMapping, IdMaps, Linux, Namespace, NamespaceType } from "../../../spec/config.ts";
 import type { RootFacts } from "../root-facts.ts";
 import type { RunOptions } from "../run-options.ts";
 import { flagError, nearestOrAll, parseInteger, parseKeyValue } from "./flag-value.ts";
-import { type IdMaps, idMaps } from "./id-maps.ts";
+import { idMaps, parseKeepId } from "./id-maps.ts";
 
-export type NamespaceMode = { kind: "host" } | { kind: "private" } | { kind: "join"; path: string; container?: string };
+export type NamespaceMode =
+  | { kind: "host" }
+  | { kind: "private"; kept?: KeptIds }
+  | { kind: "join"; path: string; container?: string };
 
 /** The mode of each namespace, and the maps of the user namespace as far as they are known. */
 export interface Namespaces {
@@ -60,7 +64,7 @@ export function namespacesOf(options: RunOptions, root: RootFacts): Namespaces {
   } satisfies Record<NamespaceType, NamespaceMode>;
   const user = mode("user", options.userns, defaultUser(options, root, Object.values(modes)));
   checkUser(user, options, root);
-  const maps = user.kind === "private" ? idMaps(options, root.host) : undefined;
+  const maps = user.kind === "private" ? idMaps(options, root.host, user.kept) : undefined;
   const mapped = user.kind === "join" ? mapsOf(user.path, root) : maps;
   return { modes: { ...modes, user }, maps, mapped };
 }
@@ -69,6 +73,8 @@ function parseMode(type: NamespaceType, value: string, root: RootFacts): Namespa
   const flag = FLAG[type];
   if (value === "host") return HOST;
   if (value === "private") return PRIVATE;
+  const kept = type === "user" ? parseKeepId(value, root.host) : undefined;
+  if (kept !== undefined) return { kind: "private", kept };
   if (value.startsWith("/")) return { kind: "join", path: value };
   if (value.startsWith("ns:/")) return { kind: "join", path: value.slice(3) };
   if (value.startsWith("container:")) {
@@ -95,7 +101,7 @@ function parseMode(type: NamespaceType, value: string, root: RootFacts): Namespa
   const words = [
     "host",
     "private",
-    ...(type === "network" ? ["none"] : []),
+    ...(type === "network" ? ["none"] : type === "user" ? ["keep-id"] : []),
     "container:NAME",
     `/proc/PID/ns/${FILE[type]}`,
   ];

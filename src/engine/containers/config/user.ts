@@ -4,11 +4,11 @@
  */
 
 import { didYouMean } from "../../../nearest.ts";
-import type { User } from "../../../spec/config.ts";
+import type { IdMaps, User } from "../../../spec/config.ts";
 import type { RootFacts } from "../root-facts.ts";
 import type { RunOptions } from "../run-options.ts";
 import { flagError, parseInteger } from "./flag-value.ts";
-import { hasSingleId, type IdMaps, isMapped } from "./id-maps.ts";
+import { hasSingleId, isMapped } from "./id-maps.ts";
 
 export interface ContainerUser {
   user: User;

@@ -1,0 +1,176 @@
+/** What a rootless container must not gain: nothing that its user could not do outside. */
+import assert from "node:assert/strict";
+import { chmodSync, chownSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { makeBundle, makeConfig, newId, runtime } from "./bundle.ts";
+import { background, fails, output, pidOf, prints, temporaryDirectory, tupper, watchForLeftovers } from "./harness.ts";
+import { missing } from "./missing.ts";
+import { makeRootfs, sharedRootfs } from "./rootfs.ts";
+import { single, withTestUsers } from "./users.ts";
+
+const users = withTestUsers();
+watchForLeftovers(() => [users.user, users.bare]);
+const root = sharedRootfs();
+const needs = { skip: missing("root", "package:passwd", "package:busybox-static") };
+const needsMap = { skip: needs.skip || missing("package:uidmap", "file:/etc/subuid") };
+
+test("run --userns keep-id: the command is the caller, inside and outside", needsMap, async () => {
+  const { user } = users;
+  const shown = await prints(["run", "--userns", "keep-id", root, "sh", "-c", "id -u; id -g; cat /proc/self/uid_map"], {
+    user,
+  });
+  const [uid, gid, ...map] = shown.trim().split("\n");
+  assert.deepEqual([uid, gid], [String(user.uid), String(user.gid)]);
+  assert.ok(
+    map.some((line) => new RegExp(`^ *${user.uid} +${user.uid} +1$`).test(line)),
+    shown,
+  );
+  const running = await background(root, ["--userns", "keep-id:uid=1000,gid=100"], { user });
+  const status = readFileSync(`/proc/${await pidOf(running.name, { user })}/status`, "utf8");
+  assert.match(status, new RegExp(`^Uid:\t${user.uid}\t`, "m"));
+  assert.match(status, new RegExp(`^Gid:\t${user.gid}\t`, "m"));
+  assert.match(await prints(["exec", running.name, "id", "-u"], { user }), /^1000\n$/);
+});
+
+test("run --userns keep-id without subordinate ids: the one id keeps its number", needs, async () => {
+  const { stdout } = await tupper(["run", "--userns", "keep-id", root, "sh", "-c", "id -u; cat /proc/self/uid_map"], {
+    user: users.bare,
+  });
+  const { uid } = users.bare;
+  assert.match(stdout, new RegExp(`^${uid}\n +${uid} +${uid} +1\n$`));
+});
+
+test("run --userns keep-id as root, or with other words: refused", needs, async () => {
+  assert.equal((await fails(["run", "--userns", "keep-id", root, "true"])).code, "KEEP_ID_AS_ROOT");
+  for (const value of ["keep-id:", "keep-id:uid=x", "keep-id:uid=1:gid=1"])
+    assert.equal((await fails(["run", "--userns", value, root, "true"], { user: users.bare })).code, "BAD_NAMESPACE");
+});
+
+for (const flags of [["--userns", "keep-id"], ["--userns", "keep-id", "--user", "0"], [], ["--privileged"]])
+  test(
+    `run ${flags.join(" ")} with a bind mount of root's files: no more than the user may outside`,
+    needsMap,
+    async () => {
+      const { user } = users;
+      const directory = temporaryDirectory();
+      writeFileSync(join(directory, "secret"), "secret", { mode: 0o600 });
+      writeFileSync(join(directory, "program"), "#!/bin/sh\n", { mode: 0o700 });
+      mkdirSync(join(directory, "closed"), { mode: 0o700 });
+      writeFileSync(join(directory, "subordinate"), "x", { mode: 0o600 });
+      // Another's subordinate id, which the map does not have.
+      chownSync(join(directory, "subordinate"), 4_000_000, 4_000_000);
+      const script = `cd /data
+      for file in secret subordinate; do cat $file 2>/dev/null && echo READ; chmod 777 $file 2>/dev/null && echo CHMOD; chown 0 $file 2>/dev/null && echo CHOWN; done
+      ls closed 2>/dev/null && echo LISTED; ./program 2>/dev/null && echo RUN; touch made 2>/dev/null && echo MADE; rm -f secret 2>/dev/null && echo REMOVED
+      mount -o remount,rw /data 2>/dev/null; mknod /tmp/sda b 8 0 2>/dev/null && echo NODE
+      echo end`;
+      assert.equal(
+        await prints(["run", ...flags, "-v", `${directory}:/data`, root, "sh", "-c", script], { user }),
+        "end\n",
+      );
+      assert.equal(statSync(join(directory, "secret")).mode & 0o777, 0o600);
+    },
+  );
+
+test(
+  "run as an ordinary user: a set-user-id program made inside belongs to the user, not to root",
+  needsMap,
+  async () => {
+    const { user } = users;
+    const directory = join(user.home, "suid");
+    mkdirSync(directory);
+    chownSync(directory, user.uid, user.gid);
+    const script = "cp /bin/busybox /data/b; chown 33 /data/b 2>/dev/null; chown 0:0 /data/b; chmod 6755 /data/b";
+    await prints(["run", "-v", `${directory}:/data`, root, "sh", "-c", script], { user });
+    const { uid, gid } = statSync(join(directory, "b"));
+    assert.deepEqual([uid, gid], [user.uid, user.gid]);
+  },
+);
+
+test(
+  "run with a single id: setgroups is denied, so no group is dropped to pass a file that is closed to it (CVE-2014-8989)",
+  needs,
+  async () => {
+    const { bare } = users;
+    // Closed to the user's group, open to all others: who gives the group up could read it.
+    const file = join(temporaryDirectory(), "not-for-the-group");
+    writeFileSync(file, "for others");
+    chownSync(file, 0, bare.gid);
+    chmodSync(file, 0o604);
+    const script = "cat /proc/self/setgroups; cat /file 2>/dev/null || echo closed";
+    const flags = [...single(bare), "-v", `${file}:/file`];
+    assert.equal(await prints(["run", ...flags, root, "sh", "-c", script], { user: bare }), "deny\nclosed\n");
+    for (const more of [
+      ["--group-add", "0"],
+      ["--user", "0:0"],
+    ]) {
+      const { stdout } = await tupper(["run", ...flags, ...more, root, "sh", "-c", script], { user: bare });
+      assert.equal(stdout, "deny\nclosed\n");
+    }
+    const own = {
+      uidMappings: [{ containerID: 0, hostID: bare.uid, size: 1 }],
+      gidMappings: [{ containerID: 0, hostID: bare.gid, size: 1 }],
+    };
+    const config = makeConfig(root, {
+      args: ["sh", "-c", script],
+      linux: { ...own, namespaces: (["mount", "user", "pid", "uts"] as const).map((type) => ({ type })) },
+      mounts: [
+        { destination: "/proc", type: "proc", source: "proc" },
+        { destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["mode=755"] },
+        { destination: "/tmp", type: "bind", source: file.slice(0, file.lastIndexOf("/")), options: ["bind"] },
+      ],
+    });
+    delete config.linux.resources;
+    config.process.args = ["sh", "-c", script.replace("/file", "/tmp/not-for-the-group")];
+    const { stdout, stderr } = await runtime(["run", "--bundle", makeBundle(config), newId()], { user: bare });
+    assert.equal(stdout, "deny\nclosed\n", stderr);
+  },
+);
+
+test("run with a single id under groups of the caller's: they stay, and none can be taken", needs, async () => {
+  const { bare } = users;
+  const { stdout } = await tupper(["run", ...single(bare), root, "sh", "-c", "grep Groups /proc/self/status; id -G"], {
+    prefix: ["setpriv", "--reuid", String(bare.uid), "--regid", String(bare.gid), "--groups", `${bare.gid},60`],
+    env: { XDG_RUNTIME_DIR: bare.home },
+  });
+  // Unmapped ones show as the overflow group, 65534.
+  assert.match(stdout, /^Groups:\t(0 65534|65534 0) *\n/);
+});
+
+test("run as an ordinary user: no map can be written a second time, none of ids of others", needsMap, async () => {
+  const script =
+    "echo 0 0 4294967295 2>/dev/null >/proc/self/uid_map && echo WRITTEN; unshare -U sh -c 'echo 0 0 4294967295 2>/dev/null >/proc/self/uid_map && echo WRITTEN'; echo end";
+  assert.equal(
+    await prints(["run", "--security-opt", "seccomp=unconfined", root, "sh", "-c", script], { user: users.user }),
+    "end\n",
+  );
+});
+
+test(
+  "run as an ordinary user: the state directory of another user's container cannot be entered by id",
+  needsMap,
+  async () => {
+    const running = await background(root, [], { user: users.user });
+    const { stderr, code } = await tupper(["exec", running.name, "true"], {
+      user: users.bare,
+      env: { XDG_RUNTIME_DIR: users.user.home },
+    });
+    assert.notEqual(code, 0, stderr);
+  },
+);
+
+test(
+  "run as an ordinary user of a root that others own: owners that nothing maps are nobody's, and stay",
+  needsMap,
+  async () => {
+    const directory = makeRootfs();
+    const script =
+      "stat -c %u /etc/passwd; chown 0 /etc/passwd 2>/dev/null || echo kept; rm /etc/passwd 2>/dev/null || echo kept";
+    assert.equal(
+      await prints(["run", "--root-kind", "bind", directory, "sh", "-c", script], { user: users.user }),
+      "65534\nkept\nkept\n",
+    );
+    assert.equal(output("stat", "-c", "%u", join(directory, "etc/passwd")), "0\n");
+  },
+);
