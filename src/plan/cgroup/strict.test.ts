@@ -137,8 +137,14 @@ test("planCgroups strict: a limit where no group can be made is an error, no lim
   );
   assert.equal(refusal(none, {}), "no error");
   // An ordinary user's devices are restricted by their permissions.
-  const user = { uid: 1000, privileged: false };
-  assert.equal(refusal({ ...V2, writable: false }, { devices: [{ allow: false, access: "rwm" }] }, user), "no error");
+  const user = makeHost({ ...V2, writable: false }, { uid: 1000, privileged: false });
+  const devices = makeConfig({ devices: [{ allow: false, access: "rwm" }] }, { cgroupsPath: "" });
+  assert.deepEqual(planCgroups(devices, user, "id", STRICT).create, []);
+  // A place that is named, as under runc and crun, must be had.
+  assert.throws(() => planCgroups(makeConfig({}), user, "id", STRICT), {
+    code: "CGROUP_FORBIDDEN",
+    field: "linux.cgroupsPath",
+  });
 });
 
 test("planCgroups strict: a group that is there is taken when it is unused; without cgroupsPath it is /ID", () => {
