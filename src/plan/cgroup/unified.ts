@@ -19,7 +19,7 @@ export function unifiedRequests(
         field,
         hint:
           controllers.length === 0
-            ? "the controllers of this machine are mounted as cgroup v1: use the fields of linux.resources"
+            ? "an invalid configuration for cgroup v1, which has the controllers of this machine: use the other fields of linux.resources"
             : `it offers ${controllers.join(", ")}`,
       });
     }
