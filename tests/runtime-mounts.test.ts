@@ -105,6 +105,7 @@ test(
       sees(mountsAt("/data"), mounted(bind(source, "/data", "rprivate", ...options)));
     assert.equal(at("bind"), "/data ro,nosuid,nodev,noexec,noatime\n");
     assert.equal(at("bind", "rw", "atime"), "/data rw,relatime\n");
+    assert.equal(at("bind", "rw", "norelatime", "nostrictatime"), "/data rw,noatime\n");
     assert.equal(at("bind", "suid", "dev", "exec", "rw"), "/data rw,noatime\n");
     assert.equal(at("rbind", "rsuid", "rexec", "rrw", "ratime"), "/data rw,nodev,relatime\n/data/below rw,relatime\n");
   },

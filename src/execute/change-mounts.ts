@@ -5,7 +5,6 @@
  * their paths; so afterwards /proc/self/mountinfo is asked whether every one has become what it shall be.
  */
 import { ContainerError } from "../error.ts";
-import { ATIME_MODES } from "../plan/mount-options.ts";
 import { unescapePath } from "../plan/mountinfo.ts";
 import {
   AT_EMPTY_PATH,
@@ -28,7 +27,7 @@ import {
 import { readFile } from "../sys/files.ts";
 import { raw, sys } from "../sys/sys.ts";
 import { statOf } from "./init/paths.ts";
-import { mountAttributes, mountFlags } from "./mount-flags.ts";
+import { changesAtimeMode, isAtimeMode, mountAttributes, mountFlags } from "./mount-flags.ts";
 
 export interface MountChange {
   set: readonly string[];
@@ -100,13 +99,11 @@ export function remount(fd: number, proc: number, { set, clear = [], propagation
   }
 }
 
-const isMode = (flag: string) => ATIME_MODES.includes(flag);
-
 /** As mount_setattr takes them: of the access time modes one is set by taking away all, and without one it is `relatime`. */
 function changed(flags: readonly string[], set: readonly string[], clear: readonly string[]): string[] {
-  const newMode = set.some(isMode) || clear.some(isMode);
-  const kept = flags.filter((flag) => !clear.includes(flag) && !(newMode && isMode(flag)));
-  return [...kept, ...set, ...(newMode && !set.some(isMode) ? ["relatime"] : [])];
+  const newMode = changesAtimeMode(set, clear);
+  const kept = flags.filter((flag) => (isAtimeMode(flag) ? !newMode : !clear.includes(flag)));
+  return [...kept, ...set, ...(newMode && !set.some(isAtimeMode) ? ["relatime"] : [])];
 }
 
 function requireFlags(path: string, flags: readonly string[], wanted: readonly string[]): void {

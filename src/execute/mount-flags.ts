@@ -86,9 +86,18 @@ export function propagationFlags(mode: string): number {
 export const mountAttributeBits = (flags: readonly string[]): number =>
   flags.reduce((bits, flag) => bits | (ATTRIBUTES[flag] ?? 0), 0);
 
+export const isAtimeMode = (flag: string): boolean => ATIME_MODES.includes(flag);
+
+/**
+ * `atime` takes `noatime` away, and what is left is `relatime`, the kernel's default. `norelatime` and `nostrictatime` say nothing
+ * of which other mode is wanted: as under runc and with mount(8) the one that is there stays.
+ */
+export const changesAtimeMode = (set: readonly string[], clear: readonly string[]): boolean =>
+  set.some(isAtimeMode) || clear.includes("noatime");
+
 /**
  * struct mount_attr that sets and clears these flags, and where it is not 0 sets this propagation. The access time modes
- * exclude each other: one is set by clearing all, and what is cleared without another becomes `relatime`, the kernel's default.
+ * exclude each other, see {@link changesAtimeMode}: one is set by clearing all.
  */
 export function mountAttributes({
   set,
@@ -99,9 +108,8 @@ export function mountAttributes({
   clear?: readonly string[];
   propagation?: number;
 }): ArrayBuffer {
-  const isMode = (flag: string) => ATIME_MODES.includes(flag);
   const cleared =
-    mountAttributeBits(clear.filter((flag) => !isMode(flag))) |
-    (set.some(isMode) || clear.some(isMode) ? MOUNT_ATTR__ATIME : 0);
+    mountAttributeBits(clear.filter((flag) => !isAtimeMode(flag))) |
+    (changesAtimeMode(set, clear) ? MOUNT_ATTR__ATIME : 0);
   return packMountAttr({ set: mountAttributeBits(set), clear: cleared, propagation });
 }
