@@ -29,16 +29,20 @@ export interface ConfigChange {
   mounts?: Config["mounts"];
   root?: Partial<Config["root"]>;
   hostname?: string;
+  annotations?: Record<string, string>;
+  hooks?: NonNullable<Config["hooks"]>;
 }
 
 /** `readonly`: the root is shared by tests. */
 export function makeConfig(root: string, change: ConfigChange = {}): Config {
-  const { args = ["sleep", "600"], process, linux, resources, mounts, hostname } = change;
+  const { args = ["sleep", "600"], process, linux, resources, mounts, hostname, annotations, hooks } = change;
   return {
     ociVersion: "1.2.0",
     root: { path: root, readonly: true, ...change.root },
     process: { user: { uid: 0, gid: 0 }, args, env: ["PATH=/bin"], cwd: "/", ...process },
     hostname: hostname ?? "box",
+    ...(annotations === undefined ? {} : { annotations }),
+    ...(hooks === undefined ? {} : { hooks }),
     mounts: mounts ?? [
       { destination: "/proc", type: "proc", source: "proc" },
       { destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["nosuid", "mode=755"] },

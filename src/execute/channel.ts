@@ -12,6 +12,7 @@ import { raw, SysError, sys } from "../sys/sys.ts";
 
 export type Message =
   | /** The parent is to write the id maps. */ { kind: "map" }
+  | /** The parent is to put this process into its control groups. */ { kind: "place" }
   | /** They are written; the descriptors with the message are trees for these slots. */ {
       kind: "mapped";
       trees: string[];

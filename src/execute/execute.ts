@@ -29,11 +29,12 @@ import { keepDevices, returnDevices } from "./net-devices.ts";
 import {
   closeWrittenFile,
   type ExecuteOptions,
+  GROUP_STEPS,
   makeParentContext,
   type ParentContext,
   performParentStep,
+  undoGroups,
 } from "./parent.ts";
-import { removeCgroups } from "./remove-cgroups.ts";
 import { serveListener } from "./seccomp-listener.ts";
 import { setForInit } from "./set-for-init.ts";
 import { explainStep } from "./step-error.ts";
@@ -66,7 +67,7 @@ export function execute(plan: Plan, options: ExecuteOptions): Started {
   } catch (error) {
     closeWrittenFile(context);
     if (context.movedDevices.length > 0) returnDevices(context.movedDevices, context.options.warn);
-    removeCgroups(context.madeCgroups.reverse());
+    undoGroups(context, error);
     throw error;
   }
 }
@@ -202,9 +203,10 @@ function serveInit(
   afterClone: readonly ParentStep[],
   context: ParentContext,
 ): number | undefined {
+  context.pid = pid;
   const { options } = context;
   const perform = (wanted: (step: ParentStep) => boolean) => {
-    for (const step of afterClone) if (wanted(step)) performParentStep(step, { ...context, pid });
+    for (const step of afterClone) if (wanted(step)) performParentStep(step, context);
   };
   // Somebody may kill it while it waits, a hook for one.
   const answer = (message: Message, fds?: readonly number[]) => {
@@ -224,8 +226,13 @@ function serveInit(
     }
     const { message, fds } = received;
     switch (message.kind) {
+      case "place":
+        perform(({ op }) => GROUP_STEPS.has(op));
+        closeWrittenFile(context);
+        answer({ kind: "done" });
+        break;
       case "map":
-        perform(({ op }) => op !== "runHooks");
+        perform(({ op }) => op !== "runHooks" && !GROUP_STEPS.has(op));
         answer({ kind: "mapped", trees: [...context.trees.keys()] }, [...context.trees.values()]);
         for (const fd of context.trees.values()) raw.close(fd);
         break;

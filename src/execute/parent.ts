@@ -23,11 +23,13 @@ import { slotValue } from "./init/context.ts";
 import { joinProcess } from "./join-process.ts";
 import { namespaceFlag } from "./namespace-flags.ts";
 import { type MovedDevice, moveDevice, openOwnNamespace } from "./net-devices.ts";
+import { removeCgroups } from "./remove-cgroups.ts";
 import { makeResctrlGroup } from "./resctrl.ts";
 import { runHooks } from "./run-hooks.ts";
 import type { ContainerState } from "./seccomp-listener.ts";
 import { listenAt } from "./start-socket.ts";
 import { explainStep } from "./step-error.ts";
+import type { Systemd } from "./systemd.ts";
 import type { Tracer } from "./tracer.ts";
 import { mapOwners, mapText, openIdMap, takeTree } from "./trees.ts";
 
@@ -46,6 +48,8 @@ export interface ExecuteOptions {
   startsLater?: boolean;
   /** For the agent of a seccomp profile; `pid` is that of the process that starts. */
   containerState: (pid: number) => ContainerState;
+  /** Performs `startScope`. */
+  systemd?: Systemd;
 }
 
 /** What parent steps share. */
@@ -57,6 +61,8 @@ export interface ParentContext {
   trees: Map<string, number>;
   /** Groups made so far, to be removed when a later step fails. */
   madeCgroups: string[];
+  /** The unit of systemd that was asked for, to be stopped when a later step fails. */
+  unit?: string;
   /** Network devices given to the container so far, to be taken back when a later step fails. */
   movedDevices: MovedDevice[];
   /** The file that the last `write` went to: device rules are many writes to one file. */
@@ -83,6 +89,37 @@ export function performParentStep(step: ParentStep, context: ParentContext): voi
     context.options.tracer.step(step, () => perform(step, context));
   } catch (error) {
     throw explainStep(step, error);
+  }
+}
+
+/** What makes control groups: before the clone, or where systemd does it, when there is a process. */
+export const GROUP_STEPS: ReadonlySet<ParentStep["op"]> = new Set([
+  "startScope",
+  "makeCgroup",
+  "moveProcess",
+  "inheritCgroupValue",
+  "attachDeviceProgram",
+  "delegateCgroup",
+  "write",
+]);
+
+/** Takes back what these steps have made, after this error. */
+export function undoGroups({ unit, options: { systemd, warn }, madeCgroups }: ParentContext, error: unknown): void {
+  if (unit !== undefined && systemd !== undefined) {
+    const isStuck = error instanceof ContainerError && error.code === "SYSTEMD_SLOW";
+    if (isStuck) systemd.abandon(unit);
+    else stopUnit(systemd, unit, warn);
+  }
+  removeCgroups(madeCgroups.reverse());
+}
+
+/** Ends a unit; that it cannot be ended is a warning, because what it was made for has ended. */
+export function stopUnit(systemd: Systemd, unit: string, warn: (text: string) => void): void {
+  try {
+    systemd.stop(unit);
+  } catch (error) {
+    if (!(error instanceof ContainerError)) throw error;
+    warn(error.message);
   }
 }
 
@@ -123,6 +160,27 @@ const performers: Performers = {
     const at = path.lastIndexOf("/");
     const above = path.slice(0, path.lastIndexOf("/", at - 1));
     writeFile(path, readFile(`${above}${path.slice(at)}`).trim());
+  },
+
+  startScope({ unit, properties, path }, context) {
+    const { systemd } = context.options;
+    if (systemd === undefined) throw new Error("the plan has a scope, but nobody speaks to systemd");
+    try {
+      systemd.startScope(unit, properties, context.pid);
+    } catch (error) {
+      // One that was refused is not there, or is somebody else's.
+      if (!(error instanceof ContainerError && error.code === "SYSTEMD_REFUSED")) context.unit = unit;
+      throw error;
+    }
+    context.unit = unit;
+    if (raw.faccessat2(AT_FDCWD, path, 0, 0) >= 0) return;
+    throw new ContainerError("SYSTEMD_ELSEWHERE", `systemd made ${unit}, but not as ${path}`, {
+      hint: "the control groups in sight here are not those of systemd: mount them as it has them",
+    });
+  },
+
+  moveProcess({ path }, { pid }) {
+    writeFile(`${path}/cgroup.procs`, String(pid));
   },
 
   attachDeviceProgram({ path, program }) {

@@ -10,6 +10,12 @@ export function describeStep(step: Step): string {
       return `make the ${step.controller} control group ${step.path}`;
     case "write":
       return `write ${JSON.stringify(step.value)} to ${step.path}`;
+    case "startScope":
+      return `have systemd make ${step.unit}`;
+    case "moveProcess":
+      return `move the process into ${step.path}`;
+    case "awaitScope":
+      return "wait for its control groups";
     case "inheritCgroupValue":
       return `fill ${step.path} from the group above`;
     case "attachDeviceProgram":

@@ -24,6 +24,9 @@ export function namespaceLines(types: readonly NamespaceType[]): { label: string
 const EFFECTS: Effects = {
   recordState: ({ path }) => `Make the directory ${path}`,
   makeCgroup: ({ controller, path }) => `Make the control group ${controller}: ${path}`,
+  startScope: ({ unit, path }) => `Have systemd make ${unit} of the process: ${path}`,
+  moveProcess: ({ path }) => `Move the process into ${path}`,
+  awaitScope: () => "Wait until the process is in its control groups",
   inheritCgroupValue: ({ path }) => `Give ${path} the value of the group above it`,
   attachDeviceProgram: ({ path, program }) =>
     `Attach a device filter of ${program.length / 8} eBPF instructions to ${path}`,

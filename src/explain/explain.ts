@@ -92,6 +92,9 @@ function groupOf(step: Step, plan: Plan): Group {
     case "recordState":
     case "listenForStart":
     case "makeCgroup":
+    case "startScope":
+    case "moveProcess":
+    case "awaitScope":
     case "inheritCgroupValue":
     case "attachDeviceProgram":
     case "delegateCgroup":

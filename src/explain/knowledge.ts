@@ -1,5 +1,4 @@
-/**
- * What there is to know about each operation, whatever its arguments: what it is for, what breaks or leaks without it,
+/** Data: what there is to know about each operation, whatever its arguments: what it is for, what breaks or leaks without it,
  * and where to read on. Man pages are those of Linux man-pages, util-linux and coreutils.
  */
 
@@ -211,6 +210,21 @@ export const OPERATIONS: Readonly<Record<Op, Knowledge>> = {
   makeCgroup: {
     gives: "a group of processes that is counted and limited as one",
     without: "limits could not be set, and usage not be read, for the container as a whole",
+    man: ["cgroups(7)"],
+  },
+  startScope: {
+    gives: "a control group that belongs to systemd, with limits that it keeps and shows (systemctl status)",
+    without: "systemd could move the processes, or set the limits back, at its next reload",
+    man: ["systemd.scope(5)", "systemd.resource-control(5)"],
+  },
+  moveProcess: {
+    gives: "a group of the container's own below that of systemd",
+    without: "the group of systemd could not hand controllers down: there would be a process in it",
+    man: ["cgroups(7)"],
+  },
+  awaitScope: {
+    gives: "a process that is counted and limited from here on",
+    without: "its cgroup namespace would be rooted where its maker is",
     man: ["cgroups(7)"],
   },
   inheritCgroupValue: {

@@ -39,6 +39,12 @@ const writers: Writers = {
 
   makeCgroup: ({ path }) => [`mkdir -p ${word(path)}`],
 
+  startScope: ({ unit }, state) => [
+    warn(state, `${unit} of systemd is not made by this script: systemd-run --scope sh SCRIPT runs all of it in one`),
+  ],
+  moveProcess: () => note("the script is in no scope of systemd"),
+  awaitScope: () => note("the script is in no scope of systemd"),
+
   inheritCgroupValue({ path }) {
     const above = path.replace(/[^/]+\/([^/]+)$/, "$1");
     return [`[ -n "$(cat ${word(path)})" ] || cat ${word(above)} >${word(path)}`];

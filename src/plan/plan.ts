@@ -11,6 +11,7 @@
 import { ContainerError } from "../error.ts";
 import { ANNOTATION, type Config } from "../spec/config.ts";
 import { planCgroups } from "./cgroup/groups.ts";
+import type { SystemdTarget } from "./cgroup/systemd.ts";
 import { planDevices } from "./devices.ts";
 import { hookState, hooksInside, planHooks } from "./hooks.ts";
 import type { Host } from "./host.ts";
@@ -36,8 +37,8 @@ export interface PlanOptions {
    * `waits`: the command starts when `start` says so (create and start); otherwise at once (run).
    */
   detached?: { waits: boolean };
-  /** `disabled`: no control groups. */
-  cgroupManager?: "cgroupfs" | "disabled";
+  /** `disabled`: no control groups; a target: systemd makes them. */
+  cgroupManager?: "cgroupfs" | "disabled" | SystemdTarget;
   /** Whether the container gets a session keyring of its own (`--no-new-keyring` of the OCI runtime). */
   newKeyring?: boolean;
   /** Whether the container may run on all processors of its group, whatever those of the caller are. */
@@ -97,6 +98,7 @@ export function plan(config: Config, host: Host, options: PlanOptions): Plan {
       field: "linux.namespaces",
       because: "the process that becomes the container, born inside its new namespaces",
     },
+    ...cgroups.afterClone,
     ...namespaces.afterClone,
   ];
 

@@ -8,6 +8,7 @@
  */
 import type { Capabilities, Hook, IdMapping, Int64, IoPriority, MemoryPolicy, NamespaceType } from "../spec/config.ts";
 import type { HookName, PersonalityDomain, SchedulerFlag, SchedulerPolicy } from "../spec/names.ts";
+import type { UnitProperty } from "./cgroup/systemd.ts";
 
 /** A value that exists only at run time; `script` makes a shell variable of it. */
 export interface Slot {
@@ -41,6 +42,13 @@ export interface ParentOperations {
    * it is frozen. mkdir(2).
    */
   makeCgroup: { controller: string; path: string; mayExist?: boolean; unused?: boolean };
+  /**
+   * A unit of systemd with the process in it: a scope, which is a control group with limits that systemd keeps. `user`: of the
+   * caller's own manager; `path`: the group that systemd makes for it. org.freedesktop.systemd1(5), StartTransientUnit.
+   */
+  startScope: { unit: string; user: boolean; properties: UnitProperty[]; pid: Slot; path: string };
+  /** Puts a process into a group of cgroup v2. */
+  moveProcess: { path: string; pid: Slot };
   /** An empty cpuset.cpus or cpuset.mems of cgroup v1 gets the value of the same file one directory up. */
   inheritCgroupValue: { path: string };
   /** Device access on cgroup v2: an eBPF program of type BPF_PROG_TYPE_CGROUP_DEVICE for the group. bpf(2). */
@@ -165,6 +173,8 @@ export interface InitOperations {
    * where the maps have no root.
    */
   becomeMappedRoot: { otherwise?: { uid: number; gid: number } };
+  /** Waits until the parent has put this process into its control groups, where systemd makes them. */
+  awaitScope: object;
   /** Waits until the parent has done what it does after the clone. */
   awaitParent: object;
   /** unshare(2) of namespaces that clone cannot make at the right moment (cgroup after joining, time before exec). */

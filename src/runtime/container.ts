@@ -50,6 +50,8 @@ export interface ContainerRecord extends HookState {
   cgroups: { controller: string; path: string }[];
   /** Groups to remove at the end, in this order, where they are not just those of `cgroups`. */
   remove?: string[];
+  /** The unit of systemd that they belong to; `user`: of the owner's own manager. */
+  unit?: { name: string; user: boolean };
   /** It has the session keyring of who made it, and so have its later processes. */
   noNewKeyring?: true;
   /** Its config has no `process`. */
@@ -109,7 +111,7 @@ function requireOwn(path: string, uid: number): void {
 const IN_TMP = "/tmp/tupper-runtime-";
 
 /** As runc tells it: in a user namespace where the user is not called root. */
-const isRootOfUserNamespace = (): boolean => environmentValue("USER") !== "root" && isInUserNamespace();
+export const isRootOfUserNamespace = (): boolean => environmentValue("USER") !== "root" && isInUserNamespace();
 
 /** Others may pass but not look: root of a user namespace is another user, and mounts its root on the directory. */
 const MODE = 0o711;

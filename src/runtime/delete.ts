@@ -1,9 +1,12 @@
 /** `delete`: what is left of a stopped container. runtime.md, "Delete". */
 import { ContainerError } from "../error.ts";
+import { killProcesses } from "../execute/cgroup-processes.ts";
 import { thawGroups } from "../execute/freezer.ts";
+import { stopUnit } from "../execute/parent.ts";
 import { endsWithin } from "../execute/process-end.ts";
 import { removeCgroups } from "../execute/remove-cgroups.ts";
 import { runHooks } from "../execute/run-hooks.ts";
+import { Systemd } from "../execute/systemd.ts";
 import { raw } from "../sys/sys.ts";
 import {
   type Container,
@@ -80,8 +83,26 @@ export function destroy({ init, record }: Container, lock: Lock, warn: (text: st
     raw.close(pidfd);
     if (!ended) throw new ContainerError("CONTAINER_STAYS", `container ${record.id} does not end, 10 s after SIGKILL`);
   }
+  if (record.unit !== undefined) stopScope(record.unit, record.cgroups, warn);
   removeCgroups(record.remove ?? record.cgroups.map(({ path }) => path), record.cgroups);
   removeRecord(lock);
   // The others still run when one fails, and the container is gone all the same.
   runHooks("poststop", record.poststop ?? [], hookStateOf(record), 0, (failure) => warn(failure.message));
+}
+
+/** What is left in it is killed first: systemd would ask it to end, and wait. Groups that systemd leaves are removed after it. */
+function stopScope(
+  { name, user }: { name: string; user: boolean },
+  groups: ContainerRecord["cgroups"],
+  warn: (text: string) => void,
+): void {
+  killProcesses(groups);
+  try {
+    const systemd = Systemd.open(user);
+    stopUnit(systemd, name, warn);
+    systemd.close();
+  } catch (error) {
+    if (!(error instanceof ContainerError)) throw error;
+    warn(error.message);
+  }
 }

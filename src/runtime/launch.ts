@@ -6,6 +6,7 @@ import { ContainerError } from "../error.ts";
 import { blockSignals, execute } from "../execute/execute.ts";
 import { probeHost } from "../execute/probe.ts";
 import { runHooks } from "../execute/run-hooks.ts";
+import type { Systemd } from "../execute/systemd.ts";
 import { makeTracer } from "../execute/tracer.ts";
 import { hookState } from "../plan/hooks.ts";
 import { plan as makePlan } from "../plan/plan.ts";
@@ -31,7 +32,11 @@ import { writePidFile } from "./pid-file.ts";
 import { sendToPidfdSocket } from "./pidfd-socket.ts";
 import { listenVariables, type PreservedFds, preservedFds } from "./preserved-fds.ts";
 import { seccompFilter } from "./seccomp-cache.ts";
+import { openSystemd, systemdTarget } from "./systemd.ts";
 import { needsPlainNewlines } from "./terminal.ts";
+
+/** Who makes control groups. */
+export type CgroupManager = "cgroupfs" | "systemd" | "disabled";
 
 export interface LaunchRequest {
   root: string;
@@ -51,7 +56,7 @@ export interface LaunchRequest {
   /** Whether the container gets a session keyring of its own. */
   newKeyring: boolean;
   /** `disabled`: the container stays in the caller's control groups, without limits. */
-  cgroupManager: "cgroupfs" | "disabled";
+  cgroupManager: CgroupManager;
   /** See PlanOptions. */
   noPivot?: boolean;
   warn: (text: string) => void;
@@ -103,11 +108,15 @@ interface MakeOptions {
 }
 
 function makeOrForget(request: LaunchRequest, bundle: Bundle, lock: Lock, options: MakeOptions): Launched {
+  let systemd: Systemd | undefined;
   try {
-    return make(request, bundle, lock, options);
+    if (request.cgroupManager === "systemd") systemd = openSystemd();
+    return make(request, bundle, lock, options, systemd);
   } catch (error) {
     removeRecord(lock);
     throw error;
+  } finally {
+    systemd?.close();
   }
 }
 
@@ -116,17 +125,19 @@ function make(
   bundle: Bundle,
   lock: Lock,
   { waits, attached, consoleSocket, pidfdSocket, preserved }: MakeOptions,
+  systemd: Systemd | undefined,
 ): Launched {
   const { path: bundlePath, configText, config } = bundle;
   const host = probeHost();
   const { seccomp } = config.linux;
+  const manager = cgroupManager === "disabled" ? cgroupManager : "cgroupfs";
   if (preserved.listening > 0) config.process.env = listenVariables(config.process.env ?? [], preserved.listening);
   const plan = makePlan(config, host, {
     id,
     state: lock.path,
     bundle: bundlePath,
     detached: { waits },
-    cgroupManager,
+    cgroupManager: systemd === undefined ? manager : systemdTarget(systemd, host),
     noPivot,
     ...(seccomp === undefined ? {} : { filter: seccompFilter(seccomp, host.architecture) }),
     newKeyring,
@@ -147,6 +158,7 @@ function make(
     const { pid, terminal } = execute(plan, {
       tracer: makeTracer("off"),
       warn,
+      ...(systemd === undefined ? {} : { systemd }),
       startsLater: waits,
       recordState: () => writeRecord(lock, record),
       containerState: (initPid) => ({ ...state, status: "creating", pid: initPid }),
@@ -178,6 +190,7 @@ export function newRecord(
       ? [{ controller: step.controller, path: step.path }]
       : [],
   );
+  const scope = steps.find(({ op }) => op === "startScope");
   return {
     version: 1,
     ...hookState(config, id, path),
@@ -186,6 +199,7 @@ export function newRecord(
     owner: ownerName(raw.geteuid()),
     cgroups,
     ...(cgroups.length === cleanup.cgroups.length ? {} : { remove: cleanup.cgroups }),
+    ...(scope?.op === "startScope" ? { unit: { name: scope.unit, user: scope.user } } : {}),
     ...(newKeyring ? {} : { noNewKeyring: true }),
     ...(config.process.args.length > 0 ? {} : { noProcess: true }),
     ...(idMaps === undefined ? {} : { idMaps }),

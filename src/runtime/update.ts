@@ -1,15 +1,19 @@
 /** `update`: new limits for a container, in force when this returns. config-linux.md, "Control groups". */
 import { ContainerError } from "../error.ts";
 import { groupOf } from "../execute/cgroup-processes.ts";
+import { freeze, freezerGroup, isFrozen, thaw } from "../execute/freezer.ts";
 import { kernelVersion } from "../execute/probe.ts";
+import { Systemd } from "../execute/systemd.ts";
 import { writeLimits } from "../execute/write-limits.ts";
+import { parseDeviceRules } from "../plan/cgroup/devices.ts";
 import { unlessZero } from "../plan/cgroup/request.ts";
+import { deviceProperties, limitProperties, type UnitProperty } from "../plan/cgroup/systemd.ts";
 import { planUpdate } from "../plan/cgroup/update.ts";
 import type { MemoryResources, Resources } from "../spec/config.ts";
 import { stringifyExactly } from "../spec/json-text.ts";
 import { parseConfig, parseResources } from "../spec/parse-config.ts";
 import { readFile, readFileIfThere, replaceFile } from "../sys/files.ts";
-import { type Container, loadContainer, lockContainer, statusOf, unlock } from "./container.ts";
+import { type Container, type ContainerRecord, loadContainer, lockContainer, statusOf, unlock } from "./container.ts";
 import { requireGroups } from "./processes.ts";
 
 /**
@@ -24,8 +28,8 @@ export function updateContainer(root: string, id: string, asked: Resources, warn
     if (status === "stopped" || status === "creating")
       throw new ContainerError("CONTAINER_NOT_RUNNING", `container not running: ${id} is ${status}`);
     requireGroups(container.record, "limited");
-    const { cgroups } = container.record;
-    const { resources, warnings } = updateLimits({ cgroups, resources: recordedResources(container) }, asked);
+    const { cgroups, unit } = container.record;
+    const { resources, warnings } = updateLimits({ cgroups, resources: recordedResources(container), unit }, asked);
     replaceFile(`${container.path}/${RESOURCES}`, stringifyExactly(resources));
     for (const text of warnings) warn(text);
   } finally {
@@ -46,6 +50,8 @@ export interface UpdateTarget {
   cgroups: readonly { controller: string; path: string }[];
   /** What is on record. */
   resources: Resources;
+  /** The unit of systemd that the groups belong to. */
+  unit: ContainerRecord["unit"];
 }
 
 export interface Updated {
@@ -55,7 +61,7 @@ export interface Updated {
 }
 
 /** Throws a ContainerError that names the field and the file. */
-export function updateLimits({ cgroups, resources: recorded }: UpdateTarget, asked: Resources): Updated {
+export function updateLimits({ cgroups, resources: recorded, unit }: UpdateTarget, asked: Resources): Updated {
   const unified = groupOf(cgroups, "unified");
   const offered = unified === undefined ? "" : (readFileIfThere(`${unified}/cgroup.controllers`) ?? "");
   const places = {
@@ -67,8 +73,55 @@ export function updateLimits({ cgroups, resources: recorded }: UpdateTarget, ask
   if (resources.memory?.checkBeforeUpdate && groupOf(cgroups, "memory") === undefined && unified !== undefined) {
     refuseBelowUse(asked.memory ?? {}, unified);
   }
-  writeLimits(writes);
+  if (unit === undefined) writeLimits(writes);
+  else {
+    const before = limitProperties(
+      planUpdate({}, { ...recorded, devices: [] }, places).writes.map(({ request }) => request),
+    );
+    const rules = writes.some(({ request }) => request.file.startsWith("devices.")) ? asked.devices : undefined;
+    changeUnit(unit, cgroups, writes, before, rules);
+  }
   return { resources, warnings };
+}
+
+type Writes = Parameters<typeof writeLimits>[0];
+
+/** systemd first: it writes the files that it knows of. When a file of the rest takes no value, it hears what was `before`. */
+function changeUnit(
+  { name, user }: NonNullable<ContainerRecord["unit"]>,
+  cgroups: UpdateTarget["cgroups"],
+  writes: Writes,
+  before: readonly UnitProperty[],
+  rules: Resources["devices"],
+): void {
+  const properties = limitProperties(writes.map(({ request }) => request));
+  // A list is added to the one that is there; an empty one takes that away.
+  if (rules !== undefined)
+    properties.push(
+      ["DeviceAllow", { type: "a(ss)", value: [] }],
+      ...deviceProperties(parseDeviceRules(rules, { tun: true })),
+    );
+  const systemd = Systemd.open(user);
+  // systemd denies all devices for a moment when it writes their rules on v1: nobody is to see that.
+  const freezer = freezerGroup(cgroups);
+  const held = freezer?.version === 1 && !isFrozen(freezer.path) ? freezer : undefined;
+  try {
+    if (held !== undefined) freeze(held);
+    systemd.setProperties(name, properties);
+    try {
+      writeLimits(writes);
+    } catch (error) {
+      const changed = new Set(properties.map(([property]) => property));
+      systemd.setProperties(
+        name,
+        before.filter(([property]) => changed.has(property)),
+      );
+      throw error;
+    }
+  } finally {
+    if (held !== undefined) thaw(held);
+    systemd.close();
+  }
 }
 
 /** On v2 a limit below what is in use kills; on v1 the kernel refuses it by itself. `checkBeforeUpdate`. */

@@ -113,6 +113,8 @@ export const SOCK_DGRAM = 2;
 export const SOCK_RAW = 3;
 export const SOCK_SEQPACKET = 5;
 export const SOCK_CLOEXEC = 0o2000000;
+export const SOCK_NONBLOCK = 0o4000;
+export const MSG_NOSIGNAL = 0x4000;
 
 export const NETLINK_ROUTE = 0;
 

@@ -104,6 +104,7 @@ export interface RawSys {
   socketpair(domain: number | bigint, type: number | bigint, protocol: number | bigint, fds: ArrayBuffer): number;
   bind(fd: number | bigint, address: ArrayBuffer): number;
   connect(fd: number | bigint, address: ArrayBuffer): number;
+  sendto(fd: number | bigint, data: string | ArrayBuffer, flags: number | bigint, address: ArrayBuffer | null, size: number | bigint): number;
   readText(fd: number | bigint): string | number;
   readlinkText(dirfd: number | bigint, path: string): string | number;
   encodeText(text: string): unknown;
@@ -226,6 +227,7 @@ export const CALL_NAMES = {
   socketpair: "socketpair",
   bind: "bind",
   connect: "connect",
+  sendto: "sendto",
   readText: "read_text",
   readlinkText: "readlink_text",
   encodeText: "encode_text",

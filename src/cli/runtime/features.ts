@@ -6,7 +6,7 @@ import { VERSION } from "../version.ts";
 
 /** How far the runtime has come. */
 const IMPLEMENTED = {
-  systemd: false,
+  systemd: true,
   apparmor: true,
   selinux: true,
   intelRdt: true,

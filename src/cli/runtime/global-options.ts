@@ -1,14 +1,14 @@
 /** The flags that stand before the command, and what a command makes of them. */
 import { type Command, Option } from "commander";
-import { ContainerError } from "../../error.ts";
 import { absolute } from "../../runtime/bundle.ts";
 import { runtimeRoot } from "../../runtime/container.ts";
+import type { CgroupManager } from "../../runtime/launch.ts";
 import { debugTo, type LogOptions, warnTo } from "./log.ts";
 
 export interface GlobalOptions extends LogOptions {
   root?: string;
   systemdCgroup?: boolean;
-  cgroupManager?: string;
+  cgroupManager?: CgroupManager;
   criu?: string;
 }
 
@@ -29,25 +29,20 @@ export function addGlobalOptions(program: Command): Command {
 
 export interface RuntimeContext {
   root: string;
-  cgroupManager: "cgroupfs" | "disabled";
+  cgroupManager: CgroupManager;
   warn: (text: string) => void;
   /** With `--debug`. */
   debug?: (text: string) => void;
 }
 
-/** What every command needs of them. Throws for a cgroup manager that there is not. */
+/** What every command needs of them. */
 export function runtimeContext(command: Command): RuntimeContext {
   const options = command.optsWithGlobals<GlobalOptions>();
-  if (options.systemdCgroup || options.cgroupManager === "systemd")
-    throw new ContainerError("CGROUP_MANAGER", "control groups by systemd are not there yet", {
-      field: options.systemdCgroup ? "--systemd-cgroup" : "--cgroup-manager",
-      hint: "use --cgroup-manager cgroupfs (Docker: --exec-opt native.cgroupdriver=cgroupfs; Podman: --cgroup-manager=cgroupfs)",
-    });
   const debug = debugTo(options);
   debug?.(`${command.name()} ${command.args.join(" ")}`);
   return {
     root: runtimeRoot(options.root === undefined ? undefined : absolute(options.root)),
-    cgroupManager: options.cgroupManager === "disabled" ? "disabled" : "cgroupfs",
+    cgroupManager: options.systemdCgroup ? "systemd" : (options.cgroupManager ?? "cgroupfs"),
     warn: warnTo(options),
     ...(debug === undefined ? {} : { debug }),
   };

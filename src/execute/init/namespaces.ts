@@ -29,6 +29,7 @@ type Ops =
   | "joinProcess"
   | "refuseTracing"
   | "becomeMappedRoot"
+  | "awaitScope"
   | "awaitParent"
   | "unshare"
   | "timeOffset"
@@ -72,6 +73,12 @@ export const namespaceSteps: Performers<Ops> = {
     becomeRoot(otherwise);
     // Changing ids cleared it. prctl(2)
     sys.prctl(PR_SET_PDEATHSIG, 9, 0, 0, 0);
+  },
+
+  awaitScope(_step, { channel }) {
+    send(channel, { kind: "place" });
+    if (receive(channel)?.message.kind !== "done")
+      throw new ContainerError("PARENT_GONE", "the parent went away during set-up");
   },
 
   awaitParent(_step, context) {

@@ -136,6 +136,7 @@ test("planCgroups: on v1 a group in every hierarchy, whole steps", () => {
   const cpu = "/cg/cpu,cpuacct/tupper-a";
   const memory = "/cg/memory/tupper-a";
   assert.deepEqual(planCgroups(makeConfig({ memory: { limit: 1 } }), makeHost(V1), "a"), {
+    afterClone: [],
     create: [
       { op: "makeCgroup", controller: "cpuset", path: cpuset, ...made },
       { path: `${cpuset}/cpuset.cpus`, ...inherits },
@@ -271,10 +272,7 @@ test("planCgroups: without control groups no steps, and a warning for each limit
   };
   const fields = ["memory.limit", "memory.swap", "hugepageLimits[0]", 'unified["memory.high"]'];
   const expect = (names: string[], gap: string) => ({
-    create: [],
-    join: [],
-    cleanup: [],
-    groups: [],
+    ...{ create: [], afterClone: [], join: [], cleanup: [], groups: [] },
     warnings: names.map((name) => `linux.resources.${name} is ignored: ${gap}`),
   });
   const user = { uid: 1000, privileged: false };

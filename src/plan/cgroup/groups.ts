@@ -9,7 +9,7 @@
 import { ContainerError } from "../../error.ts";
 import type { Config, CpuResources, DeviceRule, Resources } from "../../spec/config.ts";
 import type { Host } from "../host.ts";
-import type { InitStep, ParentStep } from "../step.ts";
+import type { InitStep, ParentStep, Slot } from "../step.ts";
 import { delegateGroup } from "./delegation.ts";
 import { assembleDeviceProgram } from "./device-program.ts";
 import { type DevicePolicy, devicesV1, parseDeviceRules } from "./devices.ts";
@@ -22,10 +22,21 @@ import {
   type UnmetRequest,
 } from "./limits.ts";
 import { type CgroupWrite, invalid, since } from "./request.ts";
+import {
+  deviceProperties,
+  limitProperties,
+  SYSTEMD_CONTROLLERS,
+  type SystemdTarget,
+  scopeName,
+  scopeProperties,
+  subGroupOf,
+} from "./systemd.ts";
 import { unifiedField } from "./unified.ts";
 
 export interface CgroupPlan {
   create: ParentStep[];
+  /** The same where systemd makes the groups: it wants a process to put there, so this is done when there is one. */
+  afterClone: ParentStep[];
   join: InitStep[];
   /** The v2 directory that the container is born in: CLONE_INTO_CGROUP. */
   into?: string;
@@ -38,8 +49,8 @@ export interface CgroupPlan {
 }
 
 export interface CgroupOptions {
-  /** `disabled`: the container stays in the groups of its runtime and has no limits. */
-  manager?: "cgroupfs" | "disabled";
+  /** `disabled`: the container stays in the groups of its runtime and has no limits. A target: systemd makes them. */
+  manager?: "cgroupfs" | "disabled" | SystemdTarget;
   /**
    * As callers of an OCI runtime expect: what is asked for and cannot be had is an error, not a warning; the group of an
    * unset cgroupsPath is `/ID`; a group that is there already is taken if nobody uses it; and on v2 it has all
@@ -57,7 +68,7 @@ type Why = { field?: string; because: string };
 type WriteStep = Extract<ParentStep, { op: "write" }>;
 type DeviceStep = Extract<ParentStep, { op: "write" | "attachDeviceProgram" }>;
 
-const NO_GROUPS: CgroupPlan = { create: [], join: [], cleanup: [], groups: [], warnings: [] };
+const NO_GROUPS: CgroupPlan = { create: [], afterClone: [], join: [], cleanup: [], groups: [], warnings: [] };
 
 /** Throws a {@link ContainerError} for values that cannot be, and for device rules that cgroup v1 cannot express. */
 export function planCgroups(
@@ -69,16 +80,22 @@ export function planCgroups(
   if (manager === "disabled") return NO_GROUPS;
   const { mode, writable, hierarchies, unified } = host.cgroups;
   const resources = config.linux.resources ?? {};
-  if (mode === "none" || !writable) {
+  const target = typeof manager === "object" ? manager : undefined;
+  if (mode === "none" || !(writable || target)) {
     // As under runc and crun, an ordinary user who asks for no group goes on without one.
     if (strict && !host.privileged && config.linux.cgroupsPath)
       throw new ContainerError("CGROUP_FORBIDDEN", `cannot make a control group: ${whyNoGroups(host)}`, {
         field: "linux.cgroupsPath",
         hint: "leave linux.cgroupsPath and linux.resources away, or use --cgroup-manager disabled: the container stays in your own group then",
       });
-    return { create: [], join: [], cleanup: [], groups: [], warnings: refuseAll(resources, host, strict) };
+    return { ...NO_GROUPS, warnings: refuseAll(resources, host, strict) };
   }
-  const location = locate(config, host, strict ? id : `tupper-${id}`);
+  const scope = target && scopeName(config, id, target.user);
+  const below = scope === undefined ? "" : subGroupOf(config);
+  const location =
+    target && scope
+      ? locateScope(`${target.root}${scope.path}`, below)
+      : locate(config, host, strict ? id : `tupper-${id}`);
   const groups = hierarchies.map(({ controllers, mountPoint, ownPath }) => ({
     controller: controllers.join(","),
     path: `${mountPoint}${location.within(ownPath)}`,
@@ -86,19 +103,21 @@ export function planCgroups(
   if (unified) {
     groups.push({ controller: "unified", path: `${unified.mountPoint}${location.within(location.unifiedBase)}` });
   }
-  const limits = distributeLimits(resources, { kernel: host.kernel, groups, offered: unified?.controllers ?? [] });
-  const { writes, enable, unmet } = unified?.occupied
-    ? withoutHandingDown(limits, groups, unified.mountPoint)
-    : { ...limits, enable: controllersToHandDown(limits, host, strict) };
-  const devices = strict
-    ? planDevices(strictPolicy(resources.devices), host, groups, resources.devices !== undefined)
-    : planDevices(parseDeviceRules(resources.devices), host, groups);
+  const offered = target?.controllers ?? unified?.controllers ?? [];
+  const limits = distributeLimits(resources, { kernel: host.kernel, groups, offered });
+  const { writes, enable, unmet } =
+    unified?.occupied && !scope
+      ? withoutHandingDown(limits, groups, unified.mountPoint)
+      : { ...limits, enable: controllersToHandDown(limits, offered, mode, strict) };
+  const policy = strict ? strictPolicy(resources.devices) : parseDeviceRules(resources.devices);
+  const devices = planDevices(policy, host, groups, !strict || resources.devices !== undefined);
 
   const why = config.linux.cgroupsPath
     ? { field: "linux.cgroupsPath", because: "the config names the container's control group" }
     : { because: "a control group of its own counts and limits the container" };
   const plan: CgroupPlan = {
     create: [],
+    afterClone: [],
     join: [],
     cleanup: groups.map(({ path }) => path),
     groups,
@@ -112,24 +131,69 @@ export function planCgroups(
   };
   for (const { group, request } of writes) set(group, writeStep(group, request));
   for (const step of devices.steps) set(devices.group, step);
+  const make = scope ? plan.afterClone : plan.create;
+  if (target && scope) {
+    const v1Devices = host.privileged && hierarchies.some(({ controllers }) => controllers.includes("devices"));
+    make.push({
+      op: "startScope",
+      by: "parent",
+      unit: scope.unit,
+      user: target.user,
+      path: scopePath(groups, below),
+      properties: [
+        ...scopeProperties(config, id, scope, mode === "v2" ? 2 : 1),
+        ...(v1Devices ? deviceProperties(policy) : []),
+        ...limitProperties(writes.map(({ request }) => request)),
+      ],
+      pid: PID,
+      field: "linux.cgroupsPath",
+      because: "systemd owns the control groups here: what it makes it does not disturb",
+    });
+    plan.join.push({
+      op: "awaitScope",
+      by: "init",
+      because: "the container's namespaces and mounts are made where it is counted and limited",
+    });
+    plan.cleanup.push(...(below === "" ? [] : groups.map(({ path }) => path.slice(0, -below.length - 1))));
+  }
   for (const [i, { controller, path }] of groups.entries()) {
     const mountPoint = hierarchies[i]?.mountPoint ?? unified?.mountPoint ?? "";
     const isCpuset = hierarchies[i]?.controllers.includes("cpuset") ?? false;
-    if (controller === "unified") plan.create.push(...handDown(mountPoint, path, enable, location.unifiedTop, why));
-    else if (isCpuset) plan.create.push(...ancestorCpusets(mountPoint, path, why));
-    const existing = strict ? { mayExist: true, unused: true } : {};
-    plan.create.push({ op: "makeCgroup", by: "parent", controller, path, ...existing, ...why });
-    if (isCpuset) plan.create.push(...inheritCpuset(path, resources.cpu));
-    plan.create.push(...(settings.get(path) ?? []));
-    if (controller === "unified") plan.create.push(...delegateGroup(config, host, path));
+    const isUnified = controller === "unified";
+    if (isUnified && !scope) make.push(...handDown(mountPoint, path, enable, location.unifiedTop, why));
+    else if (isUnified && host.privileged) {
+      // systemd hands down what it knows of.
+      const others = enable.filter(({ name }) => !SYSTEMD_CONTROLLERS.includes(name));
+      make.push(...handDown(mountPoint, scopePath(groups, below), others, "/", why));
+    } else if (isCpuset) make.push(...ancestorCpusets(mountPoint, path, why));
+    const existing = scope ? { mayExist: true } : strict ? { mayExist: true, unused: true } : {};
+    make.push({ op: "makeCgroup", by: "parent", controller, path, ...existing, ...why });
+    if (isUnified && scope && below !== "" && mode === "v2") {
+      // A group that hands controllers down has no processes.
+      make.push({ op: "moveProcess", by: "parent", path, pid: PID, ...why });
+      make.push(...handDown(mountPoint, path, enable, location.unifiedTop, why));
+    }
+    if (isCpuset) make.push(...inheritCpuset(path, resources.cpu));
+    make.push(...(settings.get(path) ?? []));
+    if (isUnified) make.push(...delegateGroup(config, host, path));
 
     // A process that is born in a group is counted before it is there: with pids.max 0 the clone itself would fail.
     const mayBeBornThere =
       since(host.kernel, 5, 7) && !(enable.some(({ name }) => name === "pids") && resources.pids?.limit === 0);
-    if (controller === "unified" && mayBeBornThere) plan.into = path;
-    else plan.join.push(joinStep(controller, path));
+    if (isUnified && mayBeBornThere && !scope) plan.into = path;
+    // Into the scope, and out of it into a group below on v2, the process was moved.
+    else if (!scope || (mode !== "v2" && (below !== "" || !/^(unified|name=systemd)$/.test(controller))))
+      plan.join.push(joinStep(controller, path));
   }
   return plan;
+}
+
+const PID: Slot = { slot: "init.pid" };
+
+/** The scope's own group where systemd counts processes: in the v2 tree, or in its own v1 hierarchy. */
+function scopePath(groups: readonly ControlGroup[], below: string): string {
+  const group = groups.find(({ controller }) => controller === "unified" || controller === "name=systemd") ?? groups[0];
+  return (group?.path ?? "").slice(0, below === "" ? undefined : -below.length - 1);
 }
 
 /** `/a/b` of `a//b/` and of `../a/./b`: it cannot lead above the root of a hierarchy. */
@@ -157,10 +221,14 @@ interface HandedDown {
   extra: boolean;
 }
 
-function controllersToHandDown({ needed }: Limits, { cgroups }: Host, strict: boolean): HandedDown[] {
-  const offered = cgroups.unified?.controllers ?? [];
+function controllersToHandDown(
+  { needed }: Limits,
+  offered: readonly string[],
+  mode: Host["cgroups"]["mode"],
+  strict: boolean,
+): HandedDown[] {
   const names = new Set([...COUNTED.filter((name) => offered.includes(name)), ...needed]);
-  const all = strict && cgroups.mode === "v2" ? offered.filter((name) => !names.has(name)) : [];
+  const all = strict && mode === "v2" ? offered.filter((name) => !names.has(name)) : [];
   return [...[...names].map((name) => ({ name, extra: false })), ...all.map((name) => ({ name, extra: true }))];
 }
 
@@ -204,6 +272,11 @@ function locate({ linux: { cgroupsPath } }: Config, { privileged, cgroups }: Hos
     unifiedBase,
     unifiedTop: privileged ? "/" : unifiedBase,
   };
+}
+
+/** The same for a scope, and the group below it. */
+function locateScope(scope: string, below: string): Location {
+  return { within: () => (below === "" ? scope : `${scope}/${below}`), unifiedBase: "/", unifiedTop: scope };
 }
 
 /** `/a` of `/a/b`, `/` of `/a`. */

@@ -176,6 +176,7 @@ test("planCgroups strict: on v2 all controllers are handed down, those that nobo
 test("planCgroups: with the manager `disabled` there is no group and no error", () => {
   assert.deepEqual(planCgroups(makeConfig({ pids: { limit: 1 } }), makeHost(V1), "id", { manager: "disabled" }), {
     create: [],
+    afterClone: [],
     join: [],
     cleanup: [],
     groups: [],
