@@ -20,7 +20,7 @@ export interface Call {
 
 /** What the other side does with a call: an answer, an error, silence, or the end of the connection. */
 export type Answer =
-  | { returns: [signature: string, ...values: unknown[]]; then?: () => void }
+  | { returns: [signature: string, ...values: unknown[]]; afterwards?: () => void }
   | { error: string; message: string }
   | "silence"
   | "close";
@@ -117,7 +117,7 @@ export class StandIn {
     else {
       const [signature, ...values] = answer.returns;
       socket.write(message(2, ++this.#serial, { 5: ["u", replyTo] }, signature, values));
-      answer.then?.();
+      answer.afterwards?.();
     }
   }
 
@@ -145,7 +145,10 @@ export class StandIn {
 
   #job(unit: string): Answer {
     const job = `/org/freedesktop/systemd1/job/${++this.#jobs}`;
-    return { returns: ["o", job], then: () => this.result !== undefined && this.jobRemoved(job, unit, this.result) };
+    return {
+      returns: ["o", job],
+      afterwards: () => this.result !== undefined && this.jobRemoved(job, unit, this.result),
+    };
   }
 
   /** Tells everybody. */
@@ -286,7 +289,7 @@ type Fields = Readonly<Record<number, readonly [type: string, value: unknown]>>;
 
 function message(kind: number, serial: number, fields: Fields, signature: string, values: readonly unknown[]): Buffer {
   const body = writeValues(types(signature), values, Buffer.alloc(0));
-  let header = Buffer.alloc(16);
+  let header: Buffer = Buffer.alloc(16);
   header.write("l");
   header.writeUInt8(kind, 1);
   header.writeUInt8(1, 3);

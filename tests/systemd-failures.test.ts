@@ -297,7 +297,7 @@ test("create: a unit that lies elsewhere than its name says is taken back", need
   systemd.answer = ({ member, body }) => {
     if (member !== "StartTransientUnit") return undefined;
     systemd.makeScope(unit, "tupper-other.slice", propertiesOf({ body } as Call).get("PIDs") as number[]);
-    return { returns: ["o", "/job"], then: () => systemd.jobRemoved("/job", unit, "done") };
+    return { returns: ["o", "/job"], afterwards: () => systemd.jobRemoved("/job", unit, "done") };
   };
   assert.match(await runtimeFails(tried.create, { env: tried.env }), /^SYSTEMD_ELSEWHERE: /);
   await isGone(tried);

@@ -1,4 +1,5 @@
 /** The steps of the parent, each performed by the function of its name. */
+import { ContainerError } from "../error.ts";
 import type { ParentStep, Step } from "../plan/step.ts";
 import type { IdMapping } from "../spec/config.ts";
 import {
@@ -173,7 +174,7 @@ const performers: Performers = {
       throw error;
     }
     context.unit = unit;
-    if (raw.faccessat2(AT_FDCWD, path, 0, 0) >= 0) return;
+    if (raw.faccessat(AT_FDCWD, path, 0) >= 0) return;
     throw new ContainerError("SYSTEMD_ELSEWHERE", `systemd made ${unit}, but not as ${path}`, {
       hint: "the control groups in sight here are not those of systemd: mount them as it has them",
     });

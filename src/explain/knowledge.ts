@@ -1,5 +1,5 @@
-/** Data: what there is to know about each operation, whatever its arguments: what it is for, what breaks or leaks without it,
- * and where to read on. Man pages are those of Linux man-pages, util-linux and coreutils.
+/** Data: what there is to know about each operation, whatever its arguments: what it is for, what breaks or leaks
+ * without it, and where to read on. Man pages are those of Linux man-pages, util-linux and coreutils.
  */
 
 import type { Op, Step } from "../plan/step.ts";
