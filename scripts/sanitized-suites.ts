@@ -35,7 +35,6 @@ const CGROUP_V2 = "wants a machine with cgroup v2 alone";
 
 /** Why a call may stay unreached. */
 export const UNREACHED: Readonly<Record<string, string>> = {
-  copy_file_range: UNUSED,
   getppid: UNUSED,
   getuid: UNUSED,
   getgid: UNUSED,
@@ -49,4 +48,5 @@ export const UNREACHED: Readonly<Record<string, string>> = {
   inotify_init1: CGROUP_V2,
   inotify_add_watch: CGROUP_V2,
   attach_device_program: CGROUP_V2,
+  sendto: "wants a machine with systemd",
 };
