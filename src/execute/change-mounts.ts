@@ -1,8 +1,8 @@
 /**
  * mount_setattr(2) for kernels without it (before Linux 5.12): by remounts, which know only mounts that are attached.
  *
- * A remount goes by a path of /proc/self/fd, so it hits the mount that the descriptor means. The mounts below have only
- * their paths; so afterwards /proc/self/mountinfo is asked whether every one has become what it shall be.
+ * A remount goes by path, and a path may lead elsewhere by the time. So the mounts are known by their numbers, and afterwards
+ * /proc/self/mountinfo is asked whether every one of them has become what it shall be.
  */
 import { ContainerError } from "../error.ts";
 import { unescapePath } from "../plan/mountinfo.ts";
@@ -25,6 +25,7 @@ import {
   S_IFMT,
 } from "../sys/constants.ts";
 import { readFile } from "../sys/files.ts";
+import { STATX_SIZE } from "../sys/structs.ts";
 import { raw, sys } from "../sys/sys.ts";
 import { statOf } from "./init/paths.ts";
 import { changesAtimeMode, isAtimeMode, mountAttributes, mountFlags } from "./mount-flags.ts";
@@ -56,18 +57,17 @@ export const setAttributes = (tree: number, path: string, change: MountChange): 
  */
 export function changeInCopy(tree: number, changes: readonly MountChange[]): number {
   const [root, here] = ["/", "."].map((path) => sys.openat(AT_FDCWD, path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0));
-  const proc = sys.openat(AT_FDCWD, "/proc", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
-  const own = sys.openat(proc, "self/ns/mnt", O_RDONLY | O_CLOEXEC, 0);
-  raw.close(proc);
+  const own = sys.openat(AT_FDCWD, "/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC, 0);
   sys.unshare(CLONE_NEWNS);
   try {
     // Where it is attached does not matter, but nobody may see it there: /proc has a directory and a file for it.
     sys.mount(null, "/proc", null, MS_SLAVE, null);
     const isDirectory = (statOf(tree, "", AT_EMPTY_PATH).mode & S_IFMT) === S_IFDIR;
-    sys.moveMount(tree, "", AT_FDCWD, isDirectory ? "/proc/fs" : "/proc/version", MOVE_MOUNT_F_EMPTY_PATH);
-    const copied = sys.openat(AT_FDCWD, "/proc", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
-    for (const change of changes) remount(tree, copied, change);
-    raw.close(copied);
+    const place = isDirectory ? "/proc/fs" : "/proc/version";
+    const proc = sys.openat(AT_FDCWD, "/proc", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+    sys.moveMount(tree, "", AT_FDCWD, place, MOVE_MOUNT_F_EMPTY_PATH);
+    for (const change of changes) remount(place, tree, proc, change);
+    raw.close(proc);
     return sys.openTree(tree, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | AT_RECURSIVE | O_CLOEXEC);
   } finally {
     sys.setns(own, CLONE_NEWNS);
@@ -78,25 +78,31 @@ export function changeInCopy(tree: number, changes: readonly MountChange[]): num
   }
 }
 
-/** Changes an attached mount. `proc`: a directory that is known to be a procfs. Throws {@link SysError}, MOUNT_FLAGS_REFUSED. */
-export function remount(fd: number, proc: number, { set, clear = [], propagation = 0, recursive }: MountChange): void {
-  const here = sys.openat(AT_FDCWD, ".", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
-  const top = `self/fd/${fd}`;
-  const mounts = () => mountsOf(fd, proc, recursive);
-  sys.fchdir(proc);
-  try {
-    if (set.length + clear.length > 0) {
-      for (const [i, { path, flags }] of mounts().entries()) {
-        const bits = mountFlags(changed(flags, set, clear)) | MS_REMOUNT | MS_BIND;
-        sys.mount(null, i === 0 ? top : path, null, bits, null);
-      }
-      for (const { path, flags } of mounts()) requireFlags(path, flags, set);
+/**
+ * Changes the attached mount at `path`, which `fd` is of. `proc`: a directory that is known to be a procfs. Throws
+ * {@link SysError}, MOUNT_FLAGS_REFUSED.
+ */
+export function remount(path: string, fd: number, proc: number, change: MountChange): void {
+  const { set, clear = [], propagation = 0, recursive } = change;
+  const top = mountIdOf(fd, proc);
+  if (set.length + clear.length > 0) {
+    for (const mount of mountsOf(top, proc, recursive)) {
+      const bits = mountFlags(changed(mount.flags, set, clear)) | MS_REMOUNT | MS_BIND;
+      sys.mount(null, mount.id === top ? path : mount.path, null, bits, null);
     }
-    if (propagation !== 0) sys.mount(null, top, null, propagation | (recursive ? MS_REC : 0), null);
-  } finally {
-    sys.fchdir(here);
-    raw.close(here);
+    for (const mount of mountsOf(top, proc, recursive)) requireFlags(mount, set);
   }
+  if (propagation !== 0) sys.mount(null, path, null, propagation | (recursive ? MS_REC : 0), null);
+}
+
+/** As mountinfo has it: statx(2) knows since Linux 5.8, and only who may look at his own descriptors learns it otherwise. */
+function mountIdOf(fd: number, proc: number): string {
+  const STATX_MNT_ID = 0x1000;
+  const buffer = new ArrayBuffer(STATX_SIZE);
+  sys.statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, buffer);
+  const view = new DataView(buffer);
+  if ((view.getUint32(0, true) & STATX_MNT_ID) !== 0) return String(view.getBigUint64(144, true));
+  return /^mnt_id:\s*(\d+)$/m.exec(readFile(`self/fdinfo/${fd}`, proc))?.[1] ?? "";
 }
 
 /** As mount_setattr takes them: of the access time modes one is set by taking away all, and without one it is `relatime`. */
@@ -106,7 +112,7 @@ function changed(flags: readonly string[], set: readonly string[], clear: readon
   return [...kept, ...set, ...(newMode && !set.some(isAtimeMode) ? ["relatime"] : [])];
 }
 
-function requireFlags(path: string, flags: readonly string[], wanted: readonly string[]): void {
+function requireFlags({ path, flags }: Mounted, wanted: readonly string[]): void {
   // The mode without a name in mountinfo.
   const missing = wanted.filter((flag) => flag !== "strictatime" && !flags.includes(flag));
   if (missing.length === 0) return;
@@ -122,17 +128,16 @@ interface Mounted {
   flags: string[];
 }
 
-/** The mount that a descriptor is on, first, and with `recursive` all below it. proc_pid_mountinfo(5) */
-function mountsOf(fd: number, proc: number, recursive: boolean): Mounted[] {
-  const top = /^mnt_id:\s*(\d+)$/m.exec(readFile(`self/fdinfo/${fd}`, proc))?.[1];
-  const known = new Set([top]);
+/** A mount and, with `recursive`, all below it. proc_pid_mountinfo(5) */
+function mountsOf(top: string, proc: number, recursive: boolean): Mounted[] {
   const lines = readFile("self/mountinfo", proc).trimEnd().split("\n");
   const all = lines.map((line): Mounted => {
     const [id = "", parent = "", , , path = "", options = ""] = line.split(" ", 6);
     return { id, parent, path: unescapePath(path), flags: options.split(",") };
   });
   const found = all.filter(({ id }) => id === top);
-  if (found.length === 0) requireFlags(`descriptor ${fd}`, [], ["visible"]);
+  if (found.length === 0) throw new Error(`mount ${top} is not in sight`);
+  const known = new Set([top]);
   // The order of the file is that of mounting, or since Linux 6.8 of the numbers: what is below may stand before.
   for (let count = 0; recursive && count < known.size; ) {
     count = known.size;

@@ -122,6 +122,8 @@ function hintFor(step: Step, error: SysError): string | undefined {
     case "takeFilesystem":
     case "mount":
       if (step.op === "takeFilesystem" && error.code === "EPERM") return covered(step.fstype);
+      if (step.op === "mount" && step.fstype === "overlay" && error.code === "EPERM")
+        return "an overlay in a user namespace needs Linux 5.11: use --root-kind copy or --root-kind bind";
       if (step.op === "mount" && step.fstype === "overlay")
         return "this directory's filesystem cannot be the lower layer of an overlay (or two overlays are stacked on it already): use --root-kind copy or --root-kind bind";
       if (error.code === "EPERM")

@@ -190,7 +190,7 @@ function setMountFlags(target: string, flags: readonly string[], clear: readonly
   if (result !== ENOSYS) return void check(result, "mount_setattr", target, ...flags);
   const proc = openProc();
   const fd = sys.openat(AT_FDCWD, target, O_PATH | O_CLOEXEC, 0);
-  remount(fd, proc, change);
+  remount(target, fd, proc, change);
   raw.close(fd);
   raw.close(proc);
 }
