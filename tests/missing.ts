@@ -24,6 +24,7 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   passwd: "useradd",
   "docker.io": "dockerd",
   "util-linux": "script",
+  apparmor: "apparmor_parser",
 };
 
 function isThere(need: string): boolean {

@@ -1,6 +1,8 @@
 /**
  * Kernels that lack calls: a filter answers for each call as such a kernel would (programs/missing_calls.c). What can be
  * done without it must come out the same as with it; what cannot is refused, with the version that is needed.
+ *
+ * Needs: checkout, root
  */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";

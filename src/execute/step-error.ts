@@ -166,6 +166,10 @@ function hintFor(step: Step, error: SysError): string | undefined {
       return undefined;
     case "clone":
       return error.code === "EPERM" ? "new namespaces need root, or a user namespace" : undefined;
+    case "setLabels":
+      return error.code === "EACCES"
+        ? "the label that tupper itself has does not allow it; a profile of AppArmor does by a rule change_profile"
+        : undefined;
     case "unshare":
       return error.code === "EINVAL" && step.namespaces.includes("time")
         ? "time namespaces need Linux 5.6, and CONFIG_TIME_NS"

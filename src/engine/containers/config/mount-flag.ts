@@ -5,7 +5,7 @@ import type { Mount } from "../../../spec/config.ts";
 import type { RootFacts } from "../root-facts.ts";
 import { flagError, nearestOrAll, parseBytes, parseChoice, parseContainerPath } from "./flag-value.ts";
 import { absolute } from "./mounts.ts";
-import { bindOptions, noVolumes, PROPAGATIONS, readonlyOption } from "./volume-flag.ts";
+import { bindOptions, noVolumes, PROPAGATIONS } from "./volume-flag.ts";
 
 const FLAG = "--mount";
 const TYPES = ["bind", "tmpfs", "devpts", "mqueue", "proc", "sysfs"] as const;
@@ -32,7 +32,7 @@ const KEYS = [
   "consistency",
 ];
 
-export function parseMountFlag(value: string, root: Pick<RootFacts, "cwd" | "host">): Mount {
+export function parseMountFlag(value: string, root: Pick<RootFacts, "cwd">): Mount {
   const keys = parseKeys(value);
   const type = keys.get("type") ?? "volume";
   if (type === "volume")
@@ -62,7 +62,7 @@ export function parseMountFlag(value: string, root: Pick<RootFacts, "cwd" | "hos
       destination,
       type: "bind",
       ...bindSource(keys, value, root),
-      options: bindMountOptions(keys, value, readonly, extra, root),
+      options: bindMountOptions(keys, value, readonly, extra),
     };
   if (kind === "tmpfs")
     return {
@@ -140,13 +140,7 @@ function bindSource(keys: Map<string, string>, value: string, { cwd }: Pick<Root
   return { source: absolute(source, cwd) };
 }
 
-function bindMountOptions(
-  keys: Map<string, string>,
-  value: string,
-  readonly: boolean,
-  extra: string[],
-  root: Pick<RootFacts, "host">,
-): string[] {
+function bindMountOptions(keys: Map<string, string>, value: string, readonly: boolean, extra: string[]): string[] {
   const recursive = parseChoice(FLAG, keys.get("bind-recursive") ?? "enabled", [
     "enabled",
     "disabled",
@@ -157,10 +151,9 @@ function bindMountOptions(
   if (recursive === "disabled" || isSet(keys, "nonrecursive", value)) words.push("bind");
   const propagation = keys.get("bind-propagation");
   if (propagation !== undefined) words.push(parseChoice(FLAG, propagation, PROPAGATIONS));
-  const options = bindOptions(FLAG, value, words, root);
+  const options = bindOptions(FLAG, value, words);
   // `writable`: the mount itself read-only, those below it as they are.
-  if (readonly)
-    options.push(recursive === "writable" ? "ro" : recursive === "readonly" ? "rro" : readonlyOption(root.host.kernel));
+  if (readonly) options.push(recursive === "writable" ? "ro" : "rro");
   return options;
 }
 

@@ -20,7 +20,7 @@ const FLAGS = ["nosuid", "suid", "nodev", "dev", "noexec", "exec", "noatime", "r
 /** What other engines understand and has no meaning here: SELinux labels, copying into new volumes, macOS caches. */
 const IGNORED = ["z", "Z", "nocopy", "consistent", "cached", "delegated"];
 
-export function parseVolume(value: string, root: Pick<RootFacts, "cwd" | "host">): Mount {
+export function parseVolume(value: string, root: Pick<RootFacts, "cwd">): Mount {
   const [source = "", target, optionText, ...rest] = value.split(":");
   if (source === "" || rest.length > 0) {
     throw flagError(
@@ -41,24 +41,19 @@ export function parseVolume(value: string, root: Pick<RootFacts, "cwd" | "host">
       "--volume",
       value,
       (optionText ?? "").split(",").filter((option) => option !== ""),
-      root,
     ),
   };
 }
 
 /** Options of a bind mount: recursive and private unless they say otherwise. */
-export function bindOptions(
-  flag: string,
-  value: string,
-  words: readonly string[],
-  { host }: Pick<RootFacts, "host">,
-): string[] {
+export function bindOptions(flag: string, value: string, words: readonly string[]): string[] {
   let bind = "rbind";
   let propagation = "rprivate";
   const flags: string[] = [];
   for (const word of words) {
     if (word === "bind" || word === "rbind") bind = word;
-    else if (word === "ro") flags.push(readonlyOption(host.kernel));
+    else if (word === "ro")
+      flags.push("rro"); // with all mounts below it
     else if (word === "rw" || IGNORED.includes(word)) continue;
     else if (FLAGS.includes(word)) flags.push(word);
     else if (PROPAGATIONS.some((mode) => mode === word)) propagation = word;
@@ -73,11 +68,6 @@ export function bindOptions(
     }
   }
   return [bind, propagation, ...flags];
-}
-
-/** Read-only with all mounts below it where the kernel can do that: mount_setattr(2) with AT_RECURSIVE, Linux 5.12. */
-export function readonlyOption([major, minor]: readonly [number, number]): string {
-  return major > 5 || (major === 5 && minor >= 12) ? "rro" : "ro";
 }
 
 export function noVolumes(flag: string, value: string, what: string) {
