@@ -56,7 +56,7 @@ function takeChanged(request: Omit<TakenTree, "tree">): number {
   const { all, top } = changes(request);
   let tree = all === undefined ? ENOSYS : raw.openTreeAttr(from, source, how, packChange(all));
   if (tree >= 0) return change(tree, source, [top]);
-  if (tree !== ENOSYS && tree !== EINVAL) check(tree, "open_tree_attr", from, source, how, all);
+  if (tree !== ENOSYS && tree !== EINVAL) check(tree, "open_tree_attr", from, source, how);
   tree = openForeignTree(from, source, how);
   return change(tree, source, [all, top]);
 }
