@@ -1,13 +1,15 @@
 /** What a test needs of the machine: `{ skip: missing("root", "cgroup:memory") }` says what is not there. */
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
+import { release } from "node:os";
 
 /**
  * - `root`: the tests run as root
  * - `cap:SYS_RESOURCE`: root has this capability (some machines withhold it even from root)
- * - `cgroup:memory`: the controller is mounted (v1) or available (v2); `cgroup1`, `cgroup2`: such a hierarchy is mounted
+ * - `cgroup:memory`: the controller is mounted (v1) or available (v2); `cgroup1`, `cgroup2`: such a hierarchy is mounted;
+ *   `unified`: v2 alone
  * - `programs`: those of tests/programs can be compiled, or have been
- * - `package:tmux`: its program is installed; `file:/dev/kmsg`: the file is there; `arch:x64`
+ * - `package:tmux`: its program is installed; `file:/dev/kmsg`: the file is there; `arch:x64`; `kernel:5.15`: at least that
  */
 export function missing(...needs: string[]): string | false {
   const lacking = needs.filter((need) => !isThere(need));
@@ -39,17 +41,28 @@ function isThere(need: string): boolean {
     case "cgroup1":
     case "cgroup2":
       return mountTypes().has(kind === "cgroup1" ? "cgroup" : kind);
+    case "unified":
+      return mountTypes().has("cgroup2") && !mountTypes().has("cgroup");
     case "programs":
       return process.env.TUPPER_TEST_PROGRAMS !== undefined || isThere("package:musl-tools");
     case "package":
       return spawnSync("sh", ["-c", `command -v ${PROGRAMS[name] ?? name}`]).status === 0;
     case "file":
       return existsSync(name);
+    case "kernel":
+      return compareVersions(release(), name) >= 0;
     case "arch":
       return process.arch === name;
     default:
       throw new Error(`missing("${need}") asks for nothing known`);
   }
+}
+
+function compareVersions(a: string, b: string): number {
+  const [[major = 0, minor = 0], [otherMajor = 0, otherMinor = 0]] = [a, b].map((text) =>
+    text.split(".").map(Number),
+  ) as [number[], number[]];
+  return major - otherMajor || minor - otherMinor;
 }
 
 const CAPABILITY_BITS: Readonly<Record<string, number>> = {

@@ -7,7 +7,7 @@
 import { ContainerError } from "../error.ts";
 import { AT_FDCWD, O_CLOEXEC, O_RDONLY, O_WRONLY } from "../sys/constants.ts";
 import { readDirectory } from "../sys/files.ts";
-import { check, raw, SysError } from "../sys/sys.ts";
+import { check, raw, SysError, sys } from "../sys/sys.ts";
 import { type Freezer, freeze, freezerGroup, isFrozen, thaw } from "./freezer.ts";
 
 export interface ControlGroup {
@@ -17,6 +17,7 @@ export interface ControlGroup {
 
 const ENOENT = -2;
 const ESRCH = -3;
+const EEXIST = -17;
 const ENODEV = -19;
 const EOPNOTSUPP = -95;
 const DT_DIR = 4;
@@ -141,6 +142,25 @@ function killGroup(path: string): boolean {
   if (result === EOPNOTSUPP) return false;
   if (result !== ENODEV) check(result, "write", `${path}/cgroup.kill`, "1");
   return true;
+}
+
+/**
+ * Moves every process of a v2 group into a group below it, which is made; those too that are started meanwhile. Processes that
+ * this PID namespace does not show stay. Throws {@link SysError}.
+ */
+export function vacateCgroup(path: string, into: string): void {
+  const made = raw.mkdirat(AT_FDCWD, into, 0o755);
+  if (made !== EEXIST) check(made, "mkdirat", into, 0o755);
+  const fd = sys.openat(AT_FDCWD, `${into}/cgroup.procs`, O_WRONLY | O_CLOEXEC, 0);
+  for (let round = 0; round < ROUNDS; round++) {
+    const pids = readPids(`${path}/cgroup.procs`);
+    if (pids.length === 0) break;
+    for (const pid of pids) {
+      const result = raw.write(fd, String(pid));
+      if (result !== ESRCH) check(result, "write", `${into}/cgroup.procs`, pid);
+    }
+  }
+  raw.close(fd);
 }
 
 /**

@@ -15,7 +15,7 @@ import {
 import { readFile, writeFile } from "../sys/files.ts";
 import { packMountAttr } from "../sys/structs.ts";
 import { check, raw, SysError, sys } from "../sys/sys.ts";
-import { requireUnused } from "./cgroup-processes.ts";
+import { requireUnused, vacateCgroup } from "./cgroup-processes.ts";
 import { setCpuAffinity } from "./cpu-affinity.ts";
 import { delegateCgroup } from "./delegate-cgroup.ts";
 import { runHelper } from "./helper-program.ts";
@@ -154,6 +154,10 @@ const performers: Performers = {
     }
     check(made, "mkdirat", path, 0o755);
     madeCgroups.push(path);
+  },
+
+  vacateCgroup({ path, into }) {
+    vacateCgroup(path, into);
   },
 
   inheritCgroupValue({ path }) {

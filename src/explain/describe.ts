@@ -8,6 +8,8 @@ export function describeStep(step: Step): string {
       return `record the container in ${step.path}`;
     case "makeCgroup":
       return `make the ${step.controller} control group ${step.path}`;
+    case "vacateCgroup":
+      return `move the processes of ${step.path} to ${step.into}`;
     case "write":
       return `write ${JSON.stringify(step.value)} to ${step.path}`;
     case "startScope":

@@ -27,6 +27,7 @@ const EFFECTS: Effects = {
   startScope: ({ unit, path }) => `Have systemd make ${unit} of the process: ${path}`,
   moveProcess: ({ path }) => `Move the process into ${path}`,
   awaitScope: () => "Wait until the process is in its control groups",
+  vacateCgroup: ({ path, into }) => `Move the processes of the control group ${path} to ${into}`,
   inheritCgroupValue: ({ path }) => `Give ${path} the value of the group above it`,
   attachDeviceProgram: ({ path, program }) =>
     `Attach a device filter of ${program.length / 8} eBPF instructions to ${path}`,

@@ -95,6 +95,7 @@ function groupOf(step: Step, plan: Plan): Group {
     case "startScope":
     case "moveProcess":
     case "awaitScope":
+    case "vacateCgroup":
     case "inheritCgroupValue":
     case "attachDeviceProgram":
     case "delegateCgroup":

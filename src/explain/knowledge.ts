@@ -227,6 +227,11 @@ export const OPERATIONS: Readonly<Record<Op, Knowledge>> = {
     without: "its cgroup namespace would be rooted where its maker is",
     man: ["cgroups(7)"],
   },
+  vacateCgroup: {
+    gives: "a group that can hand controllers down: on cgroup v2 it may have no processes of its own then",
+    without: "no limit could be set (EBUSY)",
+    man: ["cgroups(7)"],
+  },
   inheritCgroupValue: {
     gives: "processors and memory nodes for the group: a new cpuset group of cgroup v1 has none",
     without: "no process could join the group (ENOSPC)",

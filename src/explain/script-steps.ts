@@ -44,6 +44,10 @@ const writers: Writers = {
   ],
   moveProcess: () => note("the script is in no scope of systemd"),
   awaitScope: () => note("the script is in no scope of systemd"),
+  vacateCgroup: ({ path, into }) => [
+    `mkdir -p ${word(into)}`,
+    `while read -r pid; do echo "$pid" >${word(into)}/cgroup.procs 2>/dev/null || :; done <${word(path)}/cgroup.procs`,
+  ],
 
   inheritCgroupValue({ path }) {
     const above = path.replace(/[^/]+\/([^/]+)$/, "$1");

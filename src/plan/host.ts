@@ -39,7 +39,7 @@ export interface HostCgroups {
   /**
    * The v2 tree, where there is one. `controllers`: what it offers, at its root for root, at the parent of `ownPath` for
    * a user. `occupied`: the mounted root is not the machine's and holds this very process (a container's own tree), so it
-   * cannot hand controllers down.
+   * hands no controllers down before they have moved.
    */
   unified?: { mountPoint: string; ownPath: string; controllers: readonly string[]; occupied?: boolean };
   /** Whether the caller may create groups there. */

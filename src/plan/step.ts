@@ -49,6 +49,8 @@ export interface ParentOperations {
   startScope: { unit: string; user: boolean; properties: UnitProperty[]; pid: Slot; path: string };
   /** Puts a process into a group of cgroup v2. */
   moveProcess: { path: string; pid: Slot };
+  /** Every process of a cgroup v2 group moves into the group `into` below it. cgroups(7), "no internal processes". */
+  vacateCgroup: { path: string; into: string };
   /** An empty cpuset.cpus or cpuset.mems of cgroup v1 gets the value of the same file one directory up. */
   inheritCgroupValue: { path: string };
   /** Device access on cgroup v2: an eBPF program of type BPF_PROG_TYPE_CGROUP_DEVICE for the group. bpf(2). */

@@ -126,6 +126,7 @@ function check(config: Config, { flags, consoleSocket, warn }: RestoreRequest): 
 const GROUP_STEPS: ReadonlySet<ParentStep["op"]> = new Set([
   "recordState",
   "makeCgroup",
+  "vacateCgroup",
   "inheritCgroupValue",
   "attachDeviceProgram",
   "delegateCgroup",

@@ -4,6 +4,7 @@
  *   tests/vm/run.ts                                          all suites in all places (npm run test:vm)
  *   tests/vm/run.ts --place v2-root --only runtime-cgroups   one suite in one place; both flags may be repeated
  *   tests/vm/run.ts --place systemd-root --exec 'CMD'        a shell command; its output and exit code are ours
+ *     --test PATTERN    only cases whose name matches
  *     --file PATH       lays a file or directory of this machine at /tupper/files/NAME; may be repeated
  *     --limit SECONDS   for each suite, or the command (default 600)
  *     --tap FILE        the results once more, as TAP
@@ -19,6 +20,7 @@ import { findSuites, lacking, type Suite } from "./suites.ts";
 const { values: flags } = parseArgs({
   options: {
     place: { type: "string", multiple: true },
+    test: { type: "string" },
     only: { type: "string", multiple: true },
     exec: { type: "string" },
     file: { type: "string", multiple: true, default: [] },
@@ -102,10 +104,11 @@ async function runInOneMachine(
 ): Promise<number> {
   progress(`${place.name}: ${suites.map(({ name }) => name).join(", ")}`);
   const reporter = "--test-reporter=/tupper/reporter.mjs --test-reporter-destination=stdout";
+  const pattern = flags.test === undefined ? "" : `--test-name-pattern=${quote(flags.test)}`;
   const commands = suites.map(
     ({ name }) =>
       // The inner limit ends a suite; the outer one, a machine that cannot do even that.
-      `timeout -k 5 ${timeoutMs / 1000} node ${reporter} /tupper/tests/${name}.test.mjs\nprintf '\\037ended %d\\n' $?\n`,
+      `timeout -k 5 ${timeoutMs / 1000} node ${reporter} ${pattern} /tupper/tests/${name}.test.mjs\nprintf '\\037ended %d\\n' $?\n`,
   );
   const payload = await makePayload({
     suites: suites.map(({ path }) => path),

@@ -105,10 +105,8 @@ export function planCgroups(
   }
   const offered = target?.controllers ?? unified?.controllers ?? [];
   const limits = distributeLimits(resources, { kernel: host.kernel, groups, offered });
-  const { writes, enable, unmet } =
-    unified?.occupied && !scope
-      ? withoutHandingDown(limits, groups, unified.mountPoint)
-      : { ...limits, enable: controllersToHandDown(limits, offered, mode, strict) };
+  const { writes, unmet } = limits;
+  const enable = controllersToHandDown(limits, offered, mode, strict);
   const policy = strict ? strictPolicy(resources.devices) : parseDeviceRules(resources.devices);
   const devices = planDevices(policy, host, groups, !strict || resources.devices !== undefined);
 
@@ -116,7 +114,7 @@ export function planCgroups(
     ? { field: "linux.cgroupsPath", because: "the config names the container's control group" }
     : { because: "a control group of its own counts and limits the container" };
   const plan: CgroupPlan = {
-    create: [],
+    create: unified && !scope ? vacate(unified) : [],
     afterClone: [],
     join: [],
     cleanup: groups.map(({ path }) => path),
@@ -232,23 +230,15 @@ function controllersToHandDown(
   return [...[...names].map((name) => ({ name, extra: false })), ...all.map((name) => ({ name, extra: true }))];
 }
 
-/** Nothing can be handed down from a group that has processes in it (EBUSY), and files of controllers are not there then. */
-function withoutHandingDown(
-  { writes, unmet }: Limits,
-  groups: readonly ControlGroup[],
-  mountPoint: string,
-): { writes: Limits["writes"]; enable: HandedDown[]; unmet: UnmetRequest[] } {
-  const unified = groups.findLast(({ controller }) => controller === "unified")?.path;
-  const why =
-    `the control group at ${mountPoint} is not the machine's root and has processes in it, so it cannot hand controllers ` +
-    "down; move them into a group below it first";
-  const lost = writes.flatMap(({ group, request }): UnmetRequest[] =>
-    group === unified && !request.file.startsWith("cgroup.")
-      ? [{ code: "CGROUP_CONTROLLER_MISSING", field: request.field ?? "linux.resources", why, harmless: false }]
-      : [],
-  );
-  const kept = writes.filter(({ group, request }) => group !== unified || request.file.startsWith("cgroup."));
-  return { writes: kept, enable: [], unmet: [...unmet, ...lost] };
+/** Where processes at the root of our own tree go: the name that podman and Docker's dind give it. */
+const OUT_OF_THE_WAY = "/init";
+
+/** In a container of cgroup v2 the root of the tree has processes, ours among them: EBUSY for whoever hands down. */
+function vacate({ mountPoint, occupied }: NonNullable<Host["cgroups"]["unified"]>): ParentStep[] {
+  if (!occupied) return [];
+  const because =
+    "a group of cgroup v2 that has processes in it, and is not the machine's root, hands no controllers down";
+  return [{ op: "vacateCgroup", by: "parent", path: mountPoint, into: `${mountPoint}${OUT_OF_THE_WAY}`, because }];
 }
 
 /**

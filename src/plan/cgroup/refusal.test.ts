@@ -37,3 +37,11 @@ test("explainCgroupRefusal: each errno that the kernel gives to a value", () => 
     ],
   );
 });
+
+test("explainCgroupRefusal: EOPNOTSUPP of subtree_control is a threaded group", () => {
+  const refusal = explainCgroupRefusal("/cg/a/cgroup.subtree_control", "+memory", "EOPNOTSUPP");
+  assert.deepEqual(
+    [refusal?.code, refusal?.message],
+    ["CGROUP_BUSY", "the control group /cg/a has threaded groups in it or is one"],
+  );
+});

@@ -39,6 +39,14 @@ export function explainCgroupRefusal(path: string, value: string, errno: string)
       return { code: "CGROUP_FILE_MISSING", message, ...(need === undefined ? {} : { hint: `it needs ${need}` }) };
     }
     case "EOPNOTSUPP":
+      if (file === "cgroup.subtree_control") {
+        const message = `the control group ${path.slice(0, path.lastIndexOf("/"))} has threaded groups in it or is one`;
+        return {
+          code: "CGROUP_BUSY",
+          message,
+          hint: "a container needs a domain: name a group elsewhere (cgroups(7))",
+        };
+      }
       if (!file.includes("weight")) return undefined;
       return {
         code: "CGROUP_VALUE_REFUSED",
