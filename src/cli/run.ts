@@ -1,9 +1,10 @@
 /** `tupper run`: a container in the foreground. */
 import { Command } from "commander";
-import { configFromOptions } from "../engine/containers/config.ts";
+import { asksForLimits, configFromOptions } from "../engine/containers/config.ts";
 import { gatherRootFacts } from "../engine/containers/root-facts.ts";
 import { runContainer } from "../engine/containers/run.ts";
 import { probeHost } from "../execute/probe.ts";
+import { hostForLimits } from "../execute/user-scope.ts";
 import { exitsWith } from "./exit-code.ts";
 import { addRunOptions, addTraceOption, runOptionsOf, traceOf } from "./run-flags.ts";
 
@@ -16,8 +17,10 @@ export const runCommand = addTraceOption(addRunOptions(new Command("run")))
   .action(
     exitsWith((root: string, args: string[], _options: unknown, command: Command): number => {
       const options = runOptionsOf(command, args);
-      const host = probeHost();
+      const early: string[] = [];
+      const probed = probeHost();
+      const host = asksForLimits(options) ? hostForLimits(probed, options.id, (text) => early.push(text)) : probed;
       const { config, warnings } = configFromOptions(options, gatherRootFacts(root, host));
-      return runContainer({ config, id: options.id, trace: traceOf(command), warnings, host });
+      return runContainer({ config, id: options.id, trace: traceOf(command), warnings: [...early, ...warnings], host });
     }),
   );

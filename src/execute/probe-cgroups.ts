@@ -120,7 +120,8 @@ function describe(
     return { mode, hierarchies, ...(unified ? { unified } : {}), writable: !isOrdinary && !readonly };
   }
   if (unified === undefined) return { mode: "none", hierarchies: [], writable: false };
-  return { mode: "v2", hierarchies: [], unified, writable: !readonly && (!isOrdinary || isDelegated(unified)) };
+  const writable = !isOrdinary || delegatedGroup(unified.mountPoint, unified.ownPath) !== undefined;
+  return { mode: "v2", hierarchies: [], unified, writable: writable && !readonly };
 }
 
 /** What a v2 tree offers, or undefined where none is mounted. */
@@ -129,28 +130,50 @@ function describeTree(
   alone: boolean,
   isOrdinary: boolean,
 ): HostCgroups["unified"] {
-  const controllers = readSmall(
-    `${!isOrdinary ? mountPoint : delegatedDirectory({ mountPoint, ownPath })}/cgroup.controllers`,
-  );
+  const base = isOrdinary ? (delegatedGroup(mountPoint, ownPath) ?? parentOf(ownPath)) : "";
+  const controllers = readSmall(`${mountPoint}${base === "/" ? "" : base}/cgroup.controllers`);
   if (controllers === undefined) return undefined;
   const offered = controllers.split(/\s/).filter((name) => name !== "");
   // The root of the machine's tree has no cgroup.type: it is the one group that may have processes and children with limits.
   const occupied = alone && ownPath === "/" && raw.faccessat(AT_FDCWD, `${mountPoint}/cgroup.type`, R_OK) === 0;
-  return { mountPoint, ownPath, controllers: offered, ...(occupied ? { occupied } : {}) };
+  return {
+    mountPoint,
+    ownPath,
+    controllers: offered,
+    ...(occupied ? { occupied } : {}),
+    ...(base === "" ? {} : { base }),
+  };
 }
 
-/** Where a user's groups go: beside our own, because a group with processes in it cannot hand controllers down. */
-function delegatedDirectory({ mountPoint, ownPath }: { mountPoint: string; ownPath: string }): string {
-  return `${mountPoint}${ownPath.slice(0, ownPath.lastIndexOf("/"))}`;
+const parentOf = (path: string): string => path.slice(0, path.lastIndexOf("/")) || "/";
+
+/**
+ * Where a user may make groups: in our own, where we are its only process or systemd has marked it as delegated (Delegate=yes
+ * of a unit), because systemd changes what lies beside units as it likes; else beside it, because a group with processes in
+ * it cannot hand controllers down; else in it. Undefined where none is the user's.
+ */
+function delegatedGroup(mountPoint: string, own: string): string | undefined {
+  const beside = parentOf(own);
+  const directory = `${mountPoint}${own}`;
+  const alone = own !== "/" && readSmall(`${directory}/cgroup.procs`) === `${raw.getpid()}\n`;
+  const candidates = alone || isMarked(directory) ? [own, beside] : [beside, own];
+  return candidates.find((path) => isDelegated(`${mountPoint}${path}`));
+}
+
+/** systemd 251 and later. systemd.resource-control(5), "Delegate=". */
+function isMarked(directory: string): boolean {
+  const fd = raw.openat(AT_FDCWD, directory, O_RDONLY | O_CLOEXEC, 0);
+  if (fd < 0) return false;
+  const length = raw.fgetxattr(fd, "user.delegate", new ArrayBuffer(8));
+  raw.close(fd);
+  return Number(length) > 0;
 }
 
 /** A group is delegated to us if we may make groups in it and move processes within it. cgroup-v2.rst, "Delegation". */
-function isDelegated(unified: { mountPoint: string; ownPath: string }): boolean {
-  const directory = delegatedDirectory(unified);
-  return (
-    raw.faccessat(AT_FDCWD, directory, W_OK) === 0 && raw.faccessat(AT_FDCWD, `${directory}/cgroup.procs`, W_OK) === 0
+const isDelegated = (directory: string): boolean =>
+  ["", "/cgroup.procs", "/cgroup.subtree_control"].every(
+    (name) => raw.faccessat(AT_FDCWD, `${directory}${name}`, W_OK) === 0,
   );
-}
 
 /** A file of a few lines in one read: the kernel gives such files whole. Undefined when it cannot be opened. */
 function readSmall(path: string): string | undefined {

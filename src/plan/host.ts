@@ -37,11 +37,18 @@ export interface HostCgroups {
   /** v1 hierarchies: controllers share one when mounted together (`cpu,cpuacct`). */
   hierarchies: readonly { controllers: readonly string[]; mountPoint: string; ownPath: string }[];
   /**
-   * The v2 tree, where there is one. `controllers`: what it offers, at its root for root, at the parent of `ownPath` for
+   * The v2 tree, where there is one. `controllers`: what it offers, at its root for root, in `base` for
    * a user. `occupied`: the mounted root is not the machine's and holds this very process (a container's own tree), so it
    * hands no controllers down before they have moved.
    */
-  unified?: { mountPoint: string; ownPath: string; controllers: readonly string[]; occupied?: boolean };
+  unified?: {
+    mountPoint: string;
+    ownPath: string;
+    controllers: readonly string[];
+    occupied?: boolean;
+    /** A user's: the group in which the containers' groups are made. Our own, where that is what is delegated. */
+    base?: string;
+  };
   /** Whether the caller may create groups there. */
   writable: boolean;
 }

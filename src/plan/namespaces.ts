@@ -98,15 +98,16 @@ export function planNamespaces(config: Config, host: Host, joinsCgroups: boolean
   if (isNew(config, "user")) {
     const uidMappings = config.linux.uidMappings ?? [];
     const gidMappings = config.linux.gidMappings ?? [];
-    const single = (mappings: typeof uidMappings) => mappings.length === 1 && mappings[0]?.size === 1;
+    const isOwn = ([first, ...more]: typeof uidMappings, own: number) =>
+      more.length === 0 && first?.size === 1 && first.hostID === own;
     afterClone.push({
       op: "mapIds",
       by: "parent",
       pid: { slot: "init.pid" },
       uidMappings,
       gidMappings,
-      helper: host.uid !== 0 && !(single(uidMappings) && single(gidMappings)),
-      denySetgroups: host.uid !== 0 && single(gidMappings),
+      helper: host.uid !== 0 && !(isOwn(uidMappings, host.uid) && isOwn(gidMappings, host.gid)),
+      denySetgroups: host.uid !== 0 && isOwn(gidMappings, host.gid),
       field: "linux.uidMappings",
       because: "which ids outside the ids inside are; the kernel takes them once, from a process outside",
     });

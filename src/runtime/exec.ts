@@ -1,8 +1,8 @@
 /** `exec`: one more process in a container. Not in the runtime-spec; as runc and crun have it. */
 import { ContainerError } from "../error.ts";
 import { blockSignals, execute, type Started } from "../execute/execute.ts";
-import { probeHost } from "../execute/probe.ts";
 import { makeTracer } from "../execute/tracer.ts";
+import { hostForJoining } from "../execute/user-scope.ts";
 import { sharesMounts } from "../plan/namespaces.ts";
 import { CONTAINER, CONTAINER_ROOT, planExec } from "../plan/plan-exec.ts";
 import type { Config, Process } from "../spec/config.ts";
@@ -64,7 +64,7 @@ export function execInContainer(request: ExecRequest): number {
   checkTerminal(process, request);
   const pidFile = request.pidFile === undefined ? undefined : absolute(request.pidFile);
   process.env = listenVariables(process.env ?? [], preserved.listening);
-  const host = probeHost();
+  const host = hostForJoining(container.record.cgroups, warn);
   const { seccomp } = config.linux;
   const { cgroups, noNewKeyring = false } = container.record;
   const groups = execGroups(cgroups, request.subGroups, init.pid, host);

@@ -44,6 +44,6 @@ function statOf(pid: number): { state: string | undefined; parent: number } {
 export function requireGroups({ id, cgroups }: ContainerRecord, what: string): void {
   if (cgroups.length > 0) return;
   throw new ContainerError("CGROUP_MISSING", `container ${id} has no control group, and so cannot be ${what}`, {
-    hint: "an ordinary user has control groups of version 2 where some are delegated: systemd-run --user --scope --property=Delegate=yes tupper-runtime …",
+    hint: "an ordinary user has control groups of version 2 where some are delegated: --systemd-cgroup, or systemd-run --user --scope --property=Delegate=yes tupper-runtime …",
   });
 }

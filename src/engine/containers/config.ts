@@ -215,7 +215,8 @@ function annotations(options: RunOptions, rootKind: string): Record<string, stri
 
 /** The container's control group. An ordinary user without a group of the own has none, and so no limits. */
 function controlGroup(options: RunOptions, root: RootFacts, devices: Resources["devices"] & object) {
-  const { cgroups, uid } = root.host;
+  const { host } = root;
+  const { cgroups, uid } = host;
   const resources = limits(options, root);
   if (!cgroups.writable) {
     const wanted = Object.keys(resources).map((name) => LIMIT_NAMES[name] ?? name);
@@ -240,10 +241,18 @@ function controlGroup(options: RunOptions, root: RootFacts, devices: Resources["
     );
   }
   return {
-    linux: { cgroupsPath: `${parent}/tupper-${options.id}`, resources: { devices, ...resources } },
+    // To an ordinary user a part of the tree is delegated: the path begins there.
+    linux: {
+      cgroupsPath: `${parent}/tupper-${options.id}`.slice(host.privileged ? 0 : 1),
+      resources: { devices, ...resources },
+    },
     warnings: [],
   };
 }
+
+/** Whether a flag is for a control group. */
+export const asksForLimits = (options: RunOptions): boolean =>
+  Object.keys(options).some((name) => /^(memory|oomKill|cpu|pids|blkio|device(Read|Write))/.test(name));
 
 const LIMIT_NAMES: Readonly<Record<string, string>> = {
   memory: "memory",

@@ -1,8 +1,8 @@
 /** `tupper exec`: one more command in a running container, in the foreground. */
 import { ContainerError } from "../../error.ts";
 import { blockSignals, execute } from "../../execute/execute.ts";
-import { probeHost } from "../../execute/probe.ts";
 import { makeTracer } from "../../execute/tracer.ts";
+import { hostForJoining } from "../../execute/user-scope.ts";
 import { hookState } from "../../plan/hooks.ts";
 import type { Host } from "../../plan/host.ts";
 import { isolates, namespaceOf } from "../../plan/namespaces.ts";
@@ -42,8 +42,8 @@ export function execInContainer(request: ExecRequest): number {
   if (pidfd < 0 || startTimeOf(pid) !== startTime) {
     throw new ContainerError("CONTAINER_NOT_RUNNING", `the container ${request.id} is not running`);
   }
-  const host = probeHost();
   const warn = (text: string) => raw.write(2, `warning: ${text}\n`);
+  const host = hostForJoining(cgroups, warn);
   const { process, warnings } = execProcess(request, config, pid, host);
   for (const text of warnings) warn(text);
   const linux = { ...config.linux };

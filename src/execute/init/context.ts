@@ -42,6 +42,7 @@ export type Performers<Ops extends InitStep["op"]> = {
 export const EPERM = -1;
 export const ENOENT = -2;
 export const EACCES = -13;
+export const EBUSY = -16;
 export const EEXIST = -17;
 export const ENOTDIR = -20;
 export const EINVAL = -22;

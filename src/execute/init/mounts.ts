@@ -28,6 +28,7 @@ import { takeTreeByParent } from "../take-for-init.ts";
 import { takeFilesystem, takeTree } from "../trees.ts";
 import {
   EACCES,
+  EBUSY,
   EEXIST,
   EINVAL,
   ENOENT,
@@ -82,6 +83,12 @@ export const mountSteps: Performers<Ops> = {
     if (result === ENOENT) {
       makeDirectories(target, 0o755);
       result = raw.mount(source, target, fstype, bits, options);
+    }
+    // The machine's tree is there already, with its /sys. move_mount(2) does not mind what mount(2) refuses.
+    if (result === EBUSY && fstype === "cgroup2") {
+      const tree = takeFilesystem(source, fstype, flags, data);
+      result = raw.moveMount(tree, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH);
+      raw.close(tree);
     }
     check(result, "mount", source, target, fstype, bits, options);
     if (labelled && label.as === "attribute") labelRoot(target, label.text);

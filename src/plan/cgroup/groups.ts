@@ -233,17 +233,24 @@ function controllersToHandDown(
 /** Where processes at the root of our own tree go: the name that podman and Docker's dind give it. */
 const OUT_OF_THE_WAY = "/init";
 
-/** In a container of cgroup v2 the root of the tree has processes, ours among them: EBUSY for whoever hands down. */
-function vacate({ mountPoint, occupied }: NonNullable<Host["cgroups"]["unified"]>): ParentStep[] {
-  if (!occupied) return [];
+/** Where those go that are in a group that is delegated to a user. */
+export const CALLERS = "/tupper-callers";
+
+/** In a container of cgroup v2 the root of the tree has processes, ours among them, and so has a user's scope: EBUSY for whoever hands down. */
+function vacate({ mountPoint, ownPath, occupied, base }: NonNullable<Host["cgroups"]["unified"]>): ParentStep[] {
+  const delegated = base === ownPath && ownPath !== "/";
+  if (!delegated && !occupied) return [];
+  const path = delegated ? `${mountPoint}${ownPath}` : mountPoint;
   const because =
     "a group of cgroup v2 that has processes in it, and is not the machine's root, hands no controllers down";
-  return [{ op: "vacateCgroup", by: "parent", path: mountPoint, into: `${mountPoint}${OUT_OF_THE_WAY}`, because }];
+  const into = `${path}${delegated ? CALLERS : OUT_OF_THE_WAY}`;
+  return [{ op: "vacateCgroup", by: "parent", path, into, because }];
 }
 
 /**
  * An absolute cgroupsPath starts at the root of each hierarchy, a relative one at the runtime's own group. On v2 it starts
- * at the parent of that: a group with processes in it, ours, cannot hand controllers down. Unset is `/NAME`, relative
+ * at the parent of that: a group with processes in it, ours, cannot hand controllers down; or in it, where that is all that is
+ * delegated to a user: then its processes make room. Unset is `/NAME`, relative
  * for a user, to whom only a part of the tree can be delegated.
  */
 function locate({ linux: { cgroupsPath } }: Config, { privileged, cgroups }: Host, name: string): Location {
@@ -256,7 +263,7 @@ function locate({ linux: { cgroupsPath } }: Config, { privileged, cgroups }: Hos
     );
   }
   const absolute = cgroupsPath ? cgroupsPath.startsWith("/") : privileged;
-  const unifiedBase = parentOf(cgroups.unified?.ownPath ?? "/");
+  const unifiedBase = cgroups.unified?.base ?? parentOf(cgroups.unified?.ownPath ?? "/");
   return {
     within: (base) => (absolute || base === "/" ? path : `${base}${path}`),
     unifiedBase,

@@ -275,3 +275,26 @@ test("devices strict: without rules a container has what every container has, an
     "CGROUP_CONTROLLER_MISSING linux.resources.devices: this machine's control groups have no devices controller",
   );
 });
+
+test("planCgroups: where our own group is what is delegated, its processes make room first", () => {
+  const path = "/app.slice/run-1.scope";
+  const unified = { mountPoint: "/cg", ownPath: path, base: path, controllers: ["pids"] };
+  const host = makeHost({ ...V2, unified }, { uid: 1000, privileged: false });
+  const { create, into } = planCgroups(makeConfig({ pids: { limit: 5 } }, { cgroupsPath: "c" }), host, "a");
+  assert.deepEqual(create.slice(0, 1), [
+    {
+      op: "vacateCgroup",
+      by: "parent",
+      path: `/cg${path}`,
+      into: `/cg${path}/tupper-callers`,
+      because:
+        "a group of cgroup v2 that has processes in it, and is not the machine's root, hands no controllers down",
+    },
+  ]);
+  assert.deepEqual(create.slice(1).map(show), [
+    `/cg${path}/cgroup.subtree_control = +pids`,
+    `makeCgroup /cg${path}/c`,
+    `/cg${path}/c/pids.max = 5`,
+  ]);
+  assert.equal(into, `/cg${path}/c`);
+});
