@@ -4,23 +4,32 @@
  *   tests/vm/run.ts                                          all suites in all places (npm run test:vm)
  *   tests/vm/run.ts --place v2-root --only runtime-cgroups   one suite in one place; both flags may be repeated
  *   tests/vm/run.ts --place systemd-root --exec 'CMD'        a shell command; its output and exit code are ours
+ *     --gate            what the gate runs
+ *     --jobs N          so many places at a time; a machine keeps one processor busy (default 1)
  *     --test PATTERN    only cases whose name matches
  *     --file PATH       lays a file or directory of this machine at /tupper/files/NAME; may be repeated
  *     --limit SECONDS   for each suite, or the command (default 600)
+ *   tests/vm/run.ts --table                                  docs/places.md anew from the last results of each place
  *     --tap FILE        the results once more, as TAP
  */
-import { appendFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { appendFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { type Outcome, progress, runJob } from "./machine.ts";
 import { makePayload, repository } from "./payload.ts";
 import { PLACES, type Place, placeNamed } from "./places.ts";
 import { countCases, type Results, readResults, renderCases, renderTap } from "./results.ts";
 import { findSuites, lacking, type Suite } from "./suites.ts";
+import { record, renderTable } from "./table.ts";
 
 const { values: flags } = parseArgs({
   options: {
     place: { type: "string", multiple: true },
     test: { type: "string" },
+    gate: { type: "boolean", default: false },
+    jobs: { type: "string", default: "1" },
+    table: { type: "boolean", default: false },
     only: { type: "string", multiple: true },
     exec: { type: "string" },
     file: { type: "string", multiple: true, default: [] },
@@ -31,6 +40,11 @@ const { values: flags } = parseArgs({
 const timeoutMs = Number(flags.limit) * 1000;
 const places = flags.place === undefined ? PLACES : flags.place.map(placeNamed);
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => process.exit(130)); // ends qemu
+
+const GATE_ALSO: Readonly<Record<string, readonly string[]>> = {
+  "v2-root": ["limits", "runtime-start"],
+  "kernel-5.10": ["runtime-start"],
+};
 
 /** The guest's environment: what a login gives, and where things of the repository are. */
 function jobOf(place: Place, command: string): string {
@@ -70,25 +84,51 @@ async function runCommand(place: Place, command: string): Promise<void> {
 }
 
 async function runSuites(): Promise<void> {
-  const suites = findSuites(repository).filter(({ name }) => flags.only?.includes(name) ?? true);
+  const known = findSuites(repository);
   for (const name of flags.only ?? [])
-    if (!suites.some((suite) => suite.name === name)) throw new Error(`there is no suite tests/${name}.test.ts`);
+    if (!known.some((suite) => suite.name === name)) throw new Error(`there is no suite tests/${name}.test.ts`);
+  const isWanted = (suite: Suite, place: Place) =>
+    (flags.only?.includes(suite.name) ?? true) && lacking(suite, place).length === 0;
+  const selected = flags.gate ? gateOf(known) : known.map((suite) => ({ suite, among: places }));
+  const queue = places
+    .map((place) => ({
+      place,
+      suites: selected.flatMap(({ suite, among }) => (among.includes(place) && isWanted(suite, place) ? [suite] : [])),
+    }))
+    .filter(({ suites }) => suites.length > 0);
+  const commit = execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: repository, encoding: "utf8" }).trim();
   const all: Results[] = [];
-  for (const place of places) {
-    let left = suites.filter((suite) => lacking(suite, place).length === 0);
-    // One machine for all of them; another for those that are left when it hangs or dies.
-    while (left.length > 0) {
-      const done = await runInOneMachine(place, left, (results) => {
-        all.push(results);
-        process.stdout.write(renderCases(results));
-        if (flags.tap !== undefined) appendFileSync(flags.tap, renderTap(results));
-      });
-      left = left.slice(done);
+  const report = (results: Results) => {
+    all.push(results);
+    process.stdout.write(renderCases(results));
+    if (flags.test === undefined) record(results, commit);
+    if (flags.tap !== undefined) appendFileSync(flags.tap, renderTap(results));
+  };
+  const work = async () => {
+    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+      // One machine for all suites of a place; another for those that are left when it hangs or dies.
+      for (let left = next.suites; left.length > 0; )
+        left = left.slice(await runInOneMachine(next.place, left, report));
     }
-  }
+  };
+  await Promise.all(Array.from({ length: Number(flags.jobs) }, work));
   const { passed, failed, skipped } = countCases(all);
   process.stdout.write(`${passed} passed, ${failed} failed, ${skipped} skipped\n`);
   if (failed > 0 || passed === 0) process.exitCode = 1;
+}
+
+/**
+ * What the gate runs: the suites that ask for what the host does not have, each in the first place that has it, and a few
+ * others on cgroup v2 and on the oldest kernel.
+ */
+function gateOf(suites: readonly Suite[]): { suite: Suite; among: readonly Place[] }[] {
+  const beyondTheHost = ["cgroup2", "systemd", "apparmor", "user"];
+  return suites.map((suite) => {
+    const first = places.find((place) => lacking(suite, place).length === 0);
+    const isForGuests = suite.needs.some((need) => beyondTheHost.includes(need));
+    const others = places.filter(({ name }) => GATE_ALSO[name]?.includes(suite.name));
+    return { suite, among: isForGuests && first !== undefined ? [first, ...others] : others };
+  });
 }
 
 function splitOnce(text: string, separator: string): [string, string | undefined] {
@@ -155,5 +195,6 @@ async function runInOneMachine(
   return done;
 }
 
-if (flags.exec !== undefined) await runCommand(places[0] ?? placeNamed("v2-root"), flags.exec);
+if (flags.table) writeFileSync(join(repository, "docs/places.md"), renderTable(findSuites(repository)));
+else if (flags.exec !== undefined) await runCommand(places[0] ?? placeNamed("v2-root"), flags.exec);
 else await runSuites();

@@ -1,0 +1,64 @@
+/**
+ * docs/places.md: what ran where, and with what outcome. Each suite's last results in each place lie in the cache, so that the
+ * table can be filled in several runs; nothing in it is written by hand.
+ */
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { cacheDirectory } from "./cache.ts";
+import { PLACES, type Place } from "./places.ts";
+import { countCases, type Results } from "./results.ts";
+import { lacking, type Suite } from "./suites.ts";
+
+type Recorded = Results & { commit: string };
+
+const directory = join(cacheDirectory, "results");
+
+export function record(results: Results, commit: string): void {
+  mkdirSync(directory, { recursive: true });
+  writeFileSync(join(directory, `${results.place}.${results.suite}.json`), JSON.stringify({ ...results, commit }));
+}
+
+/** The results on record, in Markdown. */
+export function renderTable(suites: readonly Suite[]): string {
+  const all = existsSync(directory)
+    ? readdirSync(directory)
+        .filter((name) => name.endsWith(".json"))
+        .map((name) => JSON.parse(readFileSync(join(directory, name), "utf8")) as Recorded)
+    : [];
+  const find = (suite: Suite, place: Place) => all.find((one) => one.suite === suite.name && one.place === place.name);
+  const cell = (suite: Suite, place: Place): string => {
+    const results = find(suite, place);
+    if (results === undefined) return lacking(suite, place).length > 0 ? "–" : "";
+    const { passed, failed, skipped } = countCases([results]);
+    const counts = [String(passed), ...(failed > 0 ? [`**${failed} failed**`] : [])];
+    return `${counts.join(", ")}${skipped > 0 ? ` (${skipped})` : ""}`;
+  };
+  const row = (cells: readonly string[]) => `| ${cells.join(" | ")} |\n`;
+  const rows = suites.map((suite) => row([suite.name, ...PLACES.map((place) => cell(suite, place))]));
+  const reasons = PLACES.map((place) => {
+    const lines = reasonsIn(all.filter((one) => one.place === place.name)).map(
+      ([why, count]) => `- ${count}: ${why}\n`,
+    );
+    return lines.length === 0 ? "" : `\n### ${place.name}\n\n${lines.join("")}`;
+  });
+  const commits = [...new Set(all.map(({ commit }) => commit))].sort().join(", ");
+  return `# Where the black-box suites have run
+
+Written by \`node --import tsx tests/vm/run.ts --table\` from the last results in each place (commits ${commits}). A cell has the cases that passed,
+those that failed, and in parentheses those that were skipped; – is a suite that asks for what the place does not have; an empty cell has
+not been run. What the places are: [CONTRIBUTING.md](../CONTRIBUTING.md).
+
+${row(["suite", ...PLACES.map(({ name }) => name)])}${row(["---", ...PLACES.map(() => "---")])}${rows.join("")}
+## Why cases were skipped
+${reasons.join("")}`;
+}
+
+function reasonsIn(results: readonly Results[]): [why: string, count: number][] {
+  const counts = new Map<string, number>();
+  for (const { cases } of results) {
+    for (const { result, detail } of cases) {
+      if (result === "skipped") counts.set(detail, (counts.get(detail) ?? 0) + 1);
+    }
+  }
+  return [...counts].sort(([, a], [, b]) => b - a);
+}
