@@ -61,4 +61,10 @@ static long clone_call(struct clone_args *args, int (*fn)(void *), void *data) {
   return ret;
 }
 
+/* The one or the other. */
+static long make_child(struct clone_args *args, int (*fn)(void *), void *data) {
+  const long pid = clone3_call(args, fn, data);
+  return pid < 0 && is_missing(SYS_clone3, pid) ? clone_call(args, fn, data) : pid;
+}
+
 #endif

@@ -256,7 +256,7 @@ static char fixed_stack[1 << 20] __attribute__((aligned(4096)));
 static int run_on_fixed_stack(int (*fn)(void *), void *data) {
   struct clone_args args = { .flags = CLONE_VM | CLONE_VFORK, .exit_signal = SIGCHLD,
                              .stack = (uintptr_t)fixed_stack, .stack_size = sizeof fixed_stack };
-  long pid = clone3_call(&args, fn, data);
+  long pid = make_child(&args, fn, data);
   int status = 0;
   if (pid < 0) { dprintf(2, "clone3: %s\n", strerror(-pid)); return 70; }
   if (syscall(SYS_wait4, pid, &status, 0, NULL) < 0) return 70;
@@ -353,8 +353,7 @@ FN(spawn) {
     args.stack = (uintptr_t)shared_stack;
     args.stack_size = SHARED_STACK_BYTES;
     __atomic_store_n(&heap_turn, HEAP_CHILD, __ATOMIC_SEQ_CST);
-    pid = clone3_call(&args, child_main, &child);
-    if (pid < 0 && is_missing(SYS_clone3, pid)) pid = clone_call(&args, child_main, &child);
+    pid = make_child(&args, child_main, &child);
     if (pid < 0) __atomic_store_n(&heap_turn, HEAP_ALONE, __ATOMIC_SEQ_CST);
   } else {
     pid = syscall(SYS_clone3, &args, sizeof args);

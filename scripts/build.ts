@@ -11,6 +11,7 @@ import { createHash } from "node:crypto";
 import {
   closeSync,
   linkSync,
+  mkdirSync,
   openSync,
   readdirSync,
   readFileSync,
@@ -28,6 +29,7 @@ import { generate } from "./generate.ts";
 import { lineMapOf } from "./line-map.ts";
 import { buildInit, compileQuickjs, freezeHeap, linkHost, QUICKJS_FLAGS, quickjs, root, run } from "./link-host.ts";
 import { placeBlocks } from "./placement.ts";
+import { target } from "./target.ts";
 
 /** The bundle and its map of lines. */
 async function bundle(outfile: string, plugins: Plugin[] = []): Promise<void> {
@@ -72,7 +74,11 @@ async function bundle(outfile: string, plugins: Plugin[] = []): Promise<void> {
         },
       },
     ],
-    define: { __VERSION__: JSON.stringify(version()), __COMMIT__: JSON.stringify(commit()) },
+    define: {
+      __ARCH__: JSON.stringify(target.arch),
+      __VERSION__: JSON.stringify(version()),
+      __COMMIT__: JSON.stringify(commit()),
+    },
   });
   const map = `${outfile}.map`;
   writeFileSync(map, JSON.stringify(lineMapOf(JSON.parse(readFileSync(map, "utf8")) as EncodedSourceMap)));
@@ -136,24 +142,27 @@ function version(): string {
 
 async function buildTupper(): Promise<void> {
   const [objects, observed] = await Promise.all([
-    compileQuickjs("musl-gcc", QUICKJS_FLAGS),
+    compileQuickjs(target.muslGcc, QUICKJS_FLAGS),
     // Not -O0: what a call is given by value would be read unseen.
-    compileQuickjs("musl-gcc", [...QUICKJS_FLAGS, "-O1", "-fsanitize=thread"]),
+    compileQuickjs(target.muslGcc, [...QUICKJS_FLAGS, "-O1", "-fsanitize=thread"]),
   ]);
   const init = buildInit();
   const { placement, hotBytes, coldBytes } = await placeBlocks({ objects: observed, init });
   const pool = { hotKiB: Math.ceil(hotBytes / 4096) * 4, coldKiB: Math.ceil(coldBytes / 4096) * 4 };
   const host = `${root}/build/host`;
+  const out = `${root}/build/${target.directory}`;
+  mkdirSync(out, { recursive: true });
+  const [tupper, runtime] = [`${out}tupper`, `${out}tupper-runtime`];
   linkHost({ objects, init, output: host, pool });
   const frozen = `${host}.frozen`;
   const { hot, cold } = freezeHeap(host, frozen, placement);
-  for (const name of ["tupper", "tupper-runtime"]) rmSync(`${root}/build/${name}`, { force: true });
-  writeInPages(`${root}/build/tupper`, readFileSync(frozen));
+  for (const path of [tupper, runtime]) rmSync(path, { force: true });
+  writeInPages(tupper, readFileSync(frozen));
   for (const path of [frozen, hot, cold]) rmSync(path);
-  linkSync(`${root}/build/tupper`, `${root}/build/tupper-runtime`);
-  const size = (path: string) => `${Math.round(statSync(`${root}/build/${path}`).size / 1024)} KiB`;
+  linkSync(tupper, runtime);
+  const size = (name: string) => `${Math.round(statSync(`${root}/build/${name}`).size / 1024)} KiB`;
   console.error(
-    `build/tupper: ${size("tupper")}; bundle ${size("bundle.js")}; heap ${pool.hotKiB} KiB hot, ${pool.coldKiB} KiB cold`,
+    `build/${target.directory}tupper: ${size(`${target.directory}tupper`)}; bundle ${size("bundle.js")}; heap ${pool.hotKiB} KiB hot, ${pool.coldKiB} KiB cold`,
   );
 }
 
@@ -216,4 +225,4 @@ generate(false);
 await bundle(`${root}/build/bundle.js`);
 await buildTupper();
 if (process.argv.includes("--sanitize")) await buildSanitized();
-writeFileSync(`${root}/build/.stamp`, "");
+if (target.suffix === "") writeFileSync(`${root}/build/.stamp`, "");

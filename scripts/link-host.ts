@@ -4,6 +4,7 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, renameSync, symlinkSync } from "node:fs";
 import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
+import { target } from "./target.ts";
 
 export const root = fileURLToPath(new URL("..", import.meta.url)).replace(/\/$/, "");
 export const quickjs = `${root}/build/quickjs/src`;
@@ -40,13 +41,13 @@ const runAsync = (command: string, args: string[]) =>
 
 /** The kernel's headers beside musl's, and nothing else of glibc's. */
 function kernelHeaders(): string {
-  const dir = `${root}/build/kernel-headers`;
+  const dir = `${root}/build/kernel-headers${target.suffix}`;
   if (!existsSync(dir)) {
     const multiarch = run("gcc", "-print-multiarch").toString().trim();
     mkdirSync(dir);
-    symlinkSync("/usr/include/linux", `${dir}/linux`);
-    symlinkSync("/usr/include/asm-generic", `${dir}/asm-generic`);
-    symlinkSync(`/usr/include/${multiarch}/asm`, `${dir}/asm`);
+    symlinkSync(target.headers.linux, `${dir}/linux`);
+    symlinkSync(target.headers.asmGeneric, `${dir}/asm-generic`);
+    symlinkSync(target.headers.asm(multiarch), `${dir}/asm`);
   }
   return dir;
 }
@@ -72,9 +73,9 @@ export async function compileQuickjs(compiler: string, flags: string[]): Promise
 
 /** tupper-init, and where it lies. */
 export function buildInit(): string {
-  const out = `${root}/build/gen/init`;
+  const out = `${root}/build/gen/init${target.suffix}`;
   run(
-    "gcc",
+    target.gcc,
     "-Os",
     "-static",
     "-nostdlib",
@@ -109,7 +110,7 @@ export interface HostLink {
 export function linkHost({ objects, init, output, pool, training = false }: HostLink): void {
   const wraps = ["gettimeofday", ...(training ? ["memcpy", "memmove", "memset", "memcmp", "strlen"] : [])];
   run(
-    "musl-gcc",
+    target.muslGcc,
     ...["-std=gnu11", "-O2", "-Wall", "-Wextra", "-static", "-no-pie", "-fno-pie", "-fno-ident", ...LEAN, PLACELESS],
     ...[`-DPOOL_KIB=${pool?.hotKiB ?? TRAINING_POOL_KIB}`, `-DPOOL_COLD_KIB=${pool?.coldKiB ?? 4}`],
     ...[`-DINIT_PROGRAM="${init}"`, "-isystem", quickjs, `-I${root}/build/gen`, "-idirafter", kernelHeaders()],
@@ -130,7 +131,8 @@ export function linkHost({ objects, init, output, pool, training = false }: Host
 export function freezeHeap(host: string, output: string, blocks: string): { hot: string; cold: string } {
   const [hot, cold] = [`${output}.hot`, `${output}.cold`];
   // -R: no address randomisation while the heap is made, so that it is the same each time.
-  run("setarch", "-R", host, "--snapshot", "build/bundle.bytecode", "build/bundle.js.map", hot, cold, blocks);
-  run("objcopy", "--update-section", `.snap=${hot}`, "--update-section", `.snap.cold=${cold}`, host, output);
+  const files = ["build/bundle.bytecode", "build/bundle.js.map", hot, cold, blocks];
+  run("setarch", "-R", ...target.runner, host, "--snapshot", ...files);
+  run(target.objcopy, "--update-section", `.snap=${hot}`, "--update-section", `.snap.cold=${cold}`, host, output);
   return { hot, cold };
 }

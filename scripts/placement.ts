@@ -10,6 +10,7 @@ import { spawnSync } from "node:child_process";
 import { appendFileSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { build as esbuild } from "esbuild";
 import { freezeHeap, linkHost, root, run } from "./link-host.ts";
+import { target } from "./target.ts";
 
 /** As in host/pool.h. */
 const [AREAS, DROPPED, COLD] = [40, 0, 39];
@@ -64,7 +65,8 @@ export async function placeBlocks({ objects, init }: { objects: readonly string[
   rmSync(directory, { recursive: true, force: true });
   mkdirSync(directory);
   linkHost({ objects, init, output: `${directory}/host`, training: true });
-  run(`${directory}/host`, "--compile", "build/bundle.js", "build/bundle.bytecode");
+  const [compiler = "", ...rest] = [...target.runner, `${directory}/host`];
+  run(compiler, ...rest, "--compile", "build/bundle.js", "build/bundle.bytecode");
   const { hot } = freezeHeap(`${directory}/host`, `${directory}/tupper`, `${directory}/numbers`);
   linkSync(`${directory}/tupper`, `${directory}/tupper-runtime`);
   await esbuild({
@@ -101,7 +103,7 @@ function observe(
     first = false,
   }: { cgroups?: string; before?: string | undefined; first?: boolean | undefined } = {},
 ): void {
-  const { status, stderr } = spawnSync("setarch", ["-R", ...`./${words}`.split(" ")], {
+  const { status, stderr } = spawnSync("setarch", ["-R", ...target.runner, ...`./${words}`.split(" ")], {
     cwd: directory,
     env: {
       TUPPER_MARKS: marks,

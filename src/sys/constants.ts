@@ -6,6 +6,9 @@ export const AT_REMOVEDIR = 0x200;
 export const AT_EMPTY_PATH = 0x1000;
 export const AT_RECURSIVE = 0x8000;
 
+declare const __ARCH__: string | undefined;
+const isArm64 = typeof __ARCH__ !== "undefined" && __ARCH__ === "arm64";
+
 export const O_RDONLY = 0;
 export const O_WRONLY = 1;
 export const O_RDWR = 2;
@@ -15,8 +18,9 @@ export const O_NOCTTY = 0o400;
 export const O_TRUNC = 0o1000;
 export const O_APPEND = 0o2000;
 export const O_NONBLOCK = 0o4000;
-export const O_DIRECTORY = 0o200000;
-export const O_NOFOLLOW = 0o400000;
+// The two that are other bits on arm64. <asm/fcntl.h>
+export const O_DIRECTORY = isArm64 ? 0o40000 : 0o200000;
+export const O_NOFOLLOW = isArm64 ? 0o100000 : 0o400000;
 export const O_CLOEXEC = 0o2000000;
 export const O_PATH = 0o10000000;
 

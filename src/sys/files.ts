@@ -1,5 +1,5 @@
 /** Small files of the kernel and of ours: read whole, written at once. */
-import { AT_FDCWD, O_CLOEXEC, O_CREAT, O_EXCL, O_RDONLY, O_TRUNC, O_WRONLY } from "./constants.ts";
+import { AT_FDCWD, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_RDONLY, O_TRUNC, O_WRONLY } from "./constants.ts";
 import { raw, SysError, sys } from "./sys.ts";
 
 /** A whole file as text. Bytes that are not UTF-8 become lone surrogates and turn back when written. Throws {@link SysError}. */
@@ -59,7 +59,7 @@ export function writeAll(fd: number, data: string | ArrayBuffer): void {
 
 /** Names in a directory, without `.` and `..`, with the kernel's file type (`DT_*`). Throws {@link SysError}. */
 export function readDirectory(path: string, dirfd = AT_FDCWD): { name: string; type: number }[] {
-  const fd = sys.openat(dirfd, path, O_RDONLY | 0o200000 | O_CLOEXEC, 0);
+  const fd = sys.openat(dirfd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
   try {
     return readDirectoryFd(fd);
   } finally {
