@@ -49,7 +49,7 @@ export interface ExecuteOptions {
   startsLater?: boolean;
   /** For the agent of a seccomp profile; `pid` is that of the process that starts. */
   containerState: (pid: number) => ContainerState;
-  /** Performs `startScope`. */
+  /** Performs `startScope` and `attachProcess`. */
   systemd?: Systemd;
 }
 
@@ -97,6 +97,7 @@ export function performParentStep(step: ParentStep, context: ParentContext): voi
 export const GROUP_STEPS: ReadonlySet<ParentStep["op"]> = new Set([
   "startScope",
   "makeCgroup",
+  "attachProcess",
   "moveProcess",
   "inheritCgroupValue",
   "attachDeviceProgram",
@@ -182,6 +183,11 @@ const performers: Performers = {
     throw new ContainerError("SYSTEMD_ELSEWHERE", `systemd made ${unit}, but not as ${path}`, {
       hint: "the control groups in sight here are not those of systemd: mount them as it has them",
     });
+  },
+
+  attachProcess({ unit, below }, { pid, options: { systemd } }) {
+    if (systemd === undefined) throw new Error("the plan has a unit, but nobody speaks to systemd");
+    systemd.attach(unit, below, pid);
   },
 
   moveProcess({ path }, { pid }) {

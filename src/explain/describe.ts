@@ -14,6 +14,8 @@ export function describeStep(step: Step): string {
       return `write ${JSON.stringify(step.value)} to ${step.path}`;
     case "startScope":
       return `have systemd make ${step.unit}`;
+    case "attachProcess":
+      return `have systemd move the process into ${step.unit}`;
     case "moveProcess":
       return `move the process into ${step.path}`;
     case "awaitScope":

@@ -25,6 +25,7 @@ const EFFECTS: Effects = {
   recordState: ({ path }) => `Make the directory ${path}`,
   makeCgroup: ({ controller, path }) => `Make the control group ${controller}: ${path}`,
   startScope: ({ unit, path }) => `Have systemd make ${unit} of the process: ${path}`,
+  attachProcess: ({ unit, below }) => `Have systemd move the process into ${unit}${below}`,
   moveProcess: ({ path }) => `Move the process into ${path}`,
   awaitScope: () => "Wait until the process is in its control groups",
   vacateCgroup: ({ path, into }) => `Move the processes of the control group ${path} to ${into}`,

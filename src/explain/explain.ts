@@ -93,6 +93,7 @@ function groupOf(step: Step, plan: Plan): Group {
     case "listenForStart":
     case "makeCgroup":
     case "startScope":
+    case "attachProcess":
     case "moveProcess":
     case "awaitScope":
     case "vacateCgroup":

@@ -217,6 +217,11 @@ export const OPERATIONS: Readonly<Record<Op, Knowledge>> = {
     without: "systemd could move the processes, or set the limits back, at its next reload",
     man: ["systemd.scope(5)", "systemd.resource-control(5)"],
   },
+  attachProcess: {
+    gives: "the container's limits for one more of its processes",
+    without: "a user may not move a process out of a login's session",
+    man: ["cgroups(7)"],
+  },
   moveProcess: {
     gives: "a group of the container's own below that of systemd",
     without: "the group of systemd could not hand controllers down: there would be a process in it",

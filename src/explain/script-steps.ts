@@ -42,6 +42,7 @@ const writers: Writers = {
   startScope: ({ unit }, state) => [
     warn(state, `${unit} of systemd is not made by this script: systemd-run --scope sh SCRIPT runs all of it in one`),
   ],
+  attachProcess: () => note("a script makes containers, it does not change them"),
   moveProcess: () => note("the script is in no scope of systemd"),
   awaitScope: () => note("the script is in no scope of systemd"),
   vacateCgroup: ({ path, into }) => [

@@ -26,6 +26,8 @@ const INSIDE: readonly NamespaceType[] = ["ipc", "uts", "network", "cgroup", "ti
  */
 const BESIDE: readonly NamespaceType[] = ["ipc", "uts", "network"];
 
+const ATTACHED = "the container's limits are for all its processes, and systemd may move this one where we may not";
+
 export interface ExecOptions {
   newKeyring?: boolean;
   /** Without `process.execCPUAffinity`: on all processors of the group, whatever those of the caller are. */
@@ -38,6 +40,8 @@ export interface ExecOptions {
   plainNewlines?: boolean;
   /** What the profile of the config becomes, where the caller has it already. */
   filter?: SeccompFilter;
+  /** The unit of systemd, and the group below it, where the kernel lets the caller put no process into the container's group. */
+  attach?: { unit: string; below: string } | undefined;
 }
 
 /** `config` is the container's, with the process to execute in place of its own. */
@@ -53,6 +57,7 @@ export function planExec(
     outlivesCaller = false,
     plainNewlines = false,
     filter,
+    attach,
   }: ExecOptions = {},
 ): Plan {
   const beside = isolates(config, "user") ? BESIDE.filter((type) => namespaceOf(config, type)?.path !== undefined) : [];
@@ -87,11 +92,13 @@ export function planExec(
       namespaces: [],
       pid: { slot: "init.pid" },
       sharedMemory: false,
-      ...(unified === undefined ? {} : { cgroup: unified.path }),
+      ...(unified === undefined || attach !== undefined ? {} : { cgroup: unified.path }),
       because:
         "the process that becomes the command; it shares no memory with us, because the container may look into it",
     },
   ];
+  if (attach !== undefined)
+    parent.push({ op: "attachProcess", by: "parent", ...attach, pid: { slot: "init.pid" }, because: ATTACHED });
   const { process } = config;
   const labels = planLabels(config);
   const init: InitStep[] = [
@@ -104,6 +111,7 @@ export function planExec(
         : "a command in the foreground must not outlive the one that runs it",
     },
     ...planOomScore(config),
+    ...(attach === undefined ? [] : [{ op: "awaitScope", by: "init", because: ATTACHED } as const]),
     ...labels.take,
     { op: "refuseTracing", by: "init", because: "from here on processes of the container can see this one" },
     ...planResctrl(config, host.mountinfo, id).join,

@@ -47,6 +47,11 @@ export interface ParentOperations {
    * caller's own manager; `path`: the group that systemd makes for it. org.freedesktop.systemd1(5), StartTransientUnit.
    */
   startScope: { unit: string; user: boolean; properties: UnitProperty[]; pid: Slot; path: string };
+  /**
+   * Has systemd put the process into a unit that is there, or into the group `below` it: what a user may not do from outside
+   * the manager's groups. AttachProcessesToUnit.
+   */
+  attachProcess: { unit: string; below: string; pid: Slot };
   /** Puts a process into a group of cgroup v2. */
   moveProcess: { path: string; pid: Slot };
   /** Every process of a cgroup v2 group moves into the group `into` below it. cgroups(7), "no internal processes". */

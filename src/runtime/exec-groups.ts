@@ -34,3 +34,26 @@ export function execGroups(
   const current = parseSelfCgroup(readFileIfThere(`/proc/${init}/cgroup`) ?? "").unifiedPath;
   return current === undefined ? groups : [{ ...own, path: `${unified.mountPoint}${current}` }];
 }
+
+/**
+ * Where systemd must put a process, because the kernel lets us not: on v2 whoever moves a process must own the group that lies
+ * above both places, and that of a login's session and of a user's manager is root's. cgroup-v2.rst, "Delegation Containment".
+ */
+export function attachment(
+  groups: readonly ControlGroup[],
+  unit: string,
+  { privileged, cgroups: { mode, unified } }: Host,
+): { unit: string; below: string } | undefined {
+  const path = groups.at(-1)?.path;
+  if (privileged || mode !== "v2" || unified === undefined || path === undefined) return undefined;
+  const { mountPoint, ownPath } = unified;
+  const own = ownPath.split("/");
+  const parts = path.slice(mountPoint.length).split("/");
+  const apart = parts.findIndex((part, i) => part !== own[i]);
+  const common = apart < 0 ? path : `${mountPoint}${parts.slice(0, apart).join("/")}`;
+  if (raw.faccessat(AT_FDCWD, `${common}/cgroup.procs`, W_OK) >= 0) return undefined;
+  const at = path.indexOf(`/${unit}`);
+  return at < 0 ? undefined : { unit, below: path.slice(at + unit.length + 1) };
+}
+
+const W_OK = 2;

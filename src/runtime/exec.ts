@@ -1,6 +1,8 @@
 /** `exec`: one more process in a container. Not in the runtime-spec; as runc and crun have it. */
 import { ContainerError } from "../error.ts";
 import { blockSignals, execute, type Started } from "../execute/execute.ts";
+import { probeHost } from "../execute/probe.ts";
+import { Systemd } from "../execute/systemd.ts";
 import { makeTracer } from "../execute/tracer.ts";
 import { hostForJoining } from "../execute/user-scope.ts";
 import { sharesMounts } from "../plan/namespaces.ts";
@@ -12,7 +14,7 @@ import { absolute, recordedConfig } from "./bundle.ts";
 import { sendToConsoleSocket } from "./console-socket.ts";
 import { loadContainer, statusOf } from "./container.ts";
 import { debugPlan } from "./debug-plan.ts";
-import { execGroups } from "./exec-groups.ts";
+import { attachment, execGroups } from "./exec-groups.ts";
 import { writePidFile } from "./pid-file.ts";
 import { sendToPidfdSocket } from "./pidfd-socket.ts";
 import { listenVariables, preservedFds } from "./preserved-fds.ts";
@@ -64,10 +66,11 @@ export function execInContainer(request: ExecRequest): number {
   checkTerminal(process, request);
   const pidFile = request.pidFile === undefined ? undefined : absolute(request.pidFile);
   process.env = listenVariables(process.env ?? [], preserved.listening);
-  const host = hostForJoining(container.record.cgroups, warn);
   const { seccomp } = config.linux;
-  const { cgroups, noNewKeyring = false } = container.record;
+  const { cgroups, unit, noNewKeyring = false } = container.record;
+  const host = unit === undefined ? hostForJoining(cgroups, warn) : probeHost();
   const groups = execGroups(cgroups, request.subGroups, init.pid, host);
+  const attach = unit && attachment(groups, unit.name, host);
   const plan = planExec({ ...config, process }, host, id, groups, {
     outlivesCaller: true,
     plainNewlines: process.terminal === true && request.consoleSocket === undefined && needsPlainNewlines(),
@@ -75,6 +78,7 @@ export function execInContainer(request: ExecRequest): number {
     newKeyring: !noNewKeyring,
     everyCpu: true,
     preservedFds: preserved.count,
+    attach,
   });
   for (const text of plan.warnings) warn(text);
   debugPlan(plan, request.debug);
@@ -82,7 +86,9 @@ export function execInContainer(request: ExecRequest): number {
   if (sharesMounts(config)) slots.set(CONTAINER_ROOT.slot, openRoot(init, id));
   blockSignals();
   const signals = detach ? -1 : openSignals();
+  const systemd = attach && unit && Systemd.open(unit.user);
   const started = execute(plan, {
+    ...(systemd ? { systemd } : {}),
     tracer: makeTracer("off"),
     warn,
     recordState: () => {},
