@@ -28,7 +28,7 @@ part() {
 part "unit tests" node --import tsx --test --test-concurrency=2 --test-reporter=spec --test-reporter-destination=stdout \
   --test-reporter=tap --test-reporter-destination="$logs/part" $(find src -name '*.test.ts' | sort)
 part "black-box tests" node --import tsx scripts/lanes.ts --results "$logs/part"
-part "virtual machines" node --import tsx tests/vm/run.ts --gate --jobs 2 --limit 300 --tap "$logs/part"
+[ "$(id -u)" != 0 ] || part "virtual machines" node --import tsx tests/vm/run.ts --gate --jobs 2 --limit 300 --tap "$logs/part"
 
 count() { awk -v word="$1" '$1 == "#" && $2 == word { sum += $3 } END { print sum + 0 }' "$logs/all"; }
 failed=$(($(count fail) + $(count cancelled)))

@@ -38,6 +38,8 @@ export async function cached(kind: string, key: string, build: (directory: strin
     mkdirSync(cacheDirectory, { recursive: true });
     await locked(kind, async () => {
       if (existsSync(place)) return; // somebody else has built it meanwhile
+      for (const name of readdirSync(cacheDirectory)) // left by runs that were killed
+        if (name.startsWith(`.building-${kind}-`)) rmSync(join(cacheDirectory, name), { recursive: true, force: true });
       const directory = mkdtempSync(join(cacheDirectory, `.building-${kind}-`));
       try {
         await build(directory);

@@ -5,14 +5,15 @@
  * job, and then saved; every run wakes a copy of that up. What went in is in the names of the cache: kernel and root
  * filesystem, their build scripts, qemu's version and arguments.
  */
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdtempSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { statSync, truncateSync, writeFileSync } from "node:fs";
+import type { Socket } from "node:net";
 import { join } from "node:path";
 import { cached, contentsOf, keyOf } from "./cache.ts";
 import type { Machine } from "./places.ts";
 import { type Disk, MACHINE_ARGUMENTS, type Qemu, startQemu } from "./qemu.ts";
+import { makeTemporary } from "./temporary.ts";
 
 const here = import.meta.dirname;
 const file = (name: string) => join(here, name);
@@ -48,6 +49,7 @@ export async function runJob(machine: Machine, job: Job): Promise<Outcome> {
       disks: disksOf(saved, { root: join(saved.state, "root.qcow2"), payload: job.payload, temporary: true }),
       incoming: join(saved.state, "memory"),
     });
+    endWithUs(qemu);
     const limit = timer(job.silenceMs);
     try {
       const outcome = await Promise.race([
@@ -63,6 +65,14 @@ export async function runJob(machine: Machine, job: Job): Promise<Outcome> {
   });
 }
 
+/** However we end, qemu ends: the watcher's stdin closes with us. */
+function endWithUs({ pid }: Qemu): void {
+  const script = `cat >/dev/null; case $(cat /proc/${pid}/comm 2>/dev/null) in qemu*) kill -9 ${pid} ;; esac`;
+  const watcher = spawn("sh", ["-c", script], { stdio: ["pipe", "ignore", "ignore"], detached: true });
+  watcher.unref();
+  (watcher.stdin as Socket).unref();
+}
+
 async function perform(qemu: Qemu, job: Job, heard: () => void): Promise<{ code: number }> {
   const token = randomBytes(8).toString("hex");
   const [control, out, err] = await Promise.all([qemu.channel("control"), qemu.channel("out"), qemu.channel("err")]);
@@ -74,7 +84,7 @@ async function perform(qemu: Qemu, job: Job, heard: () => void): Promise<{ code:
 }
 
 /** Hands on what comes until the agent says that the job has ended; its exit code. */
-function untilToken(socket: import("node:net").Socket, token: string, hand: (text: string) => void): Promise<number> {
+function untilToken(socket: Socket, token: string, hand: (text: string) => void): Promise<number> {
   return new Promise((done) => {
     let held = "";
     socket.setEncoding("utf8").on("data", (chunk: string) => {
@@ -150,6 +160,7 @@ async function bootAndSave(saved: Saved): Promise<void> {
     truncateSync(payload, PAYLOAD_BYTES);
     const disks = disksOf(saved, { root, payload, temporary: false });
     const qemu = await startQemu({ directory, ...saved.boot, disks });
+    endWithUs(qemu);
     const limit = timer(BOOT_LIMIT_MS);
     try {
       const control = await qemu.channel("control");
@@ -194,11 +205,11 @@ function timer(milliseconds: number): { over: Promise<void>; again(): void; stop
 }
 
 async function inDirectory<T>(work: (directory: string) => Promise<T>): Promise<T> {
-  const directory = mkdtempSync(join(tmpdir(), "tupper-vm-"));
+  const { path, remove } = makeTemporary("tupper-vm-");
   try {
-    return await work(directory);
+    return await work(path);
   } finally {
-    rmSync(directory, { recursive: true, force: true });
+    remove();
   }
 }
 

@@ -3,13 +3,13 @@
  * to plain JavaScript (the guest has node, but neither tsx nor patience), compiled test programs, golden files, and the job.
  */
 import { execFileSync } from "node:child_process";
-import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, cpSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { readFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
 import { basename, dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build, type Plugin } from "esbuild";
 import { PAYLOAD_BYTES } from "./machine.ts";
+import { makeTemporary } from "./temporary.ts";
 
 export const repository = fileURLToPath(new URL("../..", import.meta.url)).replace(/\/$/, "");
 const binary = () => process.env.TUPPER_BINARY ?? join(repository, "build/tupper");
@@ -29,7 +29,7 @@ export interface PayloadOptions {
 }
 
 export async function makePayload({ suites, job, files = [] }: PayloadOptions): Promise<Payload> {
-  const directory = mkdtempSync(join(tmpdir(), "tupper-vm-payload-"));
+  const { path: directory, remove } = makeTemporary("tupper-vm-payload-");
   const tree = join(directory, "tree");
   for (const name of ["bin", "build", "tests", "files"]) mkdirSync(join(tree, name), { recursive: true });
   cpSync(binary(), join(tree, "build/tupper"));
@@ -49,7 +49,7 @@ export async function makePayload({ suites, job, files = [] }: PayloadOptions): 
   const options = ["-q", "-F", "-t", "ext4", "-O", "^has_journal", "-E", "root_owner=0:0", "-d", tree, image];
   execFileSync("mke2fs", [...options, `${PAYLOAD_BYTES >> 20}M`], { stdio: ["ignore", "ignore", "inherit"] });
   rmSync(tree, { recursive: true });
-  return { image, remove: () => rmSync(directory, { recursive: true, force: true }) };
+  return { image, remove };
 }
 
 async function bundleSuites(suites: readonly string[], tree: string): Promise<void> {
