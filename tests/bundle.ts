@@ -93,7 +93,8 @@ export function startRuntime(args: readonly string[], options: RuntimeOptions = 
   const file = (name: string) => join(directory, name);
   writeFileSync(file("in"), input);
   const fds = [openSync(file("in"), "r"), openSync(file("out"), "w"), openSync(file("err"), "w")];
-  const [program = "", ...rest] = [...prefix, user === undefined ? binary : binaryFor(user), ...args];
+  const named = prefix.length === 0 ? [] : ["bash", "-c", 'exec -a tupper-runtime "$0" "$@"'];
+  const [program = "", ...rest] = [...prefix, ...named, user === undefined ? binary : binaryFor(user), ...args];
   const child = spawn(program, rest, {
     ...(prefix.length === 0 ? { argv0: "tupper-runtime" } : {}),
     cwd,

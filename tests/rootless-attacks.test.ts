@@ -1,10 +1,21 @@
 /** What a rootless container must not gain: nothing that its user could not do outside. */
 import assert from "node:assert/strict";
-import { chmodSync, chownSync, mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { spawn } from "node:child_process";
+import { chmodSync, chownSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { makeBundle, makeConfig, newId, runtime } from "./bundle.ts";
-import { background, fails, output, pidOf, prints, temporaryDirectory, tupper, watchForLeftovers } from "./harness.ts";
+import {
+  atEnd,
+  background,
+  fails,
+  output,
+  pidOf,
+  prints,
+  temporaryDirectory,
+  tupper,
+  watchForLeftovers,
+} from "./harness.ts";
 import { missing } from "./missing.ts";
 import { makeRootfs, sharedRootfs } from "./rootfs.ts";
 import { single, withTestUsers } from "./users.ts";
@@ -174,3 +185,25 @@ test(
     assert.equal(output("stat", "-c", "%u", join(directory, "etc/passwd")), "0\n");
   },
 );
+
+test("ps, kill as an ordinary user: records that somebody else has put into /tmp are not believed", needs, async () => {
+  const { user, bare } = users;
+  const place = `/tmp/tupper-${bare.uid}`;
+  mkdirSync(join(place, "planted"), { recursive: true });
+  const victim = spawn("sleep", ["60"], { uid: bare.uid, gid: bare.gid });
+  atEnd(() => {
+    victim.kill();
+    rmSync(place, { recursive: true, force: true });
+  });
+  const stat = readFileSync(`/proc/${victim.pid}/stat`, "utf8");
+  const started = stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
+  const record = { version: 1, id: "planted", created: "", config: {}, cgroups: [] };
+  writeFileSync(join(place, "planted/state.json"), JSON.stringify(record));
+  writeFileSync(join(place, "planted/init"), `${victim.pid} ${started}`);
+  output("chown", "-R", `${user.uid}:${user.gid}`, place);
+  for (const args of [["ps"], ["kill", "planted"], ["run", ...single(bare), root, "true"]]) {
+    const { code } = await fails(args, { user: bare, env: { XDG_RUNTIME_DIR: undefined } });
+    assert.equal(code, "STATE_ROOT", args.join(" "));
+  }
+  assert.equal(victim.exitCode ?? victim.signalCode, null);
+});

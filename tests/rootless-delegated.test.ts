@@ -77,7 +77,7 @@ for (const [how, prefix, flags] of [
     const made = makeConfig(root, { resources: { memory: { limit: 64_000_000 }, pids: { limit: 20 } } });
     made.linux.namespaces?.push({ type: "user" });
     delete made.linux.resources?.devices;
-    const as = { prefix: [...prefix, "sh", "-c", 'exec "$0-runtime" "$@"'] };
+    const as = { prefix: [...prefix] };
     const call = (...args: string[]) => runtimePrints([...flags, ...args], as);
     atEnd(() => runtime([...flags, "delete", "--force", id]));
     await call("create", "--bundle", makeBundle(made), id);

@@ -14,10 +14,18 @@ export function findProgram(name: string): string | undefined {
   );
 }
 
-/** Exit code, and stdout and stderr together. */
-export function runHelper([name = "", ...args]: readonly string[]): { code: number; output: string } {
+interface HelperEnd {
+  code: number;
+  /** Of stdout and stderr together. */
+  output: string;
+}
+
+export const runHelper = (words: readonly string[]): HelperEnd => startHelper(words)();
+
+/** Starts it; the result waits for its end. */
+export function startHelper([name = "", ...args]: readonly string[]): () => HelperEnd {
   const path = findProgram(name);
-  if (path === undefined) return { code: 127, output: `${name} is not installed` };
+  if (path === undefined) return () => ({ code: 127, output: `${name} is not installed` });
   const fds = new ArrayBuffer(8);
   sys.pipe2(fds, O_CLOEXEC);
   const [readEnd = -1, writeEnd = -1] = new Int32Array(fds);
@@ -32,7 +40,9 @@ export function runHelper([name = "", ...args]: readonly string[]): { code: numb
     }),
     "clone3",
   );
-  const output = sys.readText(readEnd);
-  raw.close(readEnd);
-  return { code: exitCodeOf(waitFor(pid)) ?? 127, output };
+  return () => {
+    const output = sys.readText(readEnd);
+    raw.close(readEnd);
+    return { code: exitCodeOf(waitFor(pid)) ?? 127, output };
+  };
 }

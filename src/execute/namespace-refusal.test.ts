@@ -32,6 +32,9 @@ test("explainNamespaceRefusal: settings that forbid it to ordinary users, not to
   assert.equal(why("EPERM", on(debian)), "kernel.unprivileged_userns_clone is 0: ordinary users may not");
   assert.equal(why("EACCES", on(ubuntu)), "kernel.apparmor_restrict_unprivileged_userns is 1");
   assert.equal(why("EPERM", on({ ...debian, ...ubuntu }, 0)), undefined);
+  const confined = on({ "/proc/self/attr/current": "docker-default (enforce)\n" });
+  assert.match(why("EACCES", confined) ?? "", /^the AppArmor profile docker-default, .* has no rule "userns,"$/);
+  assert.equal(why("EACCES", on({ "/proc/self/attr/current": "unconfined\n" })), undefined);
 });
 
 test("explainNamespaceRefusal: a seccomp filter, a chroot, a user namespace without maps, a kernel without any", () => {

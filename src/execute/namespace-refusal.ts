@@ -4,7 +4,7 @@
  */
 import type { NamespaceType } from "../spec/config.ts";
 import { readFileIfThere } from "../sys/files.ts";
-import { raw } from "../sys/sys.ts";
+import { raw, SysError } from "../sys/sys.ts";
 
 /** What is asked of the machine; a test answers in its place. */
 export interface Evidence {
@@ -22,7 +22,15 @@ const machine: Evidence = {
   get uid() {
     return raw.geteuid() as number;
   },
-  read: readFileIfThere,
+  read(path) {
+    try {
+      return readFileIfThere(path);
+    } catch (error) {
+      // As /proc/self/attr/current without a security module.
+      if (error instanceof SysError) return undefined;
+      throw error;
+    }
+  },
 };
 
 const LIMIT: Readonly<Record<NamespaceType, string>> = {
@@ -63,7 +71,7 @@ function whyRefused(types: readonly NamespaceType[], errno: string, evidence: Ev
         : undefined;
     case "EPERM":
     case "EACCES":
-      return types.includes("user") ? (whyForbidden(evidence) ?? filtered(evidence)) : filtered(evidence);
+      return types.includes("user") ? (whyForbidden(errno, evidence) ?? filtered(evidence)) : filtered(evidence);
     default:
       return undefined;
   }
@@ -91,13 +99,19 @@ function whyTooMany(types: readonly NamespaceType[], evidence: Evidence): Reason
   ];
 }
 
-function whyForbidden(evidence: Evidence): Reason {
+function whyForbidden(errno: string, evidence: Evidence): Reason {
   if (evidence.uid !== 0 && setting(evidence, "kernel.unprivileged_userns_clone") === "0")
     return [
       "kernel.unprivileged_userns_clone is 0: ordinary users may not",
       "as root: sysctl -w kernel.unprivileged_userns_clone=1 (for good: a file in /etc/sysctl.d)",
     ];
   if (evidence.uid !== 0 && setting(evidence, APPARMOR) === "1") return [`${APPARMOR} is 1`, APPARMOR_HINT];
+  const [, profile] = /^(.*) \((?:enforce|kill)\)$/m.exec(evidence.read("/proc/self/attr/current") ?? "") ?? [];
+  if (errno === "EACCES" && profile !== undefined)
+    return [
+      `the AppArmor profile ${profile}, under which tupper runs, has no rule "userns,"`,
+      "add that rule to the profile, or run tupper outside of it",
+    ];
   const map = evidence.read("/proc/self/uid_map");
   if (map?.trim() === "")
     return [

@@ -23,11 +23,13 @@ import {
   O_DIRECTORY,
   O_NOFOLLOW,
   O_RDONLY,
+  S_IFDIR,
+  S_IFMT,
 } from "../../sys/constants.ts";
 import { errnoText } from "../../sys/errno.ts";
 import { createFile, readDirectory, readFileIfThere } from "../../sys/files.ts";
 import { parseStatx, STATX_BASIC_STATS, STATX_SIZE } from "../../sys/structs.ts";
-import { raw, SysError, sys } from "../../sys/sys.ts";
+import { check, raw, SysError, sys } from "../../sys/sys.ts";
 
 export interface ContainerState {
   id: string;
@@ -58,7 +60,7 @@ export function claimState(id: string): StateLock {
   const root = stateRoot();
   const path = `${root}/${id}`;
   // In /tmp somebody else could have made it.
-  if (raw.geteuid() !== 0) makeStateRoot(root);
+  if (root !== "/run/tupper") makeStateRoot(root);
   for (let attempt = 0; attempt < 50; attempt++) {
     const made = raw.mkdirat(AT_FDCWD, path, stateMode());
     if (made === ENOENT) {
@@ -112,12 +114,24 @@ function makeStateRoot(root: string): void {
       cause: new SysError("mkdirat", -made, [root, stateMode()]),
     });
   }
-  const fd = sys.openat(AT_FDCWD, root, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+  requireOwn(root);
+}
+
+/** In /tmp a record may be somebody else's, who would have us kill the process that it names. */
+function ownStateRoot(): string {
+  const root = stateRoot();
+  if (root.startsWith("/tmp/")) requireOwn(root);
+  return root;
+}
+
+function requireOwn(root: string): void {
   const buffer = new ArrayBuffer(STATX_SIZE);
-  sys.statx(fd, "", 0x1000, STATX_BASIC_STATS, buffer);
-  raw.close(fd);
+  const AT_SYMLINK_NOFOLLOW = 0x100;
+  const result = raw.statx(AT_FDCWD, root, AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS, buffer);
+  if (result === ENOENT) return;
+  check(result, "statx", AT_FDCWD, root);
   const { uid, mode } = parseStatx(buffer);
-  if (uid !== raw.geteuid() || (mode & 0o022) !== 0) {
+  if (uid !== raw.geteuid() || (mode & S_IFMT) !== S_IFDIR || (mode & 0o022) !== 0) {
     throw new ContainerError(
       "STATE_ROOT",
       `the state directory ${root} belongs to somebody else or is writable for others`,
@@ -183,7 +197,7 @@ function discard(lock: StateLock): void {
 
 /** Cleans up what crashed runs left. What is still running is not touched. */
 export function sweepStates(): void {
-  const root = stateRoot();
+  const root = ownStateRoot();
   for (const id of stateNames(root)) {
     const lock = tryLock(`${root}/${id}`);
     if (lock !== undefined) discard(lock);
@@ -227,7 +241,7 @@ function readInit(path: string): { pid: number; startTime: string } | undefined 
 
 /** A running container's record. Throws CONTAINER_UNKNOWN. */
 export function loadState(id: string): ContainerState {
-  const path = `${stateRoot()}/${id}`;
+  const path = `${ownStateRoot()}/${id}`;
   const state = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(id) ? readState(path) : undefined;
   if (state !== undefined) return state;
   throw new ContainerError("CONTAINER_UNKNOWN", `the container ${id} does not exist`, {
@@ -247,7 +261,7 @@ function readState(path: string): ContainerState | undefined {
 /** All containers on record that are alive, after cleaning up those that are not. */
 export function loadStates(): ContainerState[] {
   sweepStates();
-  const root = stateRoot();
+  const root = ownStateRoot();
   return stateNames(root).flatMap((id) => readState(`${root}/${id}`) ?? []);
 }
 
