@@ -7,6 +7,7 @@
  *       hint:   create it on the host first; a bind mount never creates its source
  */
 import { ContainerError } from "../error.ts";
+import { errnoText } from "../sys/errno.ts";
 import { mapStack } from "../sys/stack.ts";
 import { SysError } from "../sys/sys.ts";
 import { printableLines } from "./table.ts";
@@ -15,11 +16,13 @@ import type { Colors } from "./terminal.ts";
 /** The lines for any error, with a line feed at the end. `map` turns a stack of the bundle into one of the sources. */
 export function renderError(error: unknown, colors: Colors, map: (stack: string) => string = mapStack): string {
   if (error instanceof ContainerError) return renderContainerError(error, colors);
-  const machine = error instanceof SysError ? MACHINE[error.code] : undefined;
-  if (error instanceof SysError && machine !== undefined) {
-    const [because, hint] = machine;
+  if (error instanceof SysError && !OURS.has(error.code)) {
+    const [because, hint] = MACHINE[error.code] ?? [errnoText(error.errno).toLowerCase(), undefined];
     return renderContainerError(
-      new ContainerError(error.code, `${error.syscall} failed: ${because}`, { cause: error, hint }),
+      new ContainerError(error.code, `${error.syscall} failed: ${because}`, {
+        cause: error,
+        ...(hint === undefined ? {} : { hint }),
+      }),
       colors,
     );
   }
@@ -33,6 +36,9 @@ export function renderError(error: unknown, colors: Colors, map: (stack: string)
   );
 }
 
+/** What the kernel says to a program that hands it nonsense. Anything else may come from any machine at any time. */
+const OURS = new Set(["EBADF", "EFAULT"]);
+
 /** What a system call that serves no single step says of the machine, not of tupper: [because, hint]. */
 const MACHINE: Readonly<Record<string, readonly [string, string]>> = {
   EMFILE: ["too many files are open", "raise the limit: ulimit -n"],
@@ -44,6 +50,11 @@ const MACHINE: Readonly<Record<string, readonly [string, string]>> = {
   EIO: ["the device failed", "see dmesg"],
   EPIPE: ["nobody reads the output any more", "the reader of the pipe ended first"],
   ENOENT: ["there is no such file or directory", "is /proc mounted?"],
+  EINVAL: [
+    "the kernel takes no such value",
+    "an older kernel may not know it: docs/kernel.md says what each is used for",
+  ],
+  ENOSYS: ["this kernel does not have it, or a seccomp filter hides it", "docs/kernel.md says what tupper needs"],
   EACCES: ["access is denied", "run as root, or look at the modes of the directories on the way"],
 };
 

@@ -101,12 +101,17 @@ export function packError(error: unknown): Message {
           ? {
               syscall: cause.syscall,
               errno: errnoNumber(cause.code) ?? cause.errno,
-              args: cause.args.map((arg) => (typeof arg === "number" || arg === null ? arg : String(arg))),
+              args: cause.args.map((arg) =>
+                typeof arg === "number" || typeof arg === "string" || arg === null ? arg : nameOf(arg),
+              ),
             }
           : undefined,
     },
   };
 }
+
+/** A structure travels by its size alone. */
+const nameOf = (arg: unknown): string => (arg instanceof ArrayBuffer ? `[${arg.byteLength} bytes]` : String(arg));
 
 export function unpackError({ code, message, field, hint, exitCode, kernel }: SentError): ContainerError {
   return new ContainerError(code, message, {

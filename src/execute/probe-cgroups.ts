@@ -4,9 +4,11 @@
  */
 import type { HostCgroups } from "../plan/host.ts";
 import { AT_FDCWD, O_CLOEXEC, O_RDONLY } from "../sys/constants.ts";
-import { raw } from "../sys/sys.ts";
+import { readFile } from "../sys/files.ts";
+import { check, raw, sys } from "../sys/sys.ts";
 
-const EACCES = -13;
+const [ENOENT, EACCES] = [-2, -13];
+const SELF_CGROUP = "/proc/self/cgroup";
 const R_OK = 4;
 const W_OK = 2;
 
@@ -29,7 +31,7 @@ export interface CgroupMount {
 
 /** The layout for a caller of this uid, from the text of /proc/self/mountinfo. */
 export function probeCgroups(euid: number, mountinfo: string): HostCgroups {
-  const text = readSmall("/proc/self/cgroup");
+  const text = readSmall(SELF_CGROUP);
   if (text === undefined) return { mode: "none", hierarchies: [], writable: false };
   const { hierarchies, unified, readonly } = matchMounts(parseSelfCgroup(text), parseCgroupMounts(mountinfo));
   const top = hierarchies[0]?.mountPoint ?? unified?.mountPoint;
@@ -175,24 +177,19 @@ const isDelegated = (directory: string): boolean =>
     (name) => raw.faccessat(AT_FDCWD, `${directory}${name}`, W_OK) === 0,
   );
 
-/** A file of a few lines in one read: the kernel gives such files whole. Undefined when it cannot be opened. */
+/**
+ * A file of a few lines in one read: the kernel gives such files whole. Undefined when there is none, or not for us; a machine
+ * out of memory or descriptors is not one without control groups.
+ */
 function readSmall(path: string): string | undefined {
   const fd = raw.openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
-  if (fd < 0) return undefined;
+  if (fd === ENOENT || (fd === EACCES && path !== SELF_CGROUP)) return undefined;
+  check(fd, "openat", path);
   const buffer = new ArrayBuffer(8192);
   const length = raw.read(fd, buffer);
   raw.close(fd);
-  if (length < 0 || length === buffer.byteLength) return readWhole(path);
-  const text = raw.decodeText(buffer, 0, length);
-  return typeof text === "string" ? text : undefined;
-}
-
-function readWhole(path: string): string | undefined {
-  const fd = raw.openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
-  if (fd < 0) return undefined;
-  const text = raw.readText(fd);
-  raw.close(fd);
-  return typeof text === "string" ? text : undefined;
+  if (length < 0 || length === buffer.byteLength) return readFile(path);
+  return sys.decodeText(buffer, 0, length);
 }
 
 /** Spaces, tabs, newlines and backslashes are written as `\040` in mountinfo. */

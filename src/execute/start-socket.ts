@@ -5,7 +5,7 @@
 import { ContainerError } from "../error.ts";
 import { AF_UNIX, SOCK_CLOEXEC, SOCK_DGRAM } from "../sys/constants.ts";
 import { SIGNALFD_SIGINFO_SIZE } from "../sys/structs.ts";
-import { raw, SysError, sys } from "../sys/sys.ts";
+import { check, raw, SysError, sys } from "../sys/sys.ts";
 import { withUnixAddress } from "../sys/unix-address.ts";
 import { openChannel, receive, send, unpackError } from "./channel.ts";
 import { type ContainerState, serveListener } from "./seccomp-listener.ts";
@@ -56,7 +56,8 @@ function endBySignal(signals: number): void {
 export function sendStart(path: string, state: () => ContainerState, warn: (text: string) => void): void {
   const socket = sys.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   const connected = withUnixAddress(path, (address) => raw.connect(socket, address));
-  if (connected < 0) throw notWaiting();
+  if (connected === ECONNREFUSED || connected === ENOENT) throw notWaiting();
+  check(connected, "connect", path);
   const [ours, theirs] = openChannel();
   send(socket, { kind: "start" }, [theirs]);
   raw.close(theirs);
@@ -83,7 +84,10 @@ export function sendStart(path: string, state: () => ContainerState, warn: (text
 export function isAwaited(path: string): boolean {
   const socket = sys.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   try {
-    return withUnixAddress(path, (address) => raw.connect(socket, address)) >= 0;
+    const connected = withUnixAddress(path, (address) => raw.connect(socket, address));
+    if (connected === ECONNREFUSED || connected === ENOENT) return false; // deleted meanwhile
+    check(connected, "connect", path);
+    return true;
   } catch (error) {
     if (error instanceof SysError && error.code === "ENOENT") return false; // deleted meanwhile
     throw error;
@@ -91,6 +95,8 @@ export function isAwaited(path: string): boolean {
     raw.close(socket);
   }
 }
+
+const [ENOENT, ECONNREFUSED] = [-2, -111];
 
 const notWaiting = (): ContainerError =>
   new ContainerError("CONTAINER_NOT_CREATED", "the container does not wait to be started", {

@@ -1,18 +1,22 @@
 /** The end of children. wait4(2). */
 import { WNOHANG } from "../sys/constants.ts";
 import { parseWaitStatus, type WaitStatus } from "../sys/structs.ts";
-import { raw } from "../sys/sys.ts";
+import { check, raw } from "../sys/sys.ts";
+
+const EINTR = -4;
 
 /** Waits for a child to end. */
 export function waitFor(pid: number): WaitStatus {
   const status = new ArrayBuffer(4);
-  while (raw.wait4(pid, status, 0, null) === -4) {}
+  while (raw.wait4(pid, status, 0, null) === EINTR) {}
   return parseWaitStatus(status);
 }
 
 /** Reaps a child if it has ended; undefined while it runs. */
 export function waitIfEnded(pid: number): WaitStatus | undefined {
   const status = new ArrayBuffer(4);
-  if (raw.wait4(pid, status, WNOHANG, null) !== pid) return undefined;
-  return parseWaitStatus(status);
+  let ended: number;
+  do ended = raw.wait4(pid, status, WNOHANG, null);
+  while (ended === EINTR);
+  return check(ended, "wait4", pid) === pid ? parseWaitStatus(status) : undefined;
 }

@@ -76,6 +76,8 @@ export interface Lock {
 }
 
 const [ENOENT, EWOULDBLOCK, EEXIST] = [-2, -11, -17];
+/** ENOENT; ENOTDIR and ELOOP: something else has the name. */
+const GONE: ReadonlySet<number> = new Set([ENOENT, -20, -40]);
 const VERSION = 1;
 const DT_DIR = 4;
 
@@ -130,7 +132,13 @@ export function claimContainer(root: string, id: string): Lock {
       field: "--root",
       cause: new SysError("mkdirat", -made, [path, MODE]),
     });
-  const lock = tryLock(path);
+  let lock: ReturnType<typeof tryLock>;
+  try {
+    lock = tryLock(path);
+  } catch (error) {
+    if (made >= 0) raw.unlinkat(AT_FDCWD, path, AT_REMOVEDIR);
+    throw error;
+  }
   // Deleted between the two calls: what a crash left, by a `delete` at the same time.
   if (lock === "gone") return claimContainer(root, id);
   // A directory without a record is what a crash left before anything was made.
@@ -172,7 +180,12 @@ function tryLock(path: string, how = LOCK_EX): Lock | "busy" | "gone" {
   if (fd === ENOENT) return "gone";
   check(fd, "openat", path);
   const locked = raw.flock(fd, how | LOCK_NB);
-  if (locked >= 0 && isLinked(fd)) return { fd, path };
+  try {
+    if (locked >= 0 && isLinked(fd)) return { fd, path };
+  } catch (error) {
+    raw.close(fd);
+    throw error;
+  }
   raw.close(fd);
   if (locked >= 0) return "gone";
   if (locked !== EWOULDBLOCK) throw new SysError("flock", -locked, [path]);
@@ -191,7 +204,8 @@ export function lockContainer(root: string, id: string): Lock {
   const path = `${root}/${id}`;
   for (;;) {
     const fd = isId(id) ? raw.openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0) : ENOENT;
-    if (fd < 0) throw unknown(id);
+    if (GONE.has(fd)) throw unknown(id);
+    check(fd, "openat", path);
     sys.flock(fd, LOCK_EX);
     if (isLinked(fd)) return { fd, path };
     raw.close(fd); // deleted while we waited; perhaps there is a new one of the name
@@ -218,7 +232,7 @@ export function loadContainer(root: string, id: string): Container {
 
 /** All containers on record, by ID. `warn` hears of those whose record cannot be read: the others are there all the same. */
 export function loadContainers(root: string, warn: (text: string) => void): Container[] {
-  const names = raw.faccessat(AT_FDCWD, root, 0) < 0 ? [] : readDirectory(root).map(({ name }) => name);
+  const names = raw.faccessat(AT_FDCWD, root, 0) === ENOENT ? [] : readDirectory(root).map(({ name }) => name);
   return names.sort().flatMap((name) => {
     try {
       return readContainer(`${root}/${name}`) ?? [];
@@ -276,9 +290,12 @@ export function writeRecord({ path }: Lock, record: ContainerRecord): void {
   replaceFile(`${path}/state.json`, JSON.stringify(record));
 }
 
+/** Of a process that had ended before it could be put on record. */
+export const UNKNOWN_START = "0";
+
 /** Puts the init process on record: from here on the container lives by itself. */
 export function writeInit({ path }: Lock, pid: number): { pid: number; startTime: string } {
-  const startTime = startTimeOf(pid) ?? "0";
+  const startTime = startTimeOf(pid) ?? UNKNOWN_START;
   replaceFile(`${path}/init`, `${pid} ${startTime}`);
   return { pid, startTime };
 }
@@ -292,7 +309,9 @@ export function statusOf({ path, record, init }: Container): Status {
   // First: a created container that is frozen cannot be started either. On v1 who runs or sleeps is not.
   const mayBeFrozen = freezer?.version === 2 || (found.state !== "R" && found.state !== "S");
   if (freezer !== undefined && mayBeFrozen && isFrozen(freezer.path)) return "paused";
-  if (raw.faccessat(AT_FDCWD, `${path}/start`, 0) < 0) return "running";
+  const waits = raw.faccessat(AT_FDCWD, `${path}/start`, 0);
+  if (waits === ENOENT) return "running";
+  check(waits, "faccessat", `${path}/start`);
   if (isAwaited(`${path}/start`)) return "created";
   // A `start` that was killed leaves the socket's file behind, and so does a container that has died since we looked.
   return startTimeOf(init.pid) === init.startTime ? "running" : "stopped";

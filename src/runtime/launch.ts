@@ -13,7 +13,7 @@ import { plan as makePlan } from "../plan/plan.ts";
 import type { Plan } from "../plan/step.ts";
 import type { Config } from "../spec/config.ts";
 import { replaceFile } from "../sys/files.ts";
-import { raw, sys } from "../sys/sys.ts";
+import { raw, SysError, sys } from "../sys/sys.ts";
 import { absolute, type Bundle, loadBundle } from "./bundle.ts";
 import { sendToConsoleSocket } from "./console-socket.ts";
 import {
@@ -22,6 +22,7 @@ import {
   claimContainer,
   type Lock,
   removeRecord,
+  UNKNOWN_START,
   writeInit,
   writeRecord,
 } from "./container.ts";
@@ -113,10 +114,20 @@ function makeOrForget(request: LaunchRequest, bundle: Bundle, lock: Lock, option
     if (request.cgroupManager === "systemd") systemd = openSystemd();
     return make(request, bundle, lock, options, systemd);
   } catch (error) {
-    removeRecord(lock);
+    forget(lock, request.warn);
     throw error;
   } finally {
     systemd?.close();
+  }
+}
+
+/** What is in the way of it is not why there is no container. */
+function forget(lock: Lock, warn: (text: string) => void): void {
+  try {
+    removeRecord(lock);
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    warn(`the record of the container stays until it is deleted: ${error.message}`);
   }
 }
 
@@ -164,6 +175,8 @@ function make(
       containerState: (initPid) => ({ ...state, status: "creating", pid: initPid }),
       recordCreated: (initPid, master) => {
         container.init = writeInit(lock, initPid);
+        if (container.init.startTime === UNKNOWN_START)
+          throw new ContainerError("INIT_DIED", "the init process is gone");
         if (pidfdSocket !== undefined) sendToPidfdSocket(pidfdSocket, initPid, "standard");
         if (consoleSocket === undefined || master === undefined) return;
         sendToConsoleSocket(consoleSocket, master);

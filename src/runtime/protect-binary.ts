@@ -28,7 +28,7 @@ import {
 import { parseStatx, STATX_BASIC_STATS, STATX_SIZE } from "../sys/structs.ts";
 import { raw, SysError, sys } from "../sys/sys.ts";
 
-const EACCES = -13;
+const [EACCES, EROFS] = [-13, -30];
 const SELF = "/proc/self/exe";
 /** An overlay without an upper layer needs two lower ones: any directory of the machine will do. */
 const OTHER_LAYER = "/run";
@@ -51,7 +51,9 @@ function isProtected(): boolean {
   const access = raw.faccessat(AT_FDCWD, SELF, W_OK);
   // Who owns a file may give himself the right.
   if (access === EACCES) return !isOwn();
-  return access < 0 || sys.readlinkText(AT_FDCWD, SELF).startsWith(`/memfd:${COPY_NAME} `);
+  if (access === EROFS) return true;
+  if (access < 0) throw unprotected(new SysError("faccessat", -access, [SELF, W_OK]));
+  return sys.readlinkText(AT_FDCWD, SELF).startsWith(`/memfd:${COPY_NAME} `);
 }
 
 function isOwn(): boolean {

@@ -55,7 +55,9 @@ function takeNullDevice(context: InitContext): number {
     return check(clone, "open_tree", "/dev/null");
   }
   const tree = raw.openTree(AT_FDCWD, "/dev/null", how | AT_SYMLINK_NOFOLLOW);
-  if (tree >= 0) {
+  // Not there: then it is none either.
+  if (tree !== ENOENT) {
+    check(tree, "open_tree", "/dev/null");
     const { mode, rdevMajor, rdevMinor } = statOf(tree, "", AT_EMPTY_PATH);
     if ((mode & S_IFMT) === S_IFCHR && rdevMajor === 1 && rdevMinor === 3) {
       context.nullDevice = tree;
