@@ -4,7 +4,7 @@
  */
 import { O_CLOEXEC, O_RDONLY, POLLIN } from "../sys/constants.ts";
 import { packPollfds, packTimespec } from "../sys/structs.ts";
-import { raw } from "../sys/sys.ts";
+import { raw, sys } from "../sys/sys.ts";
 import { ENOTDIR } from "./init/context.ts";
 
 export const PAUSE_MS = 10;
@@ -14,8 +14,8 @@ export const pause = (ms: number): void => void raw.ppoll(new ArrayBuffer(0), 0,
 /** Waits for the end; false when it has not come within so many milliseconds. Its zombie is an end. */
 export function endsWithin(process: number, ms: number): boolean {
   for (let left = ms; ; left -= PAUSE_MS) {
-    if (raw.ppoll(packPollfds([{ fd: process, events: POLLIN }]), 1, packTimespec(Math.max(left, 0)), null, 8) <= 0)
-      return false;
+    const fds = packPollfds([{ fd: process, events: POLLIN }]);
+    if (sys.ppoll(fds, 1, packTimespec(Math.max(left, 0)), null, 8) === 0) return false;
     if (!stillRuns(process)) return true;
     if (left <= 0) return false;
     pause(PAUSE_MS);
