@@ -214,6 +214,7 @@ test("checkpoint, restore: what cannot be done is refused with its reason", need
   assert.equal(await call(...criu, "checkpoint", "--image-path", "/no/such/directory", id), "CHECKPOINT_DIRECTORY");
   const bundle = ["--bundle", makeBundle(makeConfig(root))];
   assert.equal(await call(...criu, "restore", ...bundle, "--image-path", "/no/such", newId()), "RESTORE_IMAGES");
+  assert.equal(await call("--systemd-cgroup", ...criu, "restore", ...bundle, ...images, newId()), "CGROUP_MANAGER");
   const terminal = ["--bundle", makeBundle(makeConfig(root, { process: { terminal: true } }))];
   assert.equal(await call(...criu, "restore", ...terminal, ...images, newId()), "CRIU_TERMINAL");
   assert.equal((await stateOf(id)).status, "running");

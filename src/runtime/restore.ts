@@ -46,7 +46,7 @@ import {
   writeRecord,
 } from "./container.ts";
 import { deleteContainer, destroy } from "./delete.ts";
-import { newRecord } from "./launch.ts";
+import { type CgroupManager, newRecord } from "./launch.ts";
 import { runPoststartHooks } from "./start.ts";
 import { startTimeOf } from "./start-time.ts";
 import { supervise } from "./supervise.ts";
@@ -63,6 +63,7 @@ export interface RestoreRequest {
   subreaper: boolean;
   pidFile?: string;
   consoleSocket?: string;
+  cgroupManager: CgroupManager;
   warn: (text: string) => void;
 }
 
@@ -102,8 +103,13 @@ export function restoreContainer(request: RestoreRequest): number {
   return code;
 }
 
-function check(config: Config, { flags, consoleSocket, warn }: RestoreRequest): void {
+function check(config: Config, { flags, consoleSocket, cgroupManager, warn }: RestoreRequest): void {
   checkTerminal(config, flags.shellJob);
+  if (cgroupManager === "systemd")
+    throw new ContainerError("CGROUP_MANAGER", "restore makes control groups by itself, not by systemd", {
+      field: "--systemd-cgroup",
+      hint: "leave it out, and give linux.cgroupsPath as a path",
+    });
   if (consoleSocket !== undefined)
     throw new ContainerError(
       "CONSOLE_SOCKET_UNUSED",
