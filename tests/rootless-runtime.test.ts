@@ -1,7 +1,7 @@
 /** tupper-runtime as an ordinary user: every command, what a user namespace forbids, and who has no control groups. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, readdirSync, rmSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Config, Namespace } from "../src/spec/config.ts";
@@ -121,12 +121,10 @@ test("spec --rootless: its config runs as it is", needs, async () => {
   output("chown", String(users.bare.uid), directory);
   const as = { user: users.bare, cwd: directory };
   await runtimePrints(["spec", "--rootless"], as);
-  const script = `.root.path="${root}" | .process.terminal=false | .process.args=["id","-u"]`;
-  output(
-    "sh",
-    "-c",
-    `jq '${script}' ${directory}/config.json >${directory}/c && mv ${directory}/c ${directory}/config.json`,
-  );
+  const file = join(directory, "config.json");
+  const made = JSON.parse(readFileSync(file, "utf8")) as Config;
+  const process = { ...made.process, terminal: false, args: ["id", "-u"] };
+  writeFileSync(file, JSON.stringify({ ...made, root: { ...made.root, path: root }, process }));
   assert.equal(await runtimePrints(["run", newId()], as), "0\n");
 });
 

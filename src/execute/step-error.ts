@@ -97,15 +97,16 @@ function reasonFor(step: Step, error: SysError): string {
 const LOCKED =
   "ro, nosuid, nodev, noexec and how access times are kept are locked where a mount comes from outside a user namespace: leave away the option that takes one of them back";
 
+/** Directories that the kernel keeps empty for mounts: those hide nothing. */
+const EMPTY_PLACES = /^\/(sys\/(fs|kernel)|proc\/sys\/fs)\//;
+
 /** A whole one is one without anything mounted over a part of it. mount_too_revealing() of the kernel. */
 function covered(fstype: string): string | undefined {
   if (fstype !== "proc" && fstype !== "sysfs") return undefined;
   const place = fstype === "proc" ? "/proc" : "/sys";
   const over = (readFileIfThere("/proc/self/mountinfo") ?? "").split("\n").flatMap((line) => {
     const path = unescapePath(line.split(" ", 5)[4] ?? "");
-    return path.startsWith(`${place}/`) && !path.startsWith("/sys/fs/") && !path.startsWith("/sys/kernel/")
-      ? [path]
-      : [];
+    return path.startsWith(`${place}/`) && !EMPTY_PLACES.test(path) ? [path] : [];
   });
   const allowed = `in a user namespace a new ${fstype} is made only where a whole one is in sight`;
   if (over.length === 0) return `${allowed}, and for a namespace that belongs to it`;
