@@ -21,7 +21,16 @@ import {
   stateOf,
   untilStatus,
 } from "./bundle.ts";
-import { atEnd, binary, eventually, isRunning, output, temporaryDirectory, watchForLeftovers } from "./harness.ts";
+import {
+  atEnd,
+  binary,
+  eventually,
+  isRunning,
+  output,
+  slowness,
+  temporaryDirectory,
+  watchForLeftovers,
+} from "./harness.ts";
 import { missing } from "./missing.ts";
 import { sharedRootfs } from "./rootfs.ts";
 
@@ -449,8 +458,9 @@ test(
   "run: orphans of the container become its children, and are reaped; --no-subreaper: not",
   needs("package:procps"),
   async () => {
+    const orphan = `sleep ${0.4 * slowness}`;
     const config = makeConfig(root, {
-      args: ["sh", "-c", "(sh -c 'sleep 0.4 & :' &); sleep 0.8; exit 4"],
+      args: ["sh", "-c", `(sh -c '${orphan} & :' &); sleep ${0.8 * slowness}; exit 4`],
       linux: { namespaces: [{ type: "mount" }] },
     });
     delete (config as Partial<typeof config>).hostname;
@@ -471,8 +481,8 @@ test(
       return seen;
     };
     const usual = await children();
-    assert.ok(usual.has("sleep 0.4"), [...usual].join());
-    assert.ok(!(await children("--no-subreaper")).has("sleep 0.4"));
+    assert.ok(usual.has(orphan), [...usual].join());
+    assert.ok(!(await children("--no-subreaper")).has(orphan));
   },
 );
 
