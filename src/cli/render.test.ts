@@ -54,6 +54,14 @@ test("renderError: anything else is a fault of ours, with the stack in terms of 
   );
 });
 
+test("renderError: what the kernel may say at any time is no fault of ours, nonsense that it was handed is", () => {
+  assert.equal(
+    renderError(new SysError("flock", 37, [3, 2]), plain),
+    "error: flock failed: no locks available (ENOLCK)\n  kernel: flock(3, 2) = ENOLCK (No locks available)\n",
+  );
+  assert.match(renderError(new SysError("close", 9, [-1]), plain), /fault of tupper/);
+});
+
 test("ps: one line a container, no control characters, ages in the largest unit", () => {
   const created = "2026-01-01T00:00:00.000Z";
   const box = {

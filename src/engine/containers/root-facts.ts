@@ -149,13 +149,21 @@ function readInRoot(rootFd: number, path: string): string | undefined {
     path,
     packOpenHow({ flags: O_RDONLY | O_NONBLOCK | O_CLOEXEC, resolve: RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS }),
   );
+  // A user's groups are not to be lost because the machine is out of something.
+  if (OF_THE_MACHINE.has(fd)) throw new SysError("openat2", -fd, [path]);
   if (fd < 0) return undefined;
-  const stat = statOf("", fd);
-  const text =
-    stat !== undefined && (stat.mode & S_IFMT) === S_IFREG && stat.size <= MAX_BYTES ? raw.readText(fd) : undefined;
-  raw.close(fd);
-  return typeof text === "string" ? text : undefined;
+  try {
+    const buffer = new ArrayBuffer(STATX_SIZE);
+    sys.statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, buffer);
+    const { mode, size } = parseStatx(buffer);
+    return (mode & S_IFMT) === S_IFREG && size <= MAX_BYTES ? sys.readText(fd) : undefined;
+  } finally {
+    raw.close(fd);
+  }
 }
+
+/** EIO, EAGAIN, ENOMEM, ENFILE, EMFILE: they say nothing about the root. */
+const OF_THE_MACHINE: ReadonlySet<number> = new Set([-5, -11, -12, -23, -24]);
 
 function statOf(path: string, dirfd = AT_FDCWD): Statx | undefined {
   const buffer = new ArrayBuffer(STATX_SIZE);

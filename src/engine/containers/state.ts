@@ -68,7 +68,13 @@ export function claimState(id: string): StateLock {
       continue;
     }
     if (made < 0 && made !== EEXIST) throw new SysError("mkdirat", -made, [path, stateMode()]);
-    const lock = tryLock(path);
+    let lock: StateLock | undefined;
+    try {
+      lock = tryLock(path);
+    } catch (error) {
+      if (made >= 0) raw.unlinkat(AT_FDCWD, path, AT_REMOVEDIR);
+      throw error;
+    }
     if (lock === undefined) {
       if (made === EEXIST)
         throw new ContainerError("CONTAINER_EXISTS", `a container named ${id} is running already`, {
@@ -88,12 +94,21 @@ export function claimState(id: string): StateLock {
   });
 }
 
+/** ENOENT, ENOTDIR, ELOOP, EACCES: gone, or somebody else's. */
+const NOT_OURS: ReadonlySet<number> = new Set([-2, -20, -40, -13]);
+
 /** The lock on an existing state directory, or undefined while its owner lives (or when it is gone). */
 function tryLock(path: string): StateLock | undefined {
   const fd = raw.openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
-  if (fd < 0) return undefined;
+  if (NOT_OURS.has(fd)) return undefined;
+  check(fd, "openat", path);
   const locked = raw.flock(fd, LOCK_EX | LOCK_NB);
-  if (locked >= 0 && linksOf(fd) > 0) return { fd, path };
+  try {
+    if (locked >= 0 && linksOf(fd) > 0) return { fd, path };
+  } catch (error) {
+    raw.close(fd);
+    throw error;
+  }
   raw.close(fd);
   if (locked < 0 && locked !== EWOULDBLOCK) throw new SysError("flock", -locked, [path]);
   return undefined;
