@@ -10,7 +10,7 @@ import type { Plan } from "../../plan/step.ts";
 import { supervise } from "../../runtime/supervise.ts";
 import { openSignals } from "../../runtime/terminal.ts";
 import type { Config } from "../../spec/config.ts";
-import { raw } from "../../sys/sys.ts";
+import { raw, SysError } from "../../sys/sys.ts";
 import { claimState, recordContainer, recordInit, releaseState, sweepStates } from "./state.ts";
 import { readStats } from "./stats.ts";
 
@@ -33,6 +33,7 @@ export function runContainer({ config, id, trace, warnings, host = probeHost() }
   // Before anything is there that a signal could leave behind.
   blockSignals();
   const lock = claimState(id);
+  let groupsStay = false;
   try {
     const signals = openSignals();
     const started = execute(plan, {
@@ -41,17 +42,30 @@ export function runContainer({ config, id, trace, warnings, host = probeHost() }
       recordState: () => recordContainer(lock, plan, config),
       containerState: (pid) => ({ ...hookState(config, id, `${host.stateRoot}/${id}`), status: "creating", pid }),
     });
-    recordInit(lock, started.pid);
     try {
-      sweepStates();
+      recordInit(lock, started.pid);
+      sweepOthers(warn);
       const code = supervise(started, signals);
       if (code === KILLED) sayWhyKilled(plan, warn);
       return code;
     } finally {
+      groupsStay = true;
       removeCgroups(plan.cleanup.cgroups);
+      groupsStay = false;
     }
   } finally {
-    releaseState(lock);
+    // Without its record no later command would know of the groups.
+    if (!groupsStay) releaseState(lock);
+  }
+}
+
+/** What another run left and cannot be removed is no reason to end this container. */
+function sweepOthers(warn: (text: string) => void): void {
+  try {
+    sweepStates();
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    warn(`what other runs left cannot be removed: ${error.message}`);
   }
 }
 
