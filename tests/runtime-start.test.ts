@@ -64,7 +64,10 @@ test("create: the waiting process has no descriptor but its stdio and what it wa
   assert.deepEqual(others.sort(), ["anon_inode:[signalfd]", "socket:[N]"]);
 });
 
-test("mounts: /proc/self/mountinfo lists them in the config's order", needs, async () => {
+// From Linux 6.8 on mounts are listed as they were made, and since 6.15 a taken tree can be made anew in its turn.
+const inOrder = missing("kernel:6.8") === false ? { skip: needs.skip || missing("kernel:6.15") } : needs;
+
+test("mounts: /proc/self/mountinfo lists them in the config's order", inOrder, async () => {
   const source = temporaryDirectory();
   const mounts: Config["mounts"] = [
     ...(DEV ?? []),
