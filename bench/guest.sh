@@ -33,8 +33,8 @@ row() {
     END { printf "| %s | %s | %s | %s | %.2f |\n", title, cell[1], cell[2], cell[3], m[1] / m[2] }'
 }
 calls() {
-  strace -f -qq -c -U calls -o "$work/calls" "$@" >/dev/null 2>&1
-  awk '$1 ~ /^[0-9]+$/ && NF == 1 { sum += $1 } END { print sum }' "$work/calls"
+  strace -f -qq -c -o "$work/calls" "$@" >/dev/null 2>&1
+  awk '$NF == "total" { print $4 }' "$work/calls"
 }
 
 echo "n = $runs, $(uname -sr), $(tupper-runtime --version | head -1), $(crun --version | head -1), $(runc --version | head -1)"
