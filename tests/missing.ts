@@ -27,6 +27,7 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   "docker.io": "dockerd",
   "util-linux": "script",
   apparmor: "apparmor_parser",
+  e2fsprogs: "chattr",
 };
 
 function isThere(need: string): boolean {

@@ -48,6 +48,9 @@ const needsCompiler = {
     (isSanitizer ? "the sanitizer build is not what is installed" : false),
 };
 
+// A tmpfs has the flag since Linux 6.6.
+const needsChattr = { skip: needsCompiler.skip || missing("package:e2fsprogs", "kernel:6.6") };
+
 const withHooks = (config: Config, hooks: NonNullable<Config["hooks"]>): Config => ({ ...config, hooks });
 const hook = (script: string) => ({ path: "/bin/sh", args: ["sh", "-c", script], env: ["PATH=/usr/bin:/bin:/sbin"] });
 
@@ -66,9 +69,10 @@ function withDescriptors(paths: readonly string[], args: readonly string[]) {
 }
 
 /** The copy of the runtime at `path`, attacked by its own container: what the attacker says, and whether the file is changed. */
-async function attackedRuntime(path: string): Promise<{ says: string; changed: boolean }> {
+async function attackedRuntime(path: string, { immutable = false } = {}): Promise<{ says: string; changed: boolean }> {
   mkdirSync(path.slice(0, path.lastIndexOf("/")), { recursive: true });
   copyFileSync(binary, path);
+  if (immutable) output("chattr", "+i", path);
   const root = makeRootfs({ "bin/overwrite_exe": { copyOf: compiled("overwrite_exe"), mode: 0o755 } });
   writeFileSync(join(root, "bin/again"), "#!/proc/self/exe\n", { mode: 0o755 });
   const said = join(temporaryDirectory(), "said");
@@ -113,6 +117,15 @@ test("CVE-2019-5736: nor where it must run from a copy in memory", needsCompiler
   // The colon stands between directories in the option of an overlay.
   const path = join(temporaryDirectory(), "a:b", "tupper-runtime");
   assert.deepEqual(await attackedRuntime(path), { says: `refused ${EPERM}`, changed: false });
+});
+
+test("CVE-2019-5736: nor where it is immutable, which root of the container could undo", needsChattr, async () => {
+  const path = join(temporaryDirectory(), "tupper-runtime");
+  try {
+    assert.deepEqual(await attackedRuntime(path, { immutable: true }), { says: `refused ${EROFS}`, changed: false });
+  } finally {
+    output("chattr", "-i", path);
+  }
 });
 
 test("CVE-2024-21626: no descriptor of the caller or the runtime is a way to the machine", needs, async () => {

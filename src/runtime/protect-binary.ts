@@ -28,7 +28,7 @@ import {
 import { parseStatx, STATX_BASIC_STATS, STATX_SIZE } from "../sys/structs.ts";
 import { raw, SysError, sys } from "../sys/sys.ts";
 
-const [EACCES, EROFS] = [-13, -30];
+const [EPERM, EACCES, EROFS] = [-1, -13, -30];
 const SELF = "/proc/self/exe";
 /** An overlay without an upper layer needs two lower ones: any directory of the machine will do. */
 const OTHER_LAYER = "/run";
@@ -52,7 +52,8 @@ function isProtected(): boolean {
   // Who owns a file may give himself the right.
   if (access === EACCES) return !isOwn();
   if (access === EROFS) return true;
-  if (access < 0) throw unprotected(new SysError("faccessat", -access, [SELF, W_OK]));
+  // EPERM: an immutable file (chattr(1)), but who made it one can take that back.
+  if (access < 0 && access !== EPERM) throw unprotected(new SysError("faccessat", -access, [SELF, W_OK]));
   return sys.readlinkText(AT_FDCWD, SELF).startsWith(`/memfd:${COPY_NAME} `);
 }
 
