@@ -3,7 +3,7 @@
  * `@a(st) [('/dev/sda', 7)]`. GLib reference, "GVariant Text Format"; of its types those that D-Bus has too.
  */
 import type { Value, Variant } from "./marshal.ts";
-import { splitSignature } from "./marshal.ts";
+import { MarshalError, splitSignature } from "./marshal.ts";
 
 /** What is not GVariant text: the message says what was expected, and where. */
 export class GvariantError extends Error {
@@ -149,7 +149,9 @@ class Parser {
     try {
       const [type = "", ...more] = splitSignature(signature);
       if (type !== "" && more.length === 0) return type;
-    } catch {}
+    } catch (error) {
+      if (!(error instanceof MarshalError)) throw error;
+    }
     return this.#fail("a type");
   }
 

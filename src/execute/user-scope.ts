@@ -31,16 +31,19 @@ export function hostInUserScope(host: Host, name: string, warn: (text: string) =
   if (host.uid === 0 || host.cgroups.mode !== "v2") return host;
   try {
     const systemd = Systemd.open(true);
-    systemd.startScope(
-      `tupper-${name.replace(/[^\w.-]/g, "_")}.scope`,
-      [
-        ["Description", { type: "s", value: `tupper ${name}` }],
-        ["Delegate", { type: "b", value: true }],
-        ["CollectMode", { type: "s", value: "inactive-or-failed" }],
-      ],
-      sys.getpid(),
-    );
-    systemd.close();
+    try {
+      systemd.startScope(
+        `tupper-${name.replace(/[^\w.-]/g, "_")}.scope`,
+        [
+          ["Description", { type: "s", value: `tupper ${name}` }],
+          ["Delegate", { type: "b", value: true }],
+          ["CollectMode", { type: "s", value: "inactive-or-failed" }],
+        ],
+        sys.getpid(),
+      );
+    } finally {
+      systemd.close();
+    }
     return probeHost();
   } catch (error) {
     if (!(error instanceof ContainerError)) throw error;
