@@ -13,7 +13,10 @@ export interface Terminal {
   press(...keys: string[]): void;
   /** What is on the screen, without trailing blanks. */
   screen(): string;
-  /** Waits until the screen matches. */
+  /**
+   * Waits until the screen matches, as it is or without the prompts before what is printed: a line that is typed before
+   * the shell asks for it is echoed first, and its output stands right behind the prompt.
+   */
   until(pattern: RegExp): Promise<RegExpExecArray>;
   resize(columns: number, rows: number): void;
 }
@@ -35,8 +38,9 @@ export async function openTerminal(columns = 100, rows = 30): Promise<Terminal> 
       .replace(/[ \t]+$/gm, "")
       .trimEnd();
   const until = async (pattern: RegExp): Promise<RegExpExecArray> => {
-    for (let waitedMs = 0; waitedMs < 10_000; waitedMs += 20) {
-      const match = pattern.exec(screen());
+    for (let waitedMs = 0; waitedMs < 20_000; waitedMs += 20) {
+      const shown = screen();
+      const match = pattern.exec(shown) ?? pattern.exec(shown.replace(/^(?:outer\$|inner#) /gm, ""));
       if (match !== null) return match;
       await sleep(20);
     }

@@ -3,7 +3,7 @@ import { Command } from "commander";
 import { listContainers } from "../engine/containers/list.ts";
 import { containerStats, type Stats } from "../engine/containers/stats.ts";
 import { ContainerError } from "../error.ts";
-import { packTimespec } from "../sys/structs.ts";
+import { sleepMs } from "../sys/sleep.ts";
 import { raw } from "../sys/sys.ts";
 import { addSwitch, formatOption } from "./flags.ts";
 import { renderTable } from "./table.ts";
@@ -49,13 +49,13 @@ statsCommand.action((ids: string[], { format, stream }: StatsOptions) => {
   const live = stream ?? isTerminal(1);
   const colors = colorsOf(1);
   let before = takeSamples(ids);
-  sleep(FIRST_INTERVAL_MS);
+  sleepMs(FIRST_INTERVAL_MS);
   for (;;) {
     const now = takeSamples(ids);
     writeOut((live && isTerminal(1) ? HOME_AND_CLEAR : "") + renderStats(now, before, colors));
     if (!live) return;
     before = now;
-    sleep(INTERVAL_MS);
+    sleepMs(INTERVAL_MS);
   }
 });
 
@@ -73,10 +73,6 @@ function takeSamples(ids: readonly string[]): Sample[] {
       throw error;
     }
   });
-}
-
-function sleep(ms: number): void {
-  raw.ppoll(new ArrayBuffer(0), 0, packTimespec(ms), null, 8);
 }
 
 /** What people read. Pure. */

@@ -10,6 +10,7 @@ import { MarshalError, type Value } from "../dbus/marshal.ts";
 import { decodeMessage, encodeCall, type Message, type MethodCall, messageLength } from "../dbus/message.ts";
 import { AF_UNIX, MSG_NOSIGNAL, POLLIN, POLLOUT, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM } from "../sys/constants.ts";
 import { readFileIfThere } from "../sys/files.ts";
+import { sleepMs } from "../sys/sleep.ts";
 import { packPollfds, packTimespec } from "../sys/structs.ts";
 import { raw, SysError, sys } from "../sys/sys.ts";
 import { packUnixAddress, withUnixAddress } from "../sys/unix-address.ts";
@@ -78,7 +79,7 @@ export class Bus {
         // The queue of those who wait to be accepted is full.
         if (connected !== EAGAIN) throw new SysError("connect", -connected, [peer.socket]);
         if (nowMs() > deadlineMs) throw new BusSlow(peer.socket);
-        raw.ppoll(new ArrayBuffer(8), 0, packTimespec(10), null, 8);
+        sleepMs(10);
       }
     } catch (error) {
       raw.close(socket);

@@ -7,8 +7,7 @@
  */
 import { ContainerError } from "../error.ts";
 import { readFile, readFileIfThere, writeFile } from "../sys/files.ts";
-import { packTimespec } from "../sys/structs.ts";
-import { raw } from "../sys/sys.ts";
+import { sleepMs } from "../sys/sleep.ts";
 
 export interface Freezer {
   version: 1 | 2;
@@ -90,8 +89,4 @@ export function thawGroup(path: string): void {
 export function isFrozen(path: string): boolean {
   const self = readFileIfThere(`${path}/freezer.self_freezing`) ?? readFileIfThere(`${path}/cgroup.freeze`);
   return self?.trim() === "1";
-}
-
-function sleepMs(ms: number): void {
-  raw.ppoll(new ArrayBuffer(8), 0, packTimespec(ms), null, 8);
 }

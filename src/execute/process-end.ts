@@ -3,13 +3,12 @@
  * Linux 5.3) the process's directory in /proc stands for it (host/old_kernels.h), which has to be asked again and again.
  */
 import { O_CLOEXEC, O_RDONLY, POLLIN } from "../sys/constants.ts";
+import { sleepMs } from "../sys/sleep.ts";
 import { packPollfds, packTimespec } from "../sys/structs.ts";
 import { raw, sys } from "../sys/sys.ts";
 import { ENOTDIR } from "./init/context.ts";
 
 export const PAUSE_MS = 10;
-
-export const pause = (ms: number): void => void raw.ppoll(new ArrayBuffer(0), 0, packTimespec(ms), null, 8);
 
 /** Waits for the end; false when it has not come within so many milliseconds. Its zombie is an end. */
 export function endsWithin(process: number, ms: number): boolean {
@@ -18,7 +17,7 @@ export function endsWithin(process: number, ms: number): boolean {
     if (sys.ppoll(fds, 1, packTimespec(Math.max(left, 0)), null, 8) === 0) return false;
     if (!stillRuns(process)) return true;
     if (left <= 0) return false;
-    pause(PAUSE_MS);
+    sleepMs(PAUSE_MS);
   }
 }
 

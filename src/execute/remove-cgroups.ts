@@ -1,6 +1,6 @@
 /** The end of control groups: rmdir(2), which the kernel refuses while groups or processes are in them. */
 import { AT_FDCWD, AT_REMOVEDIR } from "../sys/constants.ts";
-import { packTimespec } from "../sys/structs.ts";
+import { sleepMs } from "../sys/sleep.ts";
 import { raw, SysError } from "../sys/sys.ts";
 import { type ControlGroup, groupsIn, killProcesses, killProcessesIn } from "./cgroup-processes.ts";
 import { thawGroup } from "./freezer.ts";
@@ -30,8 +30,4 @@ export function removeCgroups(paths: readonly string[], groups: readonly Control
       sleepMs(2);
     }
   }
-}
-
-export function sleepMs(ms: number): void {
-  raw.ppoll(new ArrayBuffer(8), 0, packTimespec(ms), null, 8);
 }

@@ -11,9 +11,10 @@ import type { HookName } from "../spec/names.ts";
 import { MFD_CLOEXEC, O_CLOEXEC, SIG_SETMASK, SIGNALS } from "../sys/constants.ts";
 import { errnoText } from "../sys/errno.ts";
 import { writeAll } from "../sys/files.ts";
+import { sleepMs } from "../sys/sleep.ts";
 import type { WaitStatus } from "../sys/structs.ts";
 import { check, raw, sys } from "../sys/sys.ts";
-import { endsWithin, isDirectoryOfProc, PAUSE_MS, pause } from "./process-end.ts";
+import { endsWithin, isDirectoryOfProc, PAUSE_MS } from "./process-end.ts";
 import { waitFor, waitIfEnded } from "./wait.ts";
 
 /** `status` of the state that hooks of each kind are told. runtime.md, "Lifecycle". */
@@ -101,7 +102,7 @@ function waitWithin(pid: number, ms: number): WaitStatus | undefined {
   for (let left = ms; left > 0; left -= PAUSE_MS) {
     const status = waitIfEnded(pid);
     if (status !== undefined) return status;
-    pause(PAUSE_MS);
+    sleepMs(PAUSE_MS);
   }
   return waitIfEnded(pid);
 }

@@ -10,10 +10,10 @@ import type { MethodCall } from "../dbus/message.ts";
 import { ContainerError } from "../error.ts";
 import type { SystemdTarget, UnitProperty } from "../plan/cgroup/systemd.ts";
 import { readFileIfThere } from "../sys/files.ts";
+import { sleepMs } from "../sys/sleep.ts";
 import { SysError } from "../sys/sys.ts";
 import { Bus, BusError, BusGone, BusSlow, nowMs, type Peer } from "./bus.ts";
 import { environmentValue } from "./probe.ts";
-import { sleepMs } from "./remove-cgroups.ts";
 
 const DEFAULT_LIMIT_MS = 30_000;
 /** How long systemd may be silent before it is asked how things are: a signal may have been lost when it was restarted. */

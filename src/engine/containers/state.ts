@@ -28,6 +28,7 @@ import {
 } from "../../sys/constants.ts";
 import { errnoText } from "../../sys/errno.ts";
 import { createFile, readDirectory, readFileIfThere } from "../../sys/files.ts";
+import { sleepMs } from "../../sys/sleep.ts";
 import { parseStatx, STATX_BASIC_STATS, STATX_SIZE } from "../../sys/structs.ts";
 import { check, raw, SysError, sys } from "../../sys/sys.ts";
 
@@ -254,10 +255,17 @@ function readInit(path: string): { pid: number; startTime: string } | undefined 
   return pid === undefined || startTime === undefined ? undefined : { pid: Number(pid), startTime };
 }
 
-/** A running container's record. Throws CONTAINER_UNKNOWN. */
+/** Longer than a busy machine takes from the command's first instruction to its pid on record. */
+const STARTING_MS = 2000;
+
+/** A running container's record. Waits for one that is just being started to have a process. Throws CONTAINER_UNKNOWN. */
 export function loadState(id: string): ContainerState {
   const path = `${ownStateRoot()}/${id}`;
-  const state = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(id) ? readState(path) : undefined;
+  let state = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(id) ? readState(path) : undefined;
+  for (let waitedMs = 0; state?.pid === 0 && waitedMs < STARTING_MS; waitedMs += 2) {
+    sleepMs(2);
+    state = readState(path);
+  }
   if (state !== undefined) return state;
   throw new ContainerError("CONTAINER_UNKNOWN", `the container ${id} does not exist`, {
     hint: "`tupper ps` lists the running ones",
