@@ -4,14 +4,15 @@
  * job for the lane that is free next. Where no box can be made (no root, or cgroup v2 alone, whose controllers a box does
  * not get) the suites run one after the other on the machine itself.
  *
- *     scripts/lanes.ts [--host] [--results FILE] [SUITE…]
+ *     scripts/lanes.ts [--host] [--user] [--record] [--results FILE] [SUITE…]
  *
  * A suite in which something failed runs once more after all others, with nothing beside it. The second result counts; a
  * case that failed only at first is named as unsteady, and is to be mended: it has a race, or counts on a quick machine.
  *
  * All suites run on build/tupper, those of sanitized-suites.ts on build/tupper-sanitize as well. `--host`: without the
- * sanitizer build and without engines. `--results`: adds the counts of each suite to a file, as node's reporter writes
- * them, instead of printing their sum.
+ * sanitizer build and without engines. `--user`: as `--host`, as an ordinary user with subordinate ids that only the boxes know.
+ * `--record`: the results on build/tupper are put on record for docs/places.md (tests/vm/table.ts). `--results`: adds the
+ * counts of each suite to a file, as node's reporter writes them, instead of printing their sum.
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import {
@@ -32,6 +33,9 @@ import { parseArgs } from "node:util";
 import { type Box, makeBox } from "../tests/box.ts";
 import { snapshot } from "../tests/leftovers.ts";
 import { missing } from "../tests/missing.ts";
+import { readResults } from "../tests/vm/results.ts";
+import { findSuites } from "../tests/vm/suites.ts";
+import { currentCommit, record } from "../tests/vm/table.ts";
 import { parseTable } from "./generate.ts";
 import { root } from "./link-host.ts";
 import { SANITIZED, UNREACHED } from "./sanitized-suites.ts";
@@ -61,8 +65,22 @@ const LANES = 2;
 const SUITE_TIMEOUT_MS = 400_000;
 const LEFT_TIMEOUT_MS = 3000;
 
+/** The user of `--user`, as if logged in: with a directory of its own in /run, and as systemd does it, no control groups. */
+const USER = { name: "tupper", uid: 61_000, home: "/tmp/home" };
+const MAKE_USER = `
+      groupadd --gid ${USER.uid} ${USER.name}
+      useradd --uid ${USER.uid} --gid ${USER.uid} --no-create-home --home-dir ${USER.home} --shell /bin/bash ${USER.name} 2>/dev/null
+      grep -q '^${USER.name}:' /etc/subuid || echo ${USER.name}:610000000:65536 | tee -a /etc/subuid >>/etc/subgid
+      install -d -m 700 -o ${USER.uid} -g ${USER.uid} ${USER.home} /run/user/${USER.uid}`;
+const AS_USER = ["setpriv", `--reuid=${USER.uid}`, `--regid=${USER.uid}`, "--init-groups"];
+
 const { values: flags, positionals } = parseArgs({
-  options: { host: { type: "boolean", default: false }, results: { type: "string" } },
+  options: {
+    host: { type: "boolean", default: false },
+    user: { type: "boolean", default: false },
+    record: { type: "boolean", default: false },
+    results: { type: "string" },
+  },
   allowPositionals: true,
 });
 const isBoxed = missing("root", "cgroup1") === false;
@@ -79,6 +97,13 @@ function jobs(): Job[] {
   const ofEngines = suites.filter((suite) => /^(docker|podman|containerd|nested-)/.test(suite));
   const others = suites.filter((suite) => !ofEngines.includes(suite));
   const on = (build: Job["build"], list: readonly string[]) => list.map((suite) => ({ suite, build }));
+  if (flags.user) {
+    const possible = findSuites(root).filter((suite) => suite.needs.every((need) => need === "user"));
+    return on(
+      "tupper",
+      others.filter((suite) => possible.some(({ name }) => suite === `${name}.test.ts`)),
+    );
+  }
   if (flags.host) return on("tupper", others);
   const sanitized = others.filter((suite) => SANITIZED.includes(suite));
   return [...on("tupper", ofEngines), ...on("tupper-sanitize", sanitized), ...on("tupper", others)];
@@ -100,7 +125,8 @@ async function makeLane(): Promise<Lane> {
       mount --rbind '${directory}' /tmp
       mount -t devpts -o newinstance,ptmxmode=666,mode=620,gid=5 devpts /dev/pts
       mount --bind /dev/pts/ptmx /dev/ptmx
-      mount -t tmpfs tmpfs /dev/shm`,
+      mount -t tmpfs tmpfs /dev/shm
+      ${flags.user ? MAKE_USER : ""}`,
   });
   return lane;
 }
@@ -134,16 +160,31 @@ async function doJob({ suite, build }: Job, lane: Lane): Promise<{ outcome: Outc
   rmSync(tap, { force: true });
   writeFileSync(called, Buffer.alloc(calls.length));
   chmodSync(called, 0o666); // also for runs of other users
+  const events = join(lane.directory, "events");
+  rmSync(events, { force: true });
   const reporters = [
     ["spec", "stdout"],
     ["tap", join(seenAs, "tap")],
+    ...(flags.record ? [["./tests/vm/guest/reporter.mjs", join(seenAs, "events")]] : []),
   ].flatMap(([reporter, to]) => [`--test-reporter=${reporter}`, `--test-reporter-destination=${to}`]);
-  const command = ["env", `--chdir=${root}`, process.execPath, "--import", "tsx", ...reporters, `tests/${suite}`];
+  const prefix = flags.user ? AS_USER : [];
+  const command = [
+    ...prefix,
+    "env",
+    `--chdir=${root}`,
+    process.execPath,
+    "--import",
+    "tsx",
+    ...reporters,
+    `tests/${suite}`,
+  ];
   const env = {
     ...process.env,
     TUPPER_BINARY: `${root}/build/${build}`,
     ...(lane.box === undefined ? {} : { TMPDIR: "/tmp" }),
     TUPPER_CALLS: join(seenAs, "calls"),
+    ...(flags.user ? { HOME: USER.home, USER: USER.name, LOGNAME: USER.name } : {}),
+    ...(flags.user ? { XDG_RUNTIME_DIR: `/run/user/${USER.uid}` } : {}),
   };
   const { output, code } = await end(lane, command, env);
   const left = lane.box === undefined ? [] : await leftIn(lane.box);
@@ -157,6 +198,18 @@ async function doJob({ suite, build }: Job, lane: Lane): Promise<{ outcome: Outc
   const seconds = ((Date.now() - began) / 1000).toFixed(1);
   console.log(`== ${suite} on build/${build}: ${seconds} s\n${output}`);
   for (const name of outcome.failed) console.log(`✖ ${suite}: ${name}\n`);
+  if (flags.record && build === "tupper")
+    record(
+      readResults({
+        place: flags.user ? "host-user" : "host-root",
+        suite: basename(suite, ".test.ts"),
+        durationMs: Date.now() - began,
+        output: existsSync(events) ? readFileSync(events, "utf8") : "",
+        errors: output,
+        outcome: { code: typeof code === "number" ? code : undefined, failure: `ended by ${code}`, log: "" },
+      }),
+      currentCommit(root),
+    );
   return { outcome, isSound: !isDead && left.length === 0 };
 }
 
@@ -218,6 +271,7 @@ function fail(message: string): void {
   add({ pass: 0, skipped: 0, failed: [message] });
 }
 
+if (flags.user && !isBoxed) throw new Error("--user needs boxes: see above");
 const queue = jobs();
 
 /** What lanes could leave on the machine: their state is in their own /run, processes and groups end with the box, or `end` throws. */

@@ -15,6 +15,7 @@ import {
   binaryFor,
   environmentOf,
   eventually,
+  isRoot,
   slowness,
   temporaryDirectory,
   type User,
@@ -36,7 +37,7 @@ export interface ConfigChange {
 /** `readonly`: the root is shared by tests. */
 export function makeConfig(root: string, change: ConfigChange = {}): Config {
   const { args = ["sleep", "600"], process, linux, resources, mounts, hostname, annotations, hooks } = change;
-  return {
+  const config: Config = {
     ociVersion: "1.2.0",
     root: { path: root, readonly: true, ...change.root },
     process: { user: { uid: 0, gid: 0 }, args, env: ["PATH=/bin"], cwd: "/", ...process },
@@ -51,9 +52,18 @@ export function makeConfig(root: string, change: ConfigChange = {}): Config {
     linux: {
       namespaces: (["pid", "network", "ipc", "uts", "mount", "cgroup"] as const).map((type) => ({ type })),
       ...linux,
-      resources: { devices: [{ allow: false, access: "rwm" }], ...resources },
+      ...(isRoot && { resources: { devices: [{ allow: false, access: "rwm" }] } }),
+      ...(resources && { resources: { ...(isRoot && { devices: [{ allow: false, access: "rwm" }] }), ...resources } }),
     },
   };
+  return isRoot ? config : asUser(config);
+}
+
+/** As an ordinary user must have it: with a user namespace, whose map is the runtime's to choose. */
+export function asUser(config: Config): Config {
+  const { namespaces = [] } = config.linux;
+  if (!namespaces.some(({ type }) => type === "user")) config.linux.namespaces = [...namespaces, { type: "user" }];
+  return config;
 }
 
 /** A directory with this config, which is removed at the end of the test. */

@@ -19,7 +19,7 @@ import { sharedRootfs } from "./rootfs.ts";
 
 watchForLeftovers();
 const root = sharedRootfs();
-const needs = { skip: missing("root", "package:busybox-static") };
+const needs = { skip: missing("subuid", "package:busybox-static") };
 
 /** What a run makes, beside what others make at the same time. */
 const added = (before: Set<string>) => [...snapshot()].filter((thing) => !before.has(thing));

@@ -8,7 +8,7 @@ import { printsOnTerminal } from "./terminal.ts";
 watchForLeftovers();
 const root = sharedRootfs();
 const sees = (flags: string[], script: string) => seesIn(root, flags, script);
-const needs = { skip: missing("root", "package:busybox-static") };
+const needs = { skip: missing("subuid", "package:busybox-static") };
 
 test("run --init: PID 1 is tupper's, the command is another process", needs, async () => {
   const [pid, parent] = (await sees(["--init"], "echo $$ $PPID")).trim().split(" ");

@@ -68,8 +68,13 @@ function controlGroups(): string[] {
 }
 
 function state(homes: readonly string[]): string[] {
-  const roots = ["/run/tupper", "/run/tupper-runtime", ...homes.map((home) => join(home, "tupper"))];
-  const ofUsers = names("/tmp").filter((name) => /^tupper-\d+$/.test(name));
+  const own = process.env.XDG_RUNTIME_DIR;
+  const ofUsersHere = (process.getuid?.() === 0 || own === undefined ? homes : [...homes, own]).flatMap((home) => [
+    join(home, "tupper"),
+    join(home, "tupper-runtime"),
+  ]);
+  const roots = ["/run/tupper", "/run/tupper-runtime", ...ofUsersHere];
+  const ofUsers = names("/tmp").filter((name) => /^tupper-(runtime-)?\d+$/.test(name));
   return [...roots, ...ofUsers.map((name) => join("/tmp", name))].flatMap((root) =>
     names(root).map((name) => `state ${root}/${name}`),
   );

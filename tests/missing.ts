@@ -1,10 +1,10 @@
 /** What a test needs of the machine: `{ skip: missing("root", "cgroup:memory") }` says what is not there. */
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
-import { release } from "node:os";
+import { release, userInfo } from "node:os";
 
 /**
- * - `root`: the tests run as root
+ * - `root`: the tests run as root; `subuid`: as root or as a user with a range of subordinate ids, who can make containers too
  * - `cap:SYS_RESOURCE`: root has this capability (some machines withhold it even from root)
  * - `cgroup:memory`: the controller is mounted (v1) or available (v2); `cgroup1`, `cgroup2`: such a hierarchy is mounted;
  *   `unified`: v2 alone
@@ -35,6 +35,8 @@ function isThere(need: string): boolean {
   switch (kind) {
     case "root":
       return process.getuid?.() === 0;
+    case "subuid":
+      return process.getuid?.() === 0 || hasSubordinateIds();
     case "cap":
       return hasCapability(name);
     case "cgroup":
@@ -57,6 +59,15 @@ function isThere(need: string): boolean {
     default:
       throw new Error(`missing("${need}") asks for nothing known`);
   }
+}
+
+function hasSubordinateIds(): boolean {
+  const { uid, username } = userInfo();
+  const isOwn = (line: string) => [String(uid), username].includes(line.split(":")[0] ?? "");
+  const hasRange = ["/etc/subuid", "/etc/subgid"].every(
+    (file) => existsSync(file) && readFileSync(file, "utf8").split("\n").some(isOwn),
+  );
+  return hasRange && isThere("package:uidmap");
 }
 
 function compareVersions(a: string, b: string): number {

@@ -26,7 +26,7 @@ const root = sharedRootfs({
   "home/alice/": "",
 });
 const sees = (flags: string[], script: string, options = {}) => seesIn(root, flags, script, options);
-const needs = { skip: missing("root", "package:busybox-static") };
+const needs = { skip: missing("subuid", "package:busybox-static") };
 const ok = (stdout: string): Result => ({ stdout, stderr: "", code: 0, signal: null });
 
 // What a command line means

@@ -4,7 +4,8 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Config, Mount } from "../src/spec/config.ts";
-import { atEnd, binary, output, temporaryDirectory } from "./harness.ts";
+import { asUser } from "./bundle.ts";
+import { atEnd, binary, isRoot, output, temporaryDirectory } from "./harness.ts";
 import { makeRootfs } from "./rootfs.ts";
 
 export const DEFAULT_MOUNTS: readonly Mount[] = [
@@ -41,6 +42,7 @@ export function configOf(script: string, change: (config: Config) => void = () =
     },
     linux: { namespaces: (["mount", "pid", "network", "ipc", "uts", "cgroup"] as const).map((type) => ({ type })) },
   };
+  if (!isRoot) asUser(config);
   change(config);
   return config;
 }

@@ -33,6 +33,7 @@ export async function makePayload({ suites, job, files = [] }: PayloadOptions): 
   const tree = join(directory, "tree");
   for (const name of ["bin", "build", "tests", "files"]) mkdirSync(join(tree, name), { recursive: true });
   cpSync(binary(), join(tree, "build/tupper"));
+  symlinkSync("tupper", join(tree, "build/tupper-runtime"));
   for (const name of ["tupper", "tupper-runtime"]) symlinkSync("../build/tupper", join(tree, "bin", name));
   for (const path of files)
     cpSync(path, join(tree, "files", basename(path)), { recursive: true, verbatimSymlinks: true });

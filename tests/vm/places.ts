@@ -34,6 +34,12 @@ export const PLACES: readonly Place[] = [
   plain("kernel-newest", "trixie-backports"),
 ];
 
+/** The machine itself, where scripts/lanes.ts runs the suites: a development machine with control groups of version 1. */
+export const HOST_PLACES: readonly Pick<Place, "name" | "offers">[] = [
+  { name: "host-root", offers: ["root", "engine", "checkout"] },
+  { name: "host-user", offers: ["user"] },
+];
+
 const OTHER_NAMES: Readonly<Record<string, string>> = { "kernel-6.12": "v2-root", systemd: "systemd-root" };
 
 export function placeNamed(name: string): Place {

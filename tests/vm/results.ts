@@ -92,6 +92,15 @@ export function renderCases(results: Results): string {
   return head + lines.join("");
 }
 
+/** The cases that failed the first time only. */
+export function unsteadyCases(first: Results, second: Results): string[] {
+  const failedIn = ({ cases }: Results) => cases.filter(({ result }) => result === "failed").map(({ name }) => name);
+  const still = new Set(failedIn(second));
+  return failedIn(first)
+    .filter((name) => !still.has(name))
+    .map((name) => `${first.place} > ${first.suite}: ${name}`);
+}
+
 export function renderTap(results: Results): string {
   const { place, suite, cases } = results;
   const { passed, failed, skipped } = countCases([results]);

@@ -29,5 +29,5 @@ export function findSuites(repository: string): Suite[] {
 }
 
 /** What keeps a suite from this place. */
-export const lacking = (suite: Suite, place: Place): string[] =>
+export const lacking = (suite: Suite, place: Pick<Place, "offers">): string[] =>
   suite.needs.filter((need) => !place.offers.includes(need));

@@ -2,13 +2,15 @@
  * docs/places.md: what ran where, and with what outcome. Each suite's last results in each place lie in the cache, so that the
  * table can be filled in several runs; nothing in it is written by hand.
  */
+import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { cacheDirectory } from "./cache.ts";
-import { PLACES, type Place } from "./places.ts";
+import { HOST_PLACES, PLACES, type Place } from "./places.ts";
 import { countCases, type Results } from "./results.ts";
 import { lacking, type Suite } from "./suites.ts";
 
+type Column = Pick<Place, "name" | "offers">;
 type Recorded = Results & { commit: string };
 
 const directory = join(cacheDirectory, "results");
@@ -18,15 +20,26 @@ export function record(results: Results, commit: string): void {
   writeFileSync(join(directory, `${results.place}.${results.suite}.json`), JSON.stringify({ ...results, commit }));
 }
 
+/** Of the checkout, as results on record name it. */
+export const currentCommit = (repository: string): string =>
+  execFileSync("git", ["rev-parse", "--short", "HEAD"], { cwd: repository, encoding: "utf8" }).trim();
+
 /** The results on record, in Markdown. */
 export function renderTable(suites: readonly Suite[]): string {
+  const columns = [...HOST_PLACES, ...PLACES];
+  const isPossible = (one: Results) =>
+    suites.some((suite) => {
+      const place = columns.find(({ name }) => name === one.place);
+      return suite.name === one.suite && place !== undefined && lacking(suite, place).length === 0;
+    });
   const all = existsSync(directory)
     ? readdirSync(directory)
         .filter((name) => name.endsWith(".json"))
         .map((name) => JSON.parse(readFileSync(join(directory, name), "utf8")) as Recorded)
+        .filter(isPossible)
     : [];
-  const find = (suite: Suite, place: Place) => all.find((one) => one.suite === suite.name && one.place === place.name);
-  const cell = (suite: Suite, place: Place): string => {
+  const find = (suite: Suite, place: Column) => all.find((one) => one.suite === suite.name && one.place === place.name);
+  const cell = (suite: Suite, place: Column): string => {
     const results = find(suite, place);
     if (results === undefined) return lacking(suite, place).length > 0 ? "–" : "";
     const { passed, failed, skipped } = countCases([results]);
@@ -34,10 +47,10 @@ export function renderTable(suites: readonly Suite[]): string {
     return `${counts.join(", ")}${skipped > 0 ? ` (${skipped})` : ""}`;
   };
   const row = (cells: readonly string[]) => `| ${cells.join(" | ")} |\n`;
-  const rows = suites.map((suite) => row([suite.name, ...PLACES.map((place) => cell(suite, place))]));
-  const reasons = PLACES.map((place) => {
+  const rows = suites.map((suite) => row([suite.name, ...columns.map((place) => cell(suite, place))]));
+  const reasons = columns.map((place) => {
     const lines = reasonsIn(all.filter((one) => one.place === place.name)).map(
-      ([why, count]) => `- ${count}: ${why}\n`,
+      ({ why, count, among }) => `- ${count}: ${why} (${among.join(", ")})\n`,
     );
     return lines.length === 0 ? "" : `\n### ${place.name}\n\n${lines.join("")}`;
   });
@@ -48,17 +61,29 @@ Written by \`node --import tsx tests/vm/run.ts --table\` from the last results i
 those that failed, and in parentheses those that were skipped; – is a suite that asks for what the place does not have; an empty cell has
 not been run. What the places are: [CONTRIBUTING.md](../CONTRIBUTING.md).
 
-${row(["suite", ...PLACES.map(({ name }) => name)])}${row(["---", ...PLACES.map(() => "---")])}${rows.join("")}
+${row(["suite", ...columns.map(({ name }) => name)])}${row(["---", ...columns.map(() => "---")])}${rows.join("")}
 ## Why cases were skipped
 ${reasons.join("")}`;
 }
 
-function reasonsIn(results: readonly Results[]): [why: string, count: number][] {
-  const counts = new Map<string, number>();
-  for (const { cases } of results) {
-    for (const { result, detail } of cases) {
-      if (result === "skipped") counts.set(detail, (counts.get(detail) ?? 0) + 1);
+interface Reason {
+  why: string;
+  count: number;
+  /** Suites. */
+  among: string[];
+}
+
+/** The most frequent first. */
+function reasonsIn(results: readonly Results[]): Reason[] {
+  const reasons = new Map<string, Reason>();
+  for (const { suite, cases } of results) {
+    for (const { result, detail: why } of cases) {
+      if (result !== "skipped") continue;
+      const reason = reasons.get(why) ?? { why, count: 0, among: [] };
+      reasons.set(why, reason);
+      reason.count++;
+      if (!reason.among.includes(suite)) reason.among.push(suite);
     }
   }
-  return [...counts].sort(([, a], [, b]) => b - a);
+  return [...reasons.values()].sort((a, b) => b.count - a.count);
 }
