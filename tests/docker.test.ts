@@ -8,6 +8,7 @@ import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { dockerd, flagsOf, skip } from "./dockerd.ts";
+import { explainedIn, told } from "./explained.ts";
 import { eventually } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { failure, leavesNothing, printed, type Seen, sameAsRunc, seen } from "./same-as-runc.ts";
@@ -282,5 +283,39 @@ sameAsRunc(
   },
   ["lo", "eth0 lo\nserved", "1", "served", "served"],
 );
+
+test("explain PID, explain ID: what isolates docker's containers, checked against /proc", { skip }, async () => {
+  for (const runtime of ["runc", "tupper"] as const) {
+    const flags = ["--memory=64m", "--cap-drop=CHOWN", "--volume=/etc:/host-etc:ro", "box", "sleep", "1000"];
+    await withContainer(runtime, "explained", flags, async (name) => {
+      const [id = "", pid = ""] = (await client("inspect", "--format={{.Id}} {{.State.Pid}}", name)).stdout
+        .trim()
+        .split(" ");
+      for (const word of [pid, id.slice(0, 12)]) {
+        const seen = await explainedIn(box, word, pid);
+        const { yes, no } = told(seen);
+        assert.equal(seen.maker, `docker (${id.slice(0, 12)})`);
+        assert.ok(no.includes("/etc of the host is in sight as /host-etc, read-only"), no.join("\n"));
+        assert.ok(yes.includes("memory: at most 64 MiB"), yes.join("\n"));
+        assert.ok(
+          yes.some((line) => line.startsWith("capabilities: DAC_OVERRIDE, FOWNER")),
+          yes.join("\n"),
+        );
+        assert.ok(
+          yes.includes("a network namespace of its own: its own interfaces, routes, ports and abstract sockets"),
+        );
+        assert.ok(
+          yes.some(
+            (line) =>
+              line.startsWith("its root is an overlay, writable") ||
+              line.startsWith("its root is the host's directory"),
+          ),
+          yes.join("\n"),
+        );
+        assert.ok(yes.some((line) => line.startsWith("seccomp: a filter")));
+      }
+    });
+  }
+});
 
 leavesNothing(skip, box);

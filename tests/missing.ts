@@ -26,6 +26,7 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   passwd: "useradd",
   "docker.io": "dockerd",
   "util-linux": "script",
+  bubblewrap: "bwrap",
   apparmor: "apparmor_parser",
   e2fsprogs: "chattr",
 };

@@ -5,7 +5,9 @@
  */
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { test } from "node:test";
 import { engineBox, type RunOptions } from "./engine-box.ts";
+import { explainedIn, told } from "./explained.ts";
 import { eventually, isSanitizer, output } from "./harness.ts";
 import { missing } from "./missing.ts";
 import {
@@ -398,5 +400,25 @@ sameAsRunc(
   },
   [[{ stdout: "0\n", stderr: "err\n", code: 3 }, ok(""), ok("sleep\n")], "exited 137"],
 );
+
+test("explain PID: what isolates podman's containers, checked against /proc", { skip }, async () => {
+  for (const runtime of ["runc", "tupper"] as const)
+    await withContainer(runtime, "explained", ["--read-only", "--pids-limit=99", "box"], async (name) => {
+      const [id = "", pid = ""] = (await podman(runtime, "inspect", "--format={{.Id}} {{.State.Pid}}", name)).stdout
+        .trim()
+        .split(" ");
+      for (const word of [pid, id]) {
+        const seen = await explainedIn(box, word, pid);
+        const { yes, no } = told(seen);
+        assert.equal(seen.maker, `podman (${id.slice(0, 12)})`);
+        assert.ok(yes.includes("processes and threads: at most 99"), yes.join("\n"));
+        assert.ok(
+          yes.some((line) => /^its root is .*, read-only/.test(line)),
+          yes.join("\n"),
+        );
+        assert.ok(no.includes("users: its root is the host's root"));
+      }
+    });
+});
 
 leavesNothing(skip, box);
