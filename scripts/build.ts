@@ -1,5 +1,6 @@
 /**
- * Builds `build/tupper` (and `build/tupper-runtime`, the same file) and, with `--sanitize`, `build/tupper-sanitize`.
+ * Builds `build/tupper` (and `build/tupper-runtime`, the same file) and, with `--sanitize`, `build/tupper-sanitize`; with
+ * `--weakened`, `build/weakened/tupper`, which attacks are first tried on (tests/weaknesses.ts).
  *
  * 1. sys glue from host/sys.table; 2. the TypeScript bundled by esbuild; 3. QuickJS and the host by musl-gcc, static
  * and non-PIE; 4. a training build that shows which parts of the heap commands need (placement.ts); 5. the binary run
@@ -30,6 +31,7 @@ import { lineMapOf } from "./line-map.ts";
 import { buildInit, compileQuickjs, freezeHeap, linkHost, QUICKJS_FLAGS, quickjs, root, run } from "./link-host.ts";
 import { placeBlocks } from "./placement.ts";
 import { target } from "./target.ts";
+import { weakened } from "./weakened.ts";
 
 /** The bundle and its map of lines. */
 async function bundle(outfile: string, plugins: Plugin[] = []): Promise<void> {
@@ -221,8 +223,26 @@ async function buildSanitized(): Promise<void> {
   linkSync(`${root}/build/tupper-sanitize`, `${root}/build/tupper-sanitize-runtime`);
 }
 
+/** Edited sources without snapshot. Only tests run it. */
+async function buildWeakened(): Promise<void> {
+  const out = `${root}/build/weakened`;
+  mkdirSync(out, { recursive: true });
+  const [source, bytecode] = [`${out}/bundle.js`, `${out}/bundle.bytecode`];
+  await bundle(source, [lazyPrograms, weakened]);
+  run(`${root}/build/training/host`, "--compile", source, bytecode);
+  linkHost({
+    objects: await compileQuickjs(target.muslGcc, QUICKJS_FLAGS),
+    init: buildInit(),
+    output: `${out}/tupper`,
+    plain: { bytecode, map: `${source}.map` },
+  });
+  rmSync(`${out}/tupper-runtime`, { force: true });
+  linkSync(`${out}/tupper`, `${out}/tupper-runtime`);
+}
+
 generate(false);
 await bundle(`${root}/build/bundle.js`);
-await buildTupper();
+if (!process.argv.includes("--only")) await buildTupper();
 if (process.argv.includes("--sanitize")) await buildSanitized();
+if (process.argv.includes("--weakened")) await buildWeakened();
 if (target.suffix === "") writeFileSync(`${root}/build/.stamp`, "");

@@ -105,16 +105,24 @@ export interface HostLink {
   pool?: { hotKiB: number; coldKiB: number };
   /** The build whose accesses are counted (host/training.h). */
   training?: boolean;
+  /** Without a heap of its own: the bytecode that is evaluated at each start, and its map of lines. */
+  plain?: { bytecode: string; map: string };
 }
 
-export function linkHost({ objects, init, output, pool, training = false }: HostLink): void {
-  const wraps = ["gettimeofday", ...(training ? ["memcpy", "memmove", "memset", "memcmp", "strlen"] : [])];
+export function linkHost({ objects, init, output, pool, training = false, plain }: HostLink): void {
+  const wraps =
+    plain !== undefined
+      ? []
+      : ["gettimeofday", ...(training ? ["memcpy", "memmove", "memset", "memcmp", "strlen"] : [])];
   run(
     target.muslGcc,
     ...["-std=gnu11", "-O2", "-Wall", "-Wextra", "-static", "-no-pie", "-fno-pie", "-fno-ident", ...LEAN, PLACELESS],
     ...[`-DPOOL_KIB=${pool?.hotKiB ?? TRAINING_POOL_KIB}`, `-DPOOL_COLD_KIB=${pool?.coldKiB ?? 4}`],
     ...[`-DINIT_PROGRAM="${init}"`, "-isystem", quickjs, `-I${root}/build/gen`, "-idirafter", kernelHeaders()],
     // What QuickJS's atomics would call in the training build is never called.
+    ...(plain === undefined
+      ? []
+      : ["-DHOST_PLAIN", `-DHOST_BYTECODE="${plain.bytecode}"`, `-DHOST_SOURCE_MAP="${plain.map}"`]),
     ...(training ? ["-DHOST_TRAINING", "-Wl,--unresolved-symbols=ignore-all"] : ["-s"]),
     `${root}/host/host.c`,
     ...objects,

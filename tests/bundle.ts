@@ -20,6 +20,7 @@ import {
   temporaryDirectory,
   type User,
 } from "./harness.ts";
+import { switchesOf, weakenedBinary } from "./weakened.ts";
 
 /** What a test changes of a config: each section is laid over the usual one. */
 export interface ConfigChange {
@@ -88,6 +89,8 @@ export interface RuntimeOptions {
   env?: NodeJS.ProcessEnv;
   /** A command that the runtime and its arguments are handed to, such as `unshare -Ur`. */
   prefix?: readonly string[];
+  /** The weakened build, with these switches on (weaknesses.ts). */
+  weak?: string | undefined;
 }
 
 export interface RuntimeRunning {
@@ -98,18 +101,18 @@ export interface RuntimeRunning {
 
 /** Starts the OCI runtime and does not wait for it. */
 export function startRuntime(args: readonly string[], options: RuntimeOptions = {}): RuntimeRunning {
-  const { input = "", cwd = "/", timeoutMs = 30_000, user, env, prefix = [] } = options;
+  const { input = "", cwd = "/", timeoutMs = 30_000, user, env, prefix = [], weak } = options;
   const directory = temporaryDirectory();
   const file = (name: string) => join(directory, name);
   writeFileSync(file("in"), input);
   const fds = [openSync(file("in"), "r"), openSync(file("out"), "w"), openSync(file("err"), "w")];
   const named = prefix.length === 0 ? [] : ["bash", "-c", 'exec -a tupper-runtime "$0" "$@"'];
-  const [program = "", ...rest] = [...prefix, ...named, user === undefined ? binary : binaryFor(user), ...args];
+  const [program = "", ...rest] = [...prefix, ...named, programFor(user, weak), ...args];
   const child = spawn(program, rest, {
     ...(prefix.length === 0 ? { argv0: "tupper-runtime" } : {}),
     cwd,
     stdio: fds,
-    env: { ...process.env, ...(user === undefined ? {} : environmentOf(user)), ...env },
+    env: { ...process.env, ...(user === undefined ? {} : environmentOf(user)), ...switchesOf(weak), ...env },
     ...(user === undefined ? {} : { uid: user.uid, gid: user.gid }),
   });
   for (const fd of fds) closeSync(fd);
@@ -129,6 +132,9 @@ export function startRuntime(args: readonly string[], options: RuntimeOptions = 
   atEnd(() => child.kill("SIGKILL"));
   return { stdout: () => read("out"), kill: (signal) => child.kill(signal), ended };
 }
+
+const programFor = (user: User | undefined, weak: string | undefined): string =>
+  weak !== undefined ? weakenedBinary : user === undefined ? binary : binaryFor(user);
 
 /** Runs the OCI runtime to its end. */
 export const runtime = (args: readonly string[], options: RuntimeOptions = {}): Promise<RuntimeResult> =>

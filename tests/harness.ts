@@ -13,6 +13,7 @@ import { afterEach, beforeEach } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { snapshot } from "./leftovers.ts";
+import { switchesOf, weakenedBinary } from "./weakened.ts";
 
 const repository = fileURLToPath(new URL("..", import.meta.url));
 export const binary = resolve(process.env.TUPPER_BINARY ?? join(repository, "build/tupper"));
@@ -39,6 +40,8 @@ export interface Options {
   timeoutMs?: number;
   /** A command that the binary and its arguments are handed to, such as `setpriv --reuid 1`. */
   prefix?: readonly string[];
+  /** The weakened build, with these switches on (weaknesses.ts). */
+  weak?: string | undefined;
 }
 
 export interface Result {
@@ -74,13 +77,15 @@ export const environmentOf = ({ name, home }: User): NodeJS.ProcessEnv => ({
 
 /** Starts the binary and does not wait for it. Killed at the end of the test if it is still there. */
 export function start(args: readonly string[], options: Options = {}): Running {
-  const { input, env, cwd = "/", user, timeoutMs = 30_000, prefix = [] } = options;
-  const [file = "", ...rest] = [...prefix, user === undefined ? binary : binaryFor(user), ...args];
+  const { input, env, cwd = "/", user, timeoutMs = 30_000, prefix = [], weak } = options;
+  const program = weak !== undefined ? weakenedBinary : user === undefined ? binary : binaryFor(user);
+  const [file = "", ...rest] = [...prefix, program, ...args];
   const child = spawn(file, rest, {
     cwd,
     env: {
       ...process.env,
       ...(user === undefined ? {} : environmentOf(user)),
+      ...switchesOf(weak),
       ...env,
     },
     ...(user === undefined ? {} : { uid: user.uid, gid: user.gid }),

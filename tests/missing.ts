@@ -2,6 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { existsSync, readFileSync } from "node:fs";
 import { release, userInfo } from "node:os";
+import { weakenedBinary } from "./weakened.ts";
 
 /**
  * - `root`: the tests run as root; `subuid`: as root or as a user with a range of subordinate ids, who can make containers too
@@ -9,6 +10,7 @@ import { release, userInfo } from "node:os";
  * - `cgroup:memory`: the controller is mounted (v1) or available (v2); `cgroup1`, `cgroup2`: such a hierarchy is mounted;
  *   `unified`: v2 alone
  * - `programs`: those of tests/programs can be compiled, or have been
+ * - `weakened`: that build is there (scripts/build.ts --weakened)
  * - `package:tmux`: its program is installed; `file:/dev/kmsg`: the file is there; `arch:x64`; `kernel:5.15`: at least that
  */
 export function missing(...needs: string[]): string | false {
@@ -49,6 +51,8 @@ function isThere(need: string): boolean {
       return mountTypes().has("cgroup2") && !mountTypes().has("cgroup");
     case "programs":
       return process.env.TUPPER_TEST_PROGRAMS !== undefined || isThere("package:musl-tools");
+    case "weakened":
+      return existsSync(weakenedBinary);
     case "package":
       return spawnSync("sh", ["-c", `command -v ${PROGRAMS[name] ?? name}`]).status === 0;
     case "file":

@@ -102,7 +102,14 @@ function start(plan: Plan, clone: CloneStep, afterClone: readonly ParentStep[], 
   }
 }
 
-const isJoin = ({ op }: ParentStep): boolean => op === "joinNamespace" || op === "joinProcess";
+const BETWEEN: ReadonlySet<ParentStep["op"]> = new Set([
+  "setOomScore",
+  "refuseTracing",
+  "joinNamespace",
+  "joinProcess",
+]);
+
+const isJoin = ({ op }: ParentStep): boolean => BETWEEN.has(op);
 
 /**
  * A process in between joins the namespaces and clones the init process as our own child (CLONE_PARENT), so that we stay

@@ -11,6 +11,7 @@ import {
   O_RDONLY,
   O_WRONLY,
   OPEN_TREE_CLONE,
+  PR_SET_DUMPABLE,
 } from "../sys/constants.ts";
 import { readFile, writeFile } from "../sys/files.ts";
 import { packMountAttr } from "../sys/structs.ts";
@@ -243,6 +244,14 @@ const performers: Performers = {
       raw.close(home);
       if (movedDevices.at(-1)?.namespace !== namespace) raw.close(namespace);
     }
+  },
+
+  setOomScore({ score }) {
+    writeFile("/proc/self/oom_score_adj", String(score));
+  },
+
+  refuseTracing() {
+    sys.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
   },
 
   joinNamespace({ type, path }) {

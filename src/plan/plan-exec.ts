@@ -8,7 +8,7 @@ import { planKeyring, planLabels } from "./labels.ts";
 import { isolates, namespaceOf, otherUser, sharesMounts } from "./namespaces.ts";
 import { planPrivileges } from "./process.ts";
 import { planResctrl } from "./resctrl.ts";
-import { EVERY_CPU, planOomScore, planRlimits, planScheduling } from "./scheduling.ts";
+import { EVERY_CPU, planOomScore, planRlimits, planScheduling, planUntraceable } from "./scheduling.ts";
 import type { SeccompFilter } from "./seccomp/profile-program.ts";
 import type { InitStep, ParentStep, Plan } from "./step.ts";
 
@@ -85,7 +85,7 @@ export function planExec(
         ]
       : []),
     ...(everyCpu && affinity === undefined ? [EVERY_CPU] : []),
-    ...(before.length === 0 ? [] : [join]),
+    ...(before.length === 0 ? [] : [...planUntraceable(config), join]),
     {
       op: "clone",
       by: "parent",
@@ -110,10 +110,18 @@ export function planExec(
         ? "what is half made must not outlive its maker"
         : "a command in the foreground must not outlive the one that runs it",
     },
-    ...planOomScore(config),
+    ...(before.length === 0 ? planOomScore(config, "init") : []),
     ...(attach === undefined ? [] : [{ op: "awaitScope", by: "init", because: ATTACHED } as const]),
     ...labels.take,
-    { op: "refuseTracing", by: "init", because: "from here on processes of the container can see this one" },
+    ...(before.length === 0
+      ? [
+          {
+            op: "refuseTracing",
+            by: "init",
+            because: "from here on processes of the container can see this one",
+          } as const,
+        ]
+      : []),
     ...planResctrl(config, host.mountinfo, id).join,
     ...cgroups
       .filter(({ controller }) => controller !== "unified")

@@ -22,7 +22,7 @@ import { planIdentity, planPrivileges, planTerminal } from "./process.ts";
 import { planRootPropagation } from "./propagation.ts";
 import { planResctrl } from "./resctrl.ts";
 import { enterRoot, planRootfs } from "./rootfs.ts";
-import { EVERY_CPU, planOomScore } from "./scheduling.ts";
+import { EVERY_CPU, planOomScore, planUntraceable } from "./scheduling.ts";
 import type { SeccompFilter } from "./seccomp/profile-program.ts";
 import type { InitStep, ParentStep, Plan, Slot, Step } from "./step.ts";
 
@@ -72,6 +72,9 @@ export function plan(config: Config, host: Host, options: PlanOptions): Plan {
   // The sources of `tupper run` are always the machine's.
   const ofBundle = config.annotations?.[ANNOTATION.rootKind] === undefined ? bundle : undefined;
   const mounts = ownView ? planMounts(config, host, cgroups.groups, ofBundle) : undefined;
+  const inSight = namespaces.before.some(
+    (step) => step.op === "joinNamespace" && (step.type === "user" || step.type === "pid"),
+  );
   const resctrl = planResctrl(config, host.mountinfo, id);
   const labels = planLabels(config);
 
@@ -87,6 +90,7 @@ export function plan(config: Config, host: Host, options: PlanOptions): Plan {
     ...(mounts?.before ?? []),
     ...resctrl.create,
     ...(everyCpu ? [EVERY_CPU] : []),
+    ...(inSight ? planUntraceable(config) : []),
     ...namespaces.before,
     {
       op: "clone",
@@ -118,7 +122,7 @@ export function plan(config: Config, host: Host, options: PlanOptions): Plan {
       mask: 0,
       because: "directories and devices get exactly the modes that the plan says",
     },
-    ...planOomScore(config),
+    ...(inSight ? [] : planOomScore(config, "init")),
     ...cgroups.join,
     ...resctrl.join,
     ...labels.take,

@@ -315,8 +315,8 @@ test("planExec: limits, scores, labels, keyring and descriptors are those of the
     order(
       steps,
       "setOomScore",
-      "takeProc",
       "refuseTracing",
+      "takeProc",
       "newKeyring",
       "openPty",
       "setRlimit",
@@ -327,8 +327,8 @@ test("planExec: limits, scores, labels, keyring and descriptors are those of the
     ),
     [
       "setOomScore",
-      "takeProc",
       "refuseTracing",
+      "takeProc",
       "newKeyring",
       "openPty",
       "setRlimit",

@@ -3,7 +3,7 @@
  * filter of the container often forbids, so it is set before that one.
  */
 import type { Config } from "../spec/config.ts";
-import type { InitStep, ParentStep } from "./step.ts";
+import type { InitStep, ParentStep, Step } from "./step.ts";
 
 /** What a process may run on outlives the move to another group (Linux 6.2), so it is given up before. */
 export const EVERY_CPU: ParentStep = {
@@ -63,18 +63,29 @@ export function planScheduling({ process, linux }: Config): InitStep[] {
 }
 
 /** `process.oomScoreAdj`: first of all, while /proc is the machine's. */
-export function planOomScore({ process }: Config): InitStep[] {
+export function planOomScore<By extends Step["by"]>({ process }: Config, by: By): (OomScoreStep & { by: By })[] {
   if (process.oomScoreAdj === undefined) return [];
   return [
     {
       op: "setOomScore",
-      by: "init",
+      by,
       score: process.oomScoreAdj,
       field: "process.oomScoreAdj",
       because: "the kernel kills the process with the highest score first when memory runs out",
     },
   ];
 }
+
+type OomScoreStep = Omit<Extract<InitStep, { op: "setOomScore" }>, "by">;
+
+/**
+ * Before namespaces are joined in which others are: from its first moment on the process that is cloned into them is in sight of those
+ * who may have all capabilities there (CVE-2016-9962). What may not be traced does not own its files in /proc: the score comes first.
+ */
+export const planUntraceable = (config: Config): ParentStep[] => [
+  ...planOomScore(config, "parent"),
+  { op: "refuseTracing", by: "parent", because: "others see this process, and what it clones, from here on" },
+];
 
 export function planRlimits({ process }: Config): InitStep[] {
   return (process.rlimits ?? []).map(({ type, soft, hard }, i) => ({

@@ -82,6 +82,9 @@ export interface ParentOperations {
   joinNamespace: { type: NamespaceType; path: string };
   /** The same with a pidfd: several namespaces of one process at once (Linux 5.8). */
   joinProcess: { process: Slot; namespaces: NamespaceType[] };
+  /** By the process between, before it joins: what it clones is in sight of others from its first moment on, and inherits both. */
+  refuseTracing: object;
+  setOomScore: { score: number };
   /**
    * The process that becomes the container. clone3(2) with CLONE_NEW* for each namespace; `cgroup`: CLONE_INTO_CGROUP
    * (v2); `sharedMemory`: CLONE_VM, which spares the copy of the page tables.

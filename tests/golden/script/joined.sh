@@ -86,11 +86,15 @@ echo 20 >/sys/fs/cgroup/pids/tupper-joined/pids.max
 # 12. makeCgroup: a control group of its own counts and limits the container. See cgroups(7).
 mkdir -p /sys/fs/cgroup/systemd/tupper-joined
 
-# 13. joinNamespace: a process cannot change its own PID namespace, only that of its children
+# 13. refuseTracing: others see this process, and what it clones, from here on. See prctl(2),
+# ptrace(2).
+# (no command can ask for this: root of the container could trace the set-up until the command runs)
+
+# 14. joinNamespace: a process cannot change its own PID namespace, only that of its children
 # [linux.namespaces[2].path]. See setns(2), pid_namespaces(7).
 # (`nsenter` at the end of this script, before `unshare`)
 
-# 14. clone: the process that becomes the container, born inside its new namespaces
+# 15. clone: the process that becomes the container, born inside its new namespaces
 # [linux.namespaces]. See clone(2), namespaces(7), mount_namespaces(7), uts_namespaces(7).
 # (`unshare --fork` at the end of this script)
 
@@ -188,14 +192,14 @@ END_OF_FUNCTIONS
 cat >"$work/init-1.sh" <<'END_OF_INIT'
 . "$work/functions.sh"
 
-# 15. parentDeathSignal: a container in the foreground must not outlive the command that runs it.
+# 16. parentDeathSignal: a container in the foreground must not outlive the command that runs it.
 # See prctl(2).
 # (`unshare --kill-child` at the end of this script)
 
-# 16. setUmask: directories and devices get exactly the modes that the plan says. See umask(2).
+# 17. setUmask: directories and devices get exactly the modes that the plan says. See umask(2).
 # (here the commands say the modes themselves, and keep the umask 022 for all others)
 
-# 17-23. joinCgroup: the container is counted and limited there; a single-threaded process that
+# 18-24. joinCgroup: the container is counted and limited there; a single-threaded process that
 # moves itself spares the wait for all others. See cgroups(7).
 echo 0 >/sys/fs/cgroup/cpu/tupper-joined/tasks
 echo 0 >/sys/fs/cgroup/cpuset/tupper-joined/tasks
@@ -205,21 +209,21 @@ echo 0 >/sys/fs/cgroup/freezer/tupper-joined/tasks
 echo 0 >/sys/fs/cgroup/pids/tupper-joined/tasks
 echo 0 >/sys/fs/cgroup/systemd/tupper-joined/tasks
 
-# 24. joinNamespace: shares the network: interfaces, addresses, routes, ports, firewall with whoever
+# 25. joinNamespace: shares the network: interfaces, addresses, routes, ports, firewall with whoever
 # is there [linux.namespaces[3].path]. See setns(2), network_namespaces(7).
 # (`nsenter` at the end of this script, before `unshare`)
 
-# 25. unshare: a time namespace is for processes that execute later, and its offsets are set before
+# 26. unshare: a time namespace is for processes that execute later, and its offsets are set before
 # [linux.namespaces]. See unshare(2), time_namespaces(7).
 # (an option of `unshare` at the end of this script)
 
-# 26-27. timeOffset: clocks can be shifted only before the first process enters the time namespace.
+# 27-28. timeOffset: clocks can be shifted only before the first process enters the time namespace.
 # See time_namespaces(7).
 # (an option of `unshare` at the end of this script)
 warn 'unshare(1) sets clocks to whole seconds: 5 ns of the monotonic clock are left out'
 # (an option of `unshare` at the end of this script)
 
-# 28. propagation: mounts made here must not spread to the machine, and pivot_root refuses a shared
+# 29. propagation: mounts made here must not spread to the machine, and pivot_root refuses a shared
 # parent. See mount_namespaces(7).
 mount -n -i --make-rslave /
 
@@ -251,47 +255,47 @@ if command -v keyctl >/dev/null; then keyctl new_session _ses.joined >/dev/null;
   warn 'keyctl(1) is missing: the container keeps the caller'\''s session keyring'
 fi
 
-# 29. mount: the whole root lives in memory, limited to this size [annotations["tupper.root.size"]].
+# 30. mount: the whole root lives in memory, limited to this size [annotations["tupper.root.size"]].
 # See tmpfs(5), mount(2).
 mount -n -i -t tmpfs -o 'mode=755,size=104857600' tmpfs "$state"
 
-# 30. copyTree: the container gets files of its own; the directory it came from is not touched
+# 31. copyTree: the container gets files of its own; the directory it came from is not touched
 # [root.path]. See cp(1).
 cp -a -x /srv/root/. "$state"
 
-# 31. changeDirectory: pivot_root is called from inside the new root. See chdir(2).
+# 32. changeDirectory: pivot_root is called from inside the new root. See chdir(2).
 cd "$state"
 
-# 32. pivotRoot: the new root becomes /, and the old one is stacked on it: no directory for it is
+# 33. pivotRoot: the new root becomes /, and the old one is stacked on it: no directory for it is
 # needed, and unlike chroot it can be left for good. See pivot_root(2).
 # The shell waits in the bag: pivot_root would take it along if it stood in the old root itself.
 cd "$bag"
 pivot_root "$state" "$state"
 tool=tool
 
-# 34. mount: ps, /proc/self and much of the C library need it; it shows the processes of the
+# 35. mount: ps, /proc/self and much of the C library need it; it shows the processes of the
 # container's PID namespace [mounts[0]]. See proc(5), mount(2).
 [ ! -L /proc ] || die /proc 'is a symbolic link'
 [ -e /proc ] || tool mkdir -p /proc
 tool mount -n -i -t proc -o nosuid,noexec,nodev proc /proc
 
-# 35. mount: a /dev of the container's own: nothing of the machine's devices is in it [mounts[1]].
+# 36. mount: a /dev of the container's own: nothing of the machine's devices is in it [mounts[1]].
 # See tmpfs(5), mount(2).
 [ -e /dev ] || tool mkdir -p /dev
 tool mount -n -i -t tmpfs -o 'nosuid,strictatime,mode=755,size=65536k' tmpfs /dev
 
-# 36. mount: pseudo-terminals of the container alone (newinstance) [mounts[2]]. See pts(4),
+# 37. mount: pseudo-terminals of the container alone (newinstance) [mounts[2]]. See pts(4),
 # mount(2).
 [ -e /dev/pts ] || tool mkdir -p /dev/pts
 tool mount -n -i -t devpts -o 'nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5' devpts /dev/pts
 
-# 37. mount: devices and drivers as files; its network part is the container's own [mounts[3]]. See
+# 38. mount: devices and drivers as files; its network part is the container's own [mounts[3]]. See
 # sysfs(5), mount(2).
 [ ! -L /sys ] || die /sys 'is a symbolic link'
 [ -e /sys ] || tool mkdir -p /sys
 tool mount -n -i -t sysfs -o nosuid,noexec,nodev,ro sysfs /sys
 
-# 38-43. makeNode: every container has this device (config-linux.md, Default Devices). See mknod(2),
+# 39-44. makeNode: every container has this device (config-linux.md, Default Devices). See mknod(2),
 # null(4).
 [ -e /dev/null ] || tool mknod -m 0666 /dev/null c 1 3
 [ -e /dev/zero ] || tool mknod -m 0666 /dev/zero c 1 5
@@ -300,71 +304,71 @@ tool mount -n -i -t sysfs -o nosuid,noexec,nodev,ro sysfs /sys
 [ -e /dev/urandom ] || tool mknod -m 0666 /dev/urandom c 1 9
 [ -e /dev/tty ] || tool mknod -m 0666 /dev/tty c 5 0
 
-# 44-48. makeLink: programs expect it (config-linux.md, Default Devices). See symlink(2).
+# 45-49. makeLink: programs expect it (config-linux.md, Default Devices). See symlink(2).
 [ -e /dev/fd ] || [ -L /dev/fd ] || tool ln -s /proc/self/fd /dev/fd
 [ -e /dev/stdin ] || [ -L /dev/stdin ] || tool ln -s /proc/self/fd/0 /dev/stdin
 [ -e /dev/stdout ] || [ -L /dev/stdout ] || tool ln -s /proc/self/fd/1 /dev/stdout
 [ -e /dev/stderr ] || [ -L /dev/stderr ] || tool ln -s /proc/self/fd/2 /dev/stderr
 tool ln -s -f pts/ptmx /dev/ptmx
 
-# 49-52. mask: it shows or changes the machine, not the container, and no namespace hides it
+# 50-53. mask: it shows or changes the machine, not the container, and no namespace hides it
 # [linux.maskedPaths]. See mount(2), proc(5).
 mask /proc/acpi
 mask /proc/kcore
 mask /proc/keys
 mask /sys/firmware
 
-# 53-54. makeReadonly: writing there configures the machine's kernel [linux.readonlyPaths]. See
+# 54-55. makeReadonly: writing there configures the machine's kernel [linux.readonlyPaths]. See
 # mount_setattr(2), proc(5).
 make_readonly /proc/bus
 make_readonly /proc/sys
 
-# 33. detach: the old root is stacked on the new one: before any path of the rootfs is followed, it
+# 34. detach: the old root is stacked on the new one: before any path of the rootfs is followed, it
 # must be gone. See umount(2).
 tool umount -n -i -c -l /
 
-# 55. setHostname: the UTS namespace has a name of its own [hostname]. See sethostname(2).
+# 56. setHostname: the UTS namespace has a name of its own [hostname]. See sethostname(2).
 # (done above, before pivot_root: it does not depend on the root, and the host's program was in
 # sight)
 
-# 56. newKeyring: keys of the caller's session must not be reachable from inside. See
+# 57. newKeyring: keys of the caller's session must not be reachable from inside. See
 # session-keyring(7).
 # (done above, before pivot_root: it does not depend on the root, and the host's program was in
 # sight)
 
-# 57. newSession: the caller's terminal must not be the container's to control. See setsid(2),
+# 58. newSession: the caller's terminal must not be the container's to control. See setsid(2),
 # credentials(7).
 # (done by the last command of the init process)
 
-# 58. changeDirectory: the command starts here [process.cwd]. See chdir(2).
+# 59. changeDirectory: the command starts here [process.cwd]. See chdir(2).
 # (`env -C` of the last command: until then the shell must stay with its tools)
 
-# 59. closeDescriptors: a descriptor of the set-up would be a way out (CVE-2024-21626). See
+# 60. closeDescriptors: a descriptor of the set-up would be a way out (CVE-2024-21626). See
 # close_range(2).
 # (done by the last command of the init process)
 
-# 60. seccomp: system calls that a container has no use for are the largest attack surface of the
+# 61. seccomp: system calls that a container has no use for are the largest attack surface of the
 # shared kernel [linux.seccomp]. See seccomp(2).
 # (done by the last command of the init process)
 # (no shell hands a filter to the agent at /run/agent.sock: its calls answer ENOSYS here)
 
-# 61. limitBoundingSet: no program, not even a set-user-id one, can gain more than this
+# 62. limitBoundingSet: no program, not even a set-user-id one, can gain more than this
 # [process.capabilities.bounding]. See capabilities(7).
 # (done by the last command of the init process)
 
-# 62. setUser: who the command runs as [process.user]. See credentials(7), setresuid(2).
+# 63. setUser: who the command runs as [process.user]. See credentials(7), setresuid(2).
 # (done by the last command of the init process)
 
-# 63. setUmask: the permissions that new files do not get [process.user.umask]. See umask(2).
+# 64. setUmask: the permissions that new files do not get [process.user.umask]. See umask(2).
 umask 022
 
-# 64. setCapabilities: root without these is much less than root; inheritable stays empty
+# 65. setCapabilities: root without these is much less than root; inheritable stays empty
 # (CVE-2022-24769) [process.capabilities]. See capabilities(7).
 # (done by the last command of the init process)
 # (effective and permitted follow at execve: for root the bounding set, for others the ambient set;
 # capabilities(7))
 
-# 65. exec: the set-up becomes the command [process.args]. See execve(2).
+# 66. exec: the set-up becomes the command [process.args]. See execve(2).
 exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
 exec $ld ./setsid \
   $ld ./setpriv $filter -- \

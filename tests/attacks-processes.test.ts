@@ -1,0 +1,76 @@
+/**
+ * Ways out of a container by way of processes, descriptors, privileges and terminals, tried; those by way of paths are in
+ * attacks-paths.test.ts. Each attack is shown to work on the weakened build first (weaknesses.ts).
+ */
+import assert from "node:assert/strict";
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import type { Config } from "../src/spec/config.ts";
+import { makeBundle, makeConfig, newId, runtime, stateOf } from "./bundle.ts";
+import { atEnd, compiled, eventually, output, temporaryDirectory, watchForLeftovers } from "./harness.ts";
+import { missing } from "./missing.ts";
+import { makeRootfs } from "./rootfs.ts";
+import { rounds } from "./weakened.ts";
+
+watchForLeftovers();
+const needs = { skip: missing("root", "package:busybox-static", "programs", "weakened") };
+
+const MAPPED = [{ containerID: 0, hostID: 100_000, size: 65_536 }];
+
+/* ---- processes that join ------------------------------------------------------------------- */
+
+/**
+ * What root of a user namespace reaches through the processes that come into its container: by `exec`, or those of another
+ * container that shares its namespaces. A process that has become a command of the container is fair game.
+ */
+async function reachedThroughJoiners(how: "exec" | "run", tries: number, weak?: string): Promise<string[]> {
+  const secret = join(temporaryDirectory(), "of-the-machine");
+  writeFileSync(secret, "");
+  const root = makeRootfs({ "bin/watch_joiners": { copyOf: compiled("watch_joiners"), mode: 0o755 } });
+  output("chown", "-hR", "100000:100000", root);
+  const capabilities = ["CAP_DAC_OVERRIDE", "CAP_SYS_PTRACE", "CAP_SETUID", "CAP_SETGID", "CAP_KILL"];
+  const config = (args: string[], namespaces: Config["linux"]["namespaces"], maps = {}): Config =>
+    makeConfig(root, {
+      args,
+      process: { capabilities: { bounding: capabilities, effective: capabilities, permitted: capabilities } },
+      mounts: [{ destination: "/proc", type: "proc", source: "proc" }],
+      linux: { ...maps, namespaces: [...(namespaces ?? []), { type: "mount" }, { type: "uts" }] },
+    });
+  const own = (["pid", "user"] as const).map((type) => ({ type }));
+  const [id, said] = [newId(), join(temporaryDirectory(), "said")];
+  atEnd(() => runtime(["delete", "--force", id]));
+  const bundle = makeBundle(config(["watch_joiners", "60", secret], own, { uidMappings: MAPPED, gidMappings: MAPPED }));
+  await startAttacker(bundle, id, said);
+  const { pid } = await stateOf(id);
+  const joined = own.map(({ type }) => ({ type, path: `/proc/${pid}/ns/${type}` }));
+  const other = makeBundle(config(["true"], joined));
+  const found = () =>
+    readFileSync(said, "utf8")
+      .split("\n")
+      .filter((line) => /^(root|cwd|fd)$|^traced /.test(line) && line !== "traced 00000000000800e2"); // those of the container
+  for (let i = 0; i < tries && found().length === 0; i++)
+    await runtime(how === "exec" ? ["exec", id, "true"] : ["run", "--bundle", other, newId()], { weak });
+  await runtime(["kill", id, "TERM"]);
+  await eventually("the attacker has ended", () => /^saw [1-9]/m.test(readFileSync(said, "utf8")));
+  return found();
+}
+
+/** Runs a bundle in the background; what its process prints goes to a file, in which it says that it is ready. */
+async function startAttacker(bundle: string, id: string, said: string): Promise<void> {
+  const { code, stderr } = await runtime(["run", "--detach", "--bundle", bundle, id], {
+    prefix: ["sh", "-c", `exec "$@" >${said}`, "sh"],
+  });
+  assert.equal(code, 0, stderr);
+  await eventually("the attacker is ready", () => readFileSync(said, "utf8").includes("ready\n"), 10_000);
+}
+
+for (const how of ["exec", "run"] as const)
+  test(
+    `${how}: root of a user namespace sees nothing of the machine through a process that joins (CVE-2016-9962)`,
+    needs,
+    async () => {
+      assert.notDeepEqual(await reachedThroughJoiners(how, 400, "drop:refuseTracing"), []);
+      assert.deepEqual(await reachedThroughJoiners(how, rounds(25)), []);
+    },
+  );
