@@ -9,6 +9,8 @@ export interface ErrorDetails {
   field?: string;
   /** What to do about it. */
   hint?: string;
+  /** What was read from the machine after the failure, and shows why. */
+  evidence?: string | undefined;
   cause?: unknown;
   exitCode?: number;
 }
@@ -19,13 +21,19 @@ export class ContainerError extends Error {
   readonly code: string;
   readonly field: string | undefined;
   readonly hint: string | undefined;
+  readonly evidence: string | undefined;
   readonly exitCode: number;
 
-  constructor(code: string, message: string, { field, hint, cause, exitCode = EXIT.failure }: ErrorDetails = {}) {
+  constructor(
+    code: string,
+    message: string,
+    { field, hint, evidence, cause, exitCode = EXIT.failure }: ErrorDetails = {},
+  ) {
     super(message, { cause });
     this.code = code;
     this.field = field;
     this.hint = hint;
+    this.evidence = evidence;
     this.exitCode = exitCode;
   }
 

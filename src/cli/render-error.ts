@@ -4,6 +4,7 @@
  *     error: cannot mount /srv/data at /data: the source does not exist (MOUNT_SOURCE_MISSING)
  *       config: mounts[3].source
  *       kernel: open_tree("/srv/data", OPEN_TREE_CLONE) = ENOENT
+ *       found:  /srv has no data
  *       hint:   create it on the host first; a bind mount never creates its source
  */
 import { ContainerError } from "../error.ts";
@@ -59,10 +60,11 @@ const MACHINE: Readonly<Record<string, readonly [string, string]>> = {
 };
 
 function renderContainerError(error: ContainerError, colors: Colors): string {
-  const { field, kernel, hint } = error;
+  const { field, kernel, evidence, hint } = error;
   const lines = [headline(error.message, error.code, colors)];
   if (field !== undefined) lines.push(detail(field.startsWith("-") ? "flag" : "config", field, colors));
   if (kernel !== undefined) lines.push(detail("kernel", kernel, colors));
+  if (evidence !== undefined) lines.push(detail("found", evidence, colors));
   if (hint !== undefined) lines.push(detail("hint", hint, colors));
   return `${lines.join("\n")}\n`;
 }

@@ -56,6 +56,7 @@ interface SentError {
   message: string;
   field: string | undefined;
   hint: string | undefined;
+  evidence: string | undefined;
   exitCode: number;
   kernel: { syscall: string; errno: number; args: (string | number | null)[] } | undefined;
 }
@@ -95,6 +96,7 @@ export function packError(error: unknown): Message {
       message: known?.message ?? (error instanceof Error ? `${error.message}\n${error.stack}` : String(error)),
       field: known?.field,
       hint: known?.hint,
+      evidence: known?.evidence,
       exitCode: known?.exitCode ?? 125,
       kernel:
         cause instanceof SysError
@@ -113,10 +115,11 @@ export function packError(error: unknown): Message {
 /** A structure travels by its size alone. */
 const nameOf = (arg: unknown): string => (arg instanceof ArrayBuffer ? `[${arg.byteLength} bytes]` : String(arg));
 
-export function unpackError({ code, message, field, hint, exitCode, kernel }: SentError): ContainerError {
+export function unpackError({ code, message, field, hint, evidence, exitCode, kernel }: SentError): ContainerError {
   return new ContainerError(code, message, {
     ...(field === undefined ? {} : { field }),
     ...(hint === undefined ? {} : { hint }),
+    evidence,
     exitCode,
     cause: kernel === undefined ? undefined : new SysError(kernel.syscall, kernel.errno, kernel.args),
   });

@@ -1,8 +1,9 @@
 /** The last step: the set-up becomes the command. execve(2). */
+
+import { commandNotFound, explainExecFailure } from "../explain-failure/exec.ts";
 import { AT_FDCWD, SIG_SETMASK } from "../sys/constants.ts";
 import { raw, SysError, sys } from "../sys/sys.ts";
 import type { Message } from "./channel.ts";
-import { commandNotFound, explainExecFailure } from "./exec-failure.ts";
 
 const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const ENOENT = -2;
@@ -10,13 +11,18 @@ const EACCES = -13;
 const ENOTDIR = -20;
 
 /** Replaces this process, or throws a ContainerError that says why not. A name without a slash is looked up in PATH. */
-export function executeCommand(args: readonly string[], env: readonly string[], channel: number): never {
+export function executeCommand(
+  args: readonly string[],
+  env: readonly string[],
+  channel: number,
+  filter?: Uint8Array,
+): never {
   const [name = ""] = args;
   // Whoever started us may be gone by now; that is no reason not to start.
   raw.sendMessage(channel, JSON.stringify({ kind: "exec" } satisfies Message), []);
   // The parent blocked all signals before it cloned us.
   sys.rtSigprocmask(SIG_SETMASK, new ArrayBuffer(8), null, 8);
-  if (name.includes("/")) throw explainExecFailure(name, failure(name, args, env));
+  if (name.includes("/")) throw explainExecFailure(name, failure(name, args, env), { args, env, filter });
 
   const { files, path } = candidates(name, env);
   let denied: { file: string; error: SysError } | undefined;
@@ -24,13 +30,14 @@ export function executeCommand(args: readonly string[], env: readonly string[], 
     const result = raw.execve(file, args, env);
     if (result === ENOENT || result === ENOTDIR) continue;
     const error = new SysError("execve", -result, [file, args]);
-    if (result !== EACCES) throw explainExecFailure(file, error);
+    if (result !== EACCES) throw explainExecFailure(file, error, { args, env, filter });
     denied ??= { file, error };
   }
   // There, but not executable for want of its interpreter: that is to be explained, not "not found".
   const incomplete = files.find((file) => raw.faccessat(AT_FDCWD, file, 0) >= 0);
-  if (denied !== undefined) throw explainExecFailure(denied.file, denied.error);
-  if (incomplete !== undefined) throw explainExecFailure(incomplete, failure(incomplete, args, env));
+  if (denied !== undefined) throw explainExecFailure(denied.file, denied.error, { args, env, filter });
+  if (incomplete !== undefined)
+    throw explainExecFailure(incomplete, failure(incomplete, args, env), { args, env, filter });
   throw commandNotFound(name, path);
 }
 

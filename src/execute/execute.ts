@@ -3,6 +3,8 @@
  * when a step fails, everything that was done is undone and the error says which step it was.
  */
 import { ContainerError } from "../error.ts";
+import { whyInitDied } from "../explain-failure/end.ts";
+import { explainStep } from "../explain-failure/step.ts";
 import { stepsOf } from "../plan/plan.ts";
 import type { ParentStep, Plan } from "../plan/step.ts";
 import {
@@ -37,7 +39,6 @@ import {
 } from "./parent.ts";
 import { serveListener } from "./seccomp-listener.ts";
 import { setForInit } from "./set-for-init.ts";
-import { explainStep } from "./step-error.ts";
 import { takeTreeForInit } from "./take-for-init.ts";
 import { waitFor } from "./wait.ts";
 
@@ -96,7 +97,7 @@ function start(plan: Plan, clone: CloneStep, afterClone: readonly ParentStep[], 
   } catch (error) {
     raw.kill(pid, SIGNALS.KILL ?? 9);
     const status = waitFor(pid);
-    throw error === GONE ? diedEarly(status) : error;
+    throw error === GONE ? diedEarly(status, plan) : error;
   } finally {
     raw.close(parentEnd);
   }
@@ -285,15 +286,15 @@ function serveInit(
 /** The init process ended; how, its parent knows once it has reaped it. */
 const GONE = new Error("the init process is gone");
 
-function diedEarly(status: WaitStatus): ContainerError {
+function diedEarly(status: WaitStatus, plan: Plan): ContainerError {
   const killed = "signal" in status;
   const how = killed ? `was killed by signal ${status.signal}` : `ended with ${exitCodeOf(status)}`;
-  return new ContainerError("INIT_DIED", `the init process ${how} before the command ran`, {
-    hint:
-      killed && status.signal === 9
-        ? "SIGKILL comes from outside, or from the kernel when a memory limit leaves no room even for the start"
-        : "see --trace",
-  });
+  const { why, hint } = whyInitDied(status, plan);
+  return new ContainerError(
+    "INIT_DIED",
+    `the init process ${how} before the command ran${why === undefined ? "" : `: ${why}`}`,
+    { hint },
+  );
 }
 
 /**

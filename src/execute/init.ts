@@ -3,6 +3,8 @@
  * the container: it changes namespaces, root, ids and privileges on the way, so a step can rely only on what the steps
  * before it left.
  */
+
+import { explainStep } from "../explain-failure/step.ts";
 import type { InitStep } from "../plan/step.ts";
 import { raw } from "../sys/sys.ts";
 import { packError } from "./channel.ts";
@@ -17,7 +19,6 @@ import { namespaceSteps } from "./init/namespaces.ts";
 import { processSteps } from "./init/process.ts";
 import { schedulingSteps } from "./init/scheduling.ts";
 import { seccompSteps } from "./init/seccomp.ts";
-import { explainStep } from "./step-error.ts";
 
 type PlainStep = Exclude<InitStep, { op: "forkInit" }>;
 
@@ -46,7 +47,7 @@ export function runInit(steps: readonly InitStep[], context: InitContext): never
         becomeInit(program, pid);
       } else performStep(step, context);
     } catch (error) {
-      raw.sendMessage(context.channel, JSON.stringify(packError(explainStep(step, error))), []);
+      raw.sendMessage(context.channel, JSON.stringify(packError(explainStep(step, error, context.filter))), []);
       break;
     }
   }

@@ -75,7 +75,9 @@ export function moveDevice(
   try {
     const link = findLink(here, device);
     if (link === undefined)
-      throw new ContainerError("NET_DEVICE_MISSING", `there is no network device ${device} to move to the container`);
+      throw new ContainerError("NET_DEVICE_MISSING", `there is no network device ${device} to move to the container`, {
+        hint: "ip link shows those that are there",
+      });
     const template = as.includes("%d");
     const there = routeIn(namespace, home);
     try {

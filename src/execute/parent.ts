@@ -1,5 +1,7 @@
 /** The steps of the parent, each performed by the function of its name. */
 import { ContainerError } from "../error.ts";
+import { idMapRefusal } from "../explain-failure/id-map-refusal.ts";
+import { explainStep } from "../explain-failure/step.ts";
 import type { ParentStep, Step } from "../plan/step.ts";
 import type { IdMapping } from "../spec/config.ts";
 import {
@@ -20,7 +22,6 @@ import { requireUnused, vacateCgroup } from "./cgroup-processes.ts";
 import { setCpuAffinity } from "./cpu-affinity.ts";
 import { delegateCgroup } from "./delegate-cgroup.ts";
 import { startHelper } from "./helper-program.ts";
-import { idMapRefusal } from "./id-map-refusal.ts";
 import { slotValue } from "./init/context.ts";
 import { joinProcess } from "./join-process.ts";
 import { namespaceFlag } from "./namespace-flags.ts";
@@ -30,7 +31,6 @@ import { makeResctrlGroup } from "./resctrl.ts";
 import { runHooks } from "./run-hooks.ts";
 import type { ContainerState } from "./seccomp-listener.ts";
 import { listenAt } from "./start-socket.ts";
-import { explainStep } from "./step-error.ts";
 import type { Systemd } from "./systemd.ts";
 import type { Tracer } from "./tracer.ts";
 import { mapOwners, mapText, openIdMap, takeTree } from "./trees.ts";

@@ -5,6 +5,7 @@
  * program that does not read, and one that leaves children behind is not waited for longer than it lives itself.
  */
 import { ContainerError } from "../error.ts";
+import { whyHookFails } from "../explain-failure/exec.ts";
 import type { HookState } from "../plan/step.ts";
 import type { Hook } from "../spec/config.ts";
 import type { HookName } from "../spec/names.ts";
@@ -13,7 +14,7 @@ import { errnoText } from "../sys/errno.ts";
 import { writeAll } from "../sys/files.ts";
 import { sleepMs } from "../sys/sleep.ts";
 import type { WaitStatus } from "../sys/structs.ts";
-import { check, raw, sys } from "../sys/sys.ts";
+import { check, raw, SysError, sys } from "../sys/sys.ts";
 import { endsWithin, isDirectoryOfProc, PAUSE_MS } from "./process-end.ts";
 import { waitFor, waitIfEnded } from "./wait.ts";
 
@@ -43,16 +44,22 @@ export function runHooks(
   for (const [i, hook] of hooks.entries()) {
     const failure = runHook(hook, text);
     if (failure === undefined) continue;
-    const error = new ContainerError("HOOK_FAILED", `error running ${kind} hook #${i}: ${hook.path}: ${failure}`, {
+    const error = new ContainerError("HOOK_FAILED", `error running ${kind} hook #${i}: ${hook.path}: ${failure.said}`, {
       field: `hooks.${kind}[${i}]`,
+      ...failure.why,
     });
     if (onFailure === undefined) throw error;
     onFailure(error);
   }
 }
 
+interface Failure {
+  said: string;
+  why?: { hint?: string; evidence?: string | undefined };
+}
+
 /** What went wrong, in words; undefined when the hook ended with 0. */
-function runHook({ path, args, env, timeout }: Hook, state: string): string | undefined {
+function runHook({ path, args, env, timeout }: Hook, state: string): Failure | undefined {
   const input = sys.memfdCreate("state", MFD_CLOEXEC);
   const output = sys.memfdCreate("output", MFD_CLOEXEC);
   writeAll(input, state);
@@ -82,10 +89,15 @@ function runHook({ path, args, env, timeout }: Hook, state: string): string | un
   if (timedOut) raw.kill(pid, 9);
   const status = ended ?? waitFor(pid);
   const said = readBack(output);
-  if (notExecuted) return `cannot be executed: ${errnoText(new Int32Array(errno)[0] ?? 0).toLowerCase()}`;
-  if (timedOut) return `ran longer than its timeout of ${timeout} s and was killed${said}`;
+  if (notExecuted) {
+    const error = new SysError("execve", new Int32Array(errno)[0] ?? 0, [path]);
+    return { said: `cannot be executed: ${errnoText(error.errno).toLowerCase()}`, why: whyHookFails(path, error) };
+  }
+  if (timedOut) return { said: `ran longer than its timeout of ${timeout} s and was killed${said}` };
   if (status.state === "exited" && status.code === 0) return undefined;
-  return `${status.state === "exited" ? `exit status ${status.code}` : killedBy("signal" in status ? status.signal : 0)}${said}`;
+  return {
+    said: `${status.state === "exited" ? `exit status ${status.code}` : killedBy("signal" in status ? status.signal : 0)}${said}`,
+  };
 }
 
 const killedBy = (signal: number): string =>

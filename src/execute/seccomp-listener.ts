@@ -3,13 +3,13 @@
  * config-linux.md, "The Container Process State").
  */
 import { ContainerError } from "../error.ts";
+import { whatIsOlder } from "../explain-failure/step.ts";
 import type { HookState } from "../plan/step.ts";
 import { AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM } from "../sys/constants.ts";
 import { check, raw, SysError, sys } from "../sys/sys.ts";
 import { withUnixAddress } from "../sys/unix-address.ts";
 import { type Message, send } from "./channel.ts";
 import { isDirectoryOfProc } from "./process-end.ts";
-import { whatIsOlder } from "./step-error.ts";
 
 /** The container as runtime.md, "State", has it. */
 export type ContainerState = HookState & { status: "creating" | "created" | "running"; pid: number };

@@ -14,6 +14,7 @@ import { freezerGroup, isFrozen } from "../execute/freezer.ts";
 import { environmentValue } from "../execute/probe.ts";
 import { isAwaited } from "../execute/start-socket.ts";
 import { isInUserNamespace } from "../execute/user-namespace.ts";
+import { stateRootRefused } from "../explain-failure/state-root.ts";
 import type { HookState } from "../plan/step.ts";
 import type { Hook, IdMaps } from "../spec/config.ts";
 import {
@@ -127,11 +128,7 @@ export function claimContainer(root: string, id: string): Lock {
     makeRoot(root);
     made = raw.mkdirat(AT_FDCWD, path, MODE);
   }
-  if (made < 0 && made !== EEXIST)
-    throw new ContainerError("STATE_ROOT", `cannot make the state directory ${path}`, {
-      field: "--root",
-      cause: new SysError("mkdirat", -made, [path, MODE]),
-    });
+  if (made < 0 && made !== EEXIST) throw stateRootRefused(path, new SysError("mkdirat", -made, [path, MODE]), "--root");
   let lock: ReturnType<typeof tryLock>;
   try {
     lock = tryLock(path);
@@ -166,11 +163,7 @@ function makeRoot(root: string): void {
     makeRoot(above);
     made = raw.mkdirat(AT_FDCWD, root, MODE);
   }
-  if (made < 0 && made !== EEXIST)
-    throw new ContainerError("STATE_ROOT", `cannot make the state directory ${root}`, {
-      field: "--root",
-      cause: new SysError("mkdirat", -made, [root, MODE]),
-    });
+  if (made < 0 && made !== EEXIST) throw stateRootRefused(root, new SysError("mkdirat", -made, [root, MODE]), "--root");
   if (made === EEXIST && root.startsWith(IN_TMP)) requireOwn(root, raw.geteuid());
 }
 

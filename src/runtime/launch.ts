@@ -176,7 +176,9 @@ function make(
       recordCreated: (initPid, master) => {
         container.init = writeInit(lock, initPid);
         if (container.init.startTime === UNKNOWN_START)
-          throw new ContainerError("INIT_DIED", "the init process is gone");
+          throw new ContainerError("INIT_DIED", "the init process is gone, or the machine's /proc does not show it", {
+            hint: "is /proc mounted, and that of this PID namespace? mount -t proc proc /proc",
+          });
         if (pidfdSocket !== undefined) sendToPidfdSocket(pidfdSocket, initPid, "standard");
         if (consoleSocket === undefined || master === undefined) return;
         sendToConsoleSocket(consoleSocket, master);

@@ -1,7 +1,7 @@
 /** `--pidfd-socket`: a descriptor of the new process goes to whoever watches it. runc(8), "run"; pidfd_open(2). */
 import { ContainerError } from "../error.ts";
 import { isDirectoryOfProc } from "../execute/process-end.ts";
-import { whatIsOlder } from "../execute/step-error.ts";
+import { whatIsOlder } from "../explain-failure/step.ts";
 import { AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM } from "../sys/constants.ts";
 import { raw, SysError, sys } from "../sys/sys.ts";
 import { withUnixAddress } from "../sys/unix-address.ts";

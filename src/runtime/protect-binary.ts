@@ -100,5 +100,8 @@ function sealedCopy(): number {
 const unprotected = (cause: SysError): ContainerError =>
   new ContainerError("BINARY_UNPROTECTED", "cannot protect the runtime's own file from the container", {
     cause,
-    hint: "it needs an overlay filesystem, or some megabytes of memory for a copy of itself",
+    hint:
+      cause.code === "EMFILE"
+        ? "too many files are open: raise the limit (ulimit -n)"
+        : "it needs /proc to be mounted, and an overlay filesystem or some megabytes of memory for a copy of itself",
   });

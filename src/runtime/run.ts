@@ -1,6 +1,9 @@
 /** `run`: create and start in one, in the foreground or detached. */
+
+import { whyItEnded } from "../explain-failure/end.ts";
 import { PR_SET_CHILD_SUBREAPER } from "../sys/constants.ts";
 import { sys } from "../sys/sys.ts";
+import { recordedConfig } from "./bundle.ts";
 import { unlock } from "./container.ts";
 import { deleteContainer, destroy } from "./delete.ts";
 import { type LaunchRequest, launch } from "./launch.ts";
@@ -26,7 +29,13 @@ export function runContainer(request: RunRequest): number {
   // Others may exec into it, pause it, delete it from here on.
   unlock(lock);
   if (detach) return 0;
-  const code = supervise({ pid, terminal }, signals);
+  const code = supervise({ pid, terminal }, signals, (ended) => {
+    const why = whyItEnded(ended, {
+      groups: container.record.cgroups,
+      seccomp: recordedConfig(container).linux.seccomp,
+    });
+    if (why !== undefined) warn(why);
+  });
   // Only ours: somebody may have deleted it by now and made another of the name.
   if (!keep) deleteContainer(request.root, request.id, true, warn, container.record);
   return code;

@@ -47,7 +47,7 @@ export function copyWindowSize(terminal: number): void {
 }
 
 /** What {@link relay} reports: a signal that came, or that the container's side of the pty is closed for good. */
-export type RelayEvent = { signal: number } | "hangup";
+export type RelayEvent = { signal: number; pid: number } | "hangup";
 
 export interface Relay {
   terminal: number;
@@ -110,7 +110,7 @@ export function openSignals(): number {
   return sys.signalfd4(-1, packSigset(Array.from({ length: 64 }, (_, i) => i + 1)), 8, SFD_CLOEXEC);
 }
 
-export function readSignals(fd: number): { signal: number }[] {
+export function readSignals(fd: number): { signal: number; pid: number }[] {
   const buffer = new ArrayBuffer(SIGNALFD_SIGINFO_SIZE * 8);
   const length = raw.read(fd, buffer);
   return length > 0 ? parseSignals(buffer, length) : [];

@@ -1,4 +1,5 @@
 /** What `process` of config.json must look like: config.md, "Process". `exec --process` has one of these alone. */
+import { editDistance, nearest } from "../nearest.ts";
 import { CAPABILITIES } from "./capabilities.ts";
 import {
   absolutePath,
@@ -26,6 +27,11 @@ const ALL_BITS = 2n ** 64n - 1n;
 
 const KNOWN_CAPABILITIES = table(Object.fromEntries(CAPABILITIES.map((name) => [name, true])));
 
+const meant = (name: string): string => {
+  const near = nearest(name, CAPABILITIES);
+  return near === undefined || editDistance(name, near) > 2 ? "" : ` (did you mean ${near}?)`;
+};
+
 /** Capabilities that nobody can grant are a warning and are left out: config.md, "Linux Process". */
 const capabilitySet: Check = (value, pass) => {
   const problem = list(text)(value, pass);
@@ -34,7 +40,7 @@ const capabilitySet: Check = (value, pass) => {
   for (const name of value) {
     if (KNOWN_CAPABILITIES[name] === true) continue;
     unknown = true;
-    const warning = `process.capabilities names ${name}, which is no capability: it is left out`;
+    const warning = `process.capabilities names ${name}, which is no capability: it is left out${meant(name)}`;
     if (!pass.warnings.includes(warning)) pass.warnings.push(warning);
   }
   if (unknown) value.splice(0, value.length, ...value.filter((name) => KNOWN_CAPABILITIES[name] === true));

@@ -53,9 +53,10 @@ function append({ log, logFormat }: LogOptions, level: Level, msg: string): void
 /** An error as one line of text. */
 export function oneLine(error: unknown): string {
   if (!(error instanceof ContainerError)) return error instanceof Error ? error.message : String(error);
-  const { message, kernel, field, hint, code } = error;
+  const { message, kernel, field, hint, evidence, code } = error;
   const more = [
     ...(field === undefined ? [] : [`config: ${field}`]),
+    ...(evidence === undefined ? [] : [`found: ${evidence}`]),
     ...(hint === undefined ? [] : [`hint: ${hint}`]),
     code,
   ];

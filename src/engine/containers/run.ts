@@ -3,6 +3,7 @@ import { blockSignals, execute } from "../../execute/execute.ts";
 import { probeHost } from "../../execute/probe.ts";
 import { removeCgroups } from "../../execute/remove-cgroups.ts";
 import { makeTracer, type TraceLevel } from "../../execute/tracer.ts";
+import { whyItEnded } from "../../explain-failure/end.ts";
 import { hookState } from "../../plan/hooks.ts";
 import type { Host } from "../../plan/host.ts";
 import { plan as makePlan } from "../../plan/plan.ts";
@@ -12,7 +13,6 @@ import { openSignals } from "../../runtime/terminal.ts";
 import type { Config } from "../../spec/config.ts";
 import { raw, SysError } from "../../sys/sys.ts";
 import { claimState, recordContainer, recordInit, releaseState, sweepStates } from "./state.ts";
-import { readStats } from "./stats.ts";
 
 export interface RunRequest {
   config: Config;
@@ -45,9 +45,11 @@ export function runContainer({ config, id, trace, warnings, host = probeHost() }
     try {
       recordInit(lock, started.pid);
       sweepOthers(warn);
-      const code = supervise(started, signals);
-      if (code === KILLED) sayWhyKilled(plan, warn);
-      return code;
+      return supervise(started, signals, (ended) => {
+        const groups = plan.steps.flatMap((step) => (step.op === "makeCgroup" ? [step] : []));
+        const why = whyItEnded(ended, { groups, seccomp: config.linux.seccomp });
+        if (why !== undefined) warn(why);
+      });
     } finally {
       groupsStay = true;
       removeCgroups(plan.cleanup.cgroups);
@@ -67,17 +69,6 @@ function sweepOthers(warn: (text: string) => void): void {
     if (!(error instanceof SysError)) throw error;
     warn(`what other runs left cannot be removed: ${error.message}`);
   }
-}
-
-/** 128 + SIGKILL. */
-const KILLED = 137;
-
-/** The kernel kills without a word: what the control group counted says whether it was for want of memory. */
-function sayWhyKilled(plan: Plan, warn: (text: string) => void): void {
-  const groups = plan.steps.flatMap((step) => (step.op === "makeCgroup" ? [step] : []));
-  const { oomKills, limitBytes } = readStats(groups).memory;
-  if (oomKills === undefined || oomKills === 0) return;
-  warn(`the kernel killed the container because it ran out of memory: its limit is ${limitBytes} bytes (--memory)`);
 }
 
 /** For `explain` and `script`: what {@link runContainer} would do. */

@@ -10,6 +10,7 @@
 import { ContainerError } from "../../error.ts";
 import { stateRoot } from "../../execute/probe.ts";
 import { removeCgroups } from "../../execute/remove-cgroups.ts";
+import { stateRootRefused } from "../../explain-failure/state-root.ts";
 import { DEFAULT_PROFILE } from "../../plan/seccomp/profile-program.ts";
 import type { Plan } from "../../plan/step.ts";
 import { startTimeOf } from "../../runtime/start-time.ts";
@@ -26,7 +27,6 @@ import {
   S_IFDIR,
   S_IFMT,
 } from "../../sys/constants.ts";
-import { errnoText } from "../../sys/errno.ts";
 import { createFile, readDirectory, readFileIfThere } from "../../sys/files.ts";
 import { sleepMs } from "../../sys/sleep.ts";
 import { parseStatx, STATX_BASIC_STATS, STATX_SIZE } from "../../sys/structs.ts";
@@ -126,9 +126,7 @@ function linksOf(fd: number): number {
 function makeStateRoot(root: string): void {
   const made = raw.mkdirat(AT_FDCWD, root, stateMode());
   if (made < 0 && made !== EEXIST) {
-    throw new ContainerError("STATE_ROOT", `cannot make the state directory ${root}: ${errnoText(-made)}`, {
-      cause: new SysError("mkdirat", -made, [root, stateMode()]),
-    });
+    throw stateRootRefused(root, new SysError("mkdirat", -made, [root, stateMode()]));
   }
   requireOwn(root);
 }

@@ -12,6 +12,8 @@ export interface InitContext {
   initIsReady?: number;
   /** The slave of the container's terminal: it becomes stdio when the other descriptors are closed, so that warnings of the C library go to the caller until then. */
   terminal?: number | undefined;
+  /** The filter that holds from here on: what it answers is told when a call fails. */
+  filter?: Uint8Array;
   /** The working directory that only the command's user may enter. */
   laterDirectory?: string;
   /** What takeProc has found in the kernel. */

@@ -122,9 +122,9 @@ export const processSteps: Performers<Ops> = {
     else check(result, "close_range", from);
   },
 
-  exec({ args, env, homeOf }, { channel, initIsReady }) {
+  exec({ args, env, homeOf }, { channel, initIsReady, filter }) {
     if (initIsReady !== undefined) raw.read(initIsReady, new ArrayBuffer(1));
-    executeCommand(args, homeOf === undefined ? env : withHome(env, homeOf), channel);
+    executeCommand(args, homeOf === undefined ? env : withHome(env, homeOf), channel, filter);
   },
 };
 

@@ -7,7 +7,9 @@ import { receive, send } from "../channel.ts";
 import { EINVAL, type Performers, type StepArguments } from "./context.ts";
 
 export const seccompSteps: Performers<"seccomp"> = {
-  seccomp(step, { channel }) {
+  seccomp(step, context) {
+    const { channel } = context;
+    context.filter = step.program;
     const program = step.program.slice().buffer as ArrayBuffer;
     if (step.flags & NEW_LISTENER) return loadWithListener(step, program, channel);
     const result = raw.seccompLoad(step.flags, program);

@@ -41,6 +41,12 @@ export interface Limits {
   unmet: UnmetRequest[];
 }
 
+const UNMET = {
+  CGROUP_CONTROLLER_MISSING:
+    "mount the controller (v1: mount -t cgroup -o NAME cgroup /sys/fs/cgroup/NAME; v2: cgroup.subtree_control), or leave the field away",
+  CGROUP_FIELD_UNSUPPORTED: "leave the field away, or run it where the kernel has it",
+} as const;
+
 /** What was asked for and cannot be had here. */
 export interface UnmetRequest {
   code: "CGROUP_CONTROLLER_MISSING" | "CGROUP_FIELD_UNSUPPORTED";
@@ -118,7 +124,7 @@ export function limitedFields(
 export function answerUnmet(unmet: readonly UnmetRequest[], strict: boolean): string[] {
   const warnings = new Set<string>();
   for (const { code, field, why, harmless } of unmet) {
-    if (strict && !harmless) throw new ContainerError(code, why, { field });
+    if (strict && !harmless) throw new ContainerError(code, why, { field, hint: UNMET[code] });
     warnings.add(`${field} is ignored: ${why}`);
   }
   return [...warnings];

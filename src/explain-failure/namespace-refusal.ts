@@ -3,12 +3,14 @@
  * user_namespaces(7), namespaces(7), "The /proc/sys/user directory".
  */
 import type { NamespaceType } from "../spec/config.ts";
-import { readFileIfThere } from "../sys/files.ts";
-import { raw, SysError } from "../sys/sys.ts";
+import { raw } from "../sys/sys.ts";
+import { effectiveCapabilities, read } from "./machine.ts";
 
 /** What is asked of the machine; a test answers in its place. */
 export interface Evidence {
   uid: number;
+  /** Names of the effective capabilities, where they can be asked for. */
+  capabilities?: readonly string[];
   read(path: string): string | undefined;
 }
 
@@ -22,15 +24,10 @@ const machine: Evidence = {
   get uid() {
     return raw.geteuid() as number;
   },
-  read(path) {
-    try {
-      return readFileIfThere(path);
-    } catch (error) {
-      // As /proc/self/attr/current without a security module.
-      if (error instanceof SysError) return undefined;
-      throw error;
-    }
+  get capabilities() {
+    return effectiveCapabilities();
   },
+  read,
 };
 
 const LIMIT: Readonly<Record<NamespaceType, string>> = {
@@ -71,7 +68,9 @@ function whyRefused(types: readonly NamespaceType[], errno: string, evidence: Ev
         : undefined;
     case "EPERM":
     case "EACCES":
-      return types.includes("user") ? (whyForbidden(errno, evidence) ?? filtered(evidence)) : filtered(evidence);
+      return types.includes("user")
+        ? (whyForbidden(errno, evidence) ?? filtered(evidence))
+        : (powerless(evidence) ?? filtered(evidence));
     default:
       return undefined;
   }
@@ -135,6 +134,17 @@ const APPARMOR_HINT = `give tupper a profile with the rule "userns," (docs/rootl
  */
 export const apparmorHint = (evidence: Evidence = machine): string | undefined =>
   setting(evidence, APPARMOR) === "1" ? `${APPARMOR} is 1: ${APPARMOR_HINT}` : undefined;
+
+/** A filter around tupper itself: [why, hint]. */
+export const outerFilter = (): Reason => filtered(machine);
+
+function powerless({ uid, capabilities }: Evidence): Reason {
+  if (capabilities === undefined || capabilities.includes("CAP_SYS_ADMIN")) return undefined;
+  return [
+    `it needs CAP_SYS_ADMIN, which uid ${uid} does not have here`,
+    "run tupper as root, or give the container a user namespace; a container around tupper needs --cap-add SYS_ADMIN or --privileged",
+  ];
+}
 
 function filtered({ read }: Evidence): Reason {
   if (!/^Seccomp:\s2$/m.test(read("/proc/self/status") ?? "")) return undefined;

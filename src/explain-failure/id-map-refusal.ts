@@ -1,13 +1,13 @@
 /** Why newuidmap or newgidmap refuses a map: what it said itself, and what the machine shows afterwards. newuidmap(1), subuid(5). */
 import { ContainerError } from "../error.ts";
+import { findProgram } from "../execute/helper-program.ts";
+import { statOf } from "../execute/init/paths.ts";
+import { subordinateIds } from "../execute/probe.ts";
 import type { IdMapping } from "../spec/config.ts";
 import { AT_FDCWD, O_CLOEXEC, O_RDONLY } from "../sys/constants.ts";
 import { readFileIfThere } from "../sys/files.ts";
 import { parseStatfs, STATFS_SIZE } from "../sys/structs.ts";
 import { raw } from "../sys/sys.ts";
-import { findProgram } from "./helper-program.ts";
-import { statOf } from "./init/paths.ts";
-import { subordinateIds } from "./probe.ts";
 
 export type MapHelper = "newuidmap" | "newgidmap";
 

@@ -1,0 +1,2 @@
+/** Data: codes. */
+export type ErrorCode = string;

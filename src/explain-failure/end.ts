@@ -1,0 +1,150 @@
+/**
+ * Why a container's command ended, where its exit code alone does not say: for want of memory, by its seccomp filter, by a
+ * signal of tupper's caller, or by somebody else's. What the kernel does not tell is not guessed. signal(7), seccomp(2).
+ */
+import { ACTION_VALUES } from "../plan/seccomp/compile.ts";
+import { syscallNames, syscallNumber } from "../plan/seccomp/syscalls.ts";
+import type { Plan } from "../plan/step.ts";
+import type { LinuxSeccomp } from "../spec/seccomp.ts";
+import { AT_FDCWD, O_CLOEXEC, O_NONBLOCK, O_RDONLY, SIGNALS } from "../sys/constants.ts";
+import type { WaitStatus } from "../sys/structs.ts";
+import { raw, sys } from "../sys/sys.ts";
+import { machineOfThis, read } from "./machine.ts";
+import { actionFor } from "./seccomp.ts";
+
+const SECCOMP_KILLS: ReadonlySet<string> = new Set(["SCMP_ACT_KILL", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_KILL_PROCESS"]);
+
+export interface Ended {
+  pid: number;
+  status: WaitStatus;
+  /** The last signal that tupper passed on to it, and who sent that. */
+  relayed?: { signal: number; pid: number } | undefined;
+}
+
+export interface Lived {
+  groups: readonly { controller: string; path: string }[];
+  seccomp?: LinuxSeccomp | undefined;
+}
+
+/** One sentence; undefined where the exit code says it all. */
+export function whyItEnded({ pid, status, relayed }: Ended, { groups, seccomp }: Lived): string | undefined {
+  const signal = status.state === "signaled" ? status.signal : status.state === "exited" ? status.code - 128 : 0;
+  if (signal <= 0) return undefined;
+  if (signal === 9) {
+    const memory = outOfMemory(groups);
+    if (memory !== undefined) return memory;
+  }
+  // A shell's code for a child of its own: who knows.
+  const who = status.state === "signaled" ? "the container's command" : "a process of the container";
+  if (signal === SIGNALS.SYS && seccomp !== undefined) return `${who} was killed by ${filtered(pid, seccomp)}`;
+  if (status.state !== "signaled") return undefined;
+  const name = nameOf(signal);
+  if (relayed?.signal === signal) return `${who} was ended by ${name}, which process ${relayed.pid} sent to tupper`;
+  if (signal === 9)
+    return `${who} was killed by SIGKILL: not by tupper, and not for want of memory as far as its control groups count; somebody outside sent it (tupper kill, kill -9)`;
+  return `${who} was ended by ${name}${CAUSES[name] === undefined ? "" : `: ${CAUSES[name]}`}${status.coreDumped ? "; the kernel wrote a core dump (core_pattern)" : ""}`;
+}
+
+const CAUSES: Readonly<Record<string, string>> = {
+  SIGSEGV: "it used memory that it does not have",
+  SIGBUS: "it used memory behind the end of a file, or a full /dev/shm",
+  SIGILL: "it executed an instruction that this processor does not have",
+  SIGFPE: "it divided by zero",
+  SIGABRT: "it gave up itself (abort, a failed assertion)",
+  SIGXFSZ: "it wrote a file larger than RLIMIT_FSIZE (--ulimit fsize=)",
+  SIGXCPU: "it used more processor time than RLIMIT_CPU (--ulimit cpu=)",
+  SIGPIPE: "nobody reads its output any more",
+};
+
+const nameOf = (signal: number): string =>
+  `SIG${Object.entries(SIGNALS).find(([, number]) => number === signal)?.[0] ?? `NAL ${signal}`}`;
+
+/** The end of an init process that has said nothing. */
+export function whyInitDied(status: WaitStatus, { steps }: Plan): { why?: string; hint: string } {
+  const signal = status.state === "signaled" ? status.signal : 0;
+  if (signal === 9) {
+    const memory = outOfMemory(steps.flatMap((step) => (step.op === "makeCgroup" ? [step] : [])));
+    return memory === undefined
+      ? { hint: "SIGKILL comes from outside, or from the kernel when a memory limit leaves no room even for the start" }
+      : { why: memory, hint: "raise linux.resources.memory.limit (--memory)" };
+  }
+  const filter = steps.flatMap((step) => (step.op === "seccomp" ? [step.program] : []))[0];
+  const refused = AFTER_FILTER.filter((call) => filter !== undefined && KILLING.has(actionFor(filter, call) ?? -1));
+  if (signal !== SIGNALS.SYS || refused.length === 0) return { hint: "see --trace" };
+  return {
+    why: `its seccomp profile kills for ${refused.join(", ")}, which the start of the command itself needs`,
+    hint: `allow ${refused.join(", ")} in linux.seccomp (--security-opt seccomp=FILE)`,
+  };
+}
+
+/** What the set-up itself calls between the filter and the command. */
+const AFTER_FILTER = ["sendmsg", "rt_sigprocmask", "prctl", "setresuid", "setresgid", "setgroups", "capset", "execve"];
+const KILLING: ReadonlySet<number> = new Set([ACTION_VALUES.SCMP_ACT_KILL_THREAD, ACTION_VALUES.SCMP_ACT_KILL_PROCESS]);
+
+/** The kernel kills without a word: what the control group counted says whether it was for want of memory. */
+export function outOfMemory(groups: Lived["groups"]): string | undefined {
+  const last = (name: string) => groups.findLast(({ controller }) => controller.split(",").includes(name))?.path;
+  const v1 = last("memory");
+  const group = v1 ?? last("unified");
+  if (group === undefined) return undefined;
+  const [events, limit, peak] =
+    v1 === undefined
+      ? ["memory.events", "memory.max", "memory.peak"]
+      : ["memory.oom_control", "memory.limit_in_bytes", "memory.max_usage_in_bytes"];
+  const kills = /^oom_kill (\d+)$/m.exec(read(`${group}/${events}`) ?? "")?.[1];
+  if (kills === undefined || kills === "0") return undefined;
+  const bytes = (file: string) => read(`${group}/${file}`)?.trim();
+  const used = bytes(peak);
+  return `the kernel killed the container because it ran out of memory: its limit is ${bytes(limit)} bytes (--memory, linux.resources.memory.limit)${used === undefined ? "" : `, it used up to ${used}`}, and ${group} counts ${kills} killed; raise the limit`;
+}
+
+function filtered(pid: number, { defaultAction, syscalls = [] }: LinuxSeccomp): string {
+  const killing = syscalls.flatMap(({ names, action }) => (SECCOMP_KILLS.has(action) ? names : []));
+  const rules = SECCOMP_KILLS.has(defaultAction)
+    ? "the profile kills for all that it does not allow"
+    : `the profile kills for ${killing.slice(0, 12).join(", ")}${killing.length > 12 ? ", …" : ""}`;
+  const said = auditRecord(pid);
+  const call = said === undefined ? undefined : callOf(said);
+  return `SIGSYS: ${
+    call === undefined
+      ? `its seccomp filter forbids a system call; which, the kernel tells only in its log (dmesg: type=1326), and ${rules}`
+      : `its seccomp filter does not allow the system call ${call}${said?.comm === undefined ? "" : ` of ${said.comm}`} (from the kernel's log)`
+  }; allow it in the profile (linux.seccomp, --security-opt seccomp=FILE) if it is wanted`;
+}
+
+interface AuditRecord {
+  pid: number;
+  nr: number;
+  comm: string | undefined;
+}
+
+function callOf({ nr }: AuditRecord): string | undefined {
+  const arch = machineOfThis() === "arm64" ? "SCMP_ARCH_AARCH64" : "SCMP_ARCH_X86_64";
+  return syscallNames(arch).find((name) => syscallNumber(name, arch) === nr);
+}
+
+/**
+ * What the kernel logged of the process, `audit: type=1326 … pid=1 comm="mkdir" … sig=31 … syscall=83`. Numbers there are those
+ * of the first PID namespace: where ours is another one, the last second's records count, if they all name one call.
+ * printk log of the kernel: dev-kmsg.
+ */
+function auditRecord(pid: number): AuditRecord | undefined {
+  const log = raw.openat(AT_FDCWD, "/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC, 0);
+  if (log < 0) return undefined;
+  const now = Number(sys.monotonicUs());
+  const recent: AuditRecord[] = [];
+  const buffer = new ArrayBuffer(8192);
+  const EPIPE = -32; // records were overwritten meanwhile
+  for (let length = raw.read(log, buffer); length > 0 || length === EPIPE; length = raw.read(log, buffer)) {
+    if (length < 0) continue;
+    const text = sys.decodeText(buffer, 0, length) as string;
+    const found = /^\d+,\d+,(\d+),.*type=1326 .* pid=(\d+) comm=(?:"([^"]*)")?.* sig=31 .* syscall=(\d+)/.exec(text);
+    if (found === null || now - Number(found[1]) > 1_000_000) continue;
+    recent.push({ pid: Number(found[2]), nr: Number(found[4]), comm: found[3] });
+  }
+  raw.close(log);
+  const last = recent.at(-1);
+  return (
+    recent.findLast((record) => record.pid === pid) ?? (recent.every(({ nr }) => nr === last?.nr) ? last : undefined)
+  );
+}

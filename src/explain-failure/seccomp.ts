@@ -1,0 +1,34 @@
+/** What the filter of the container's own profile answers to a system call of the set-up that failed. seccomp(2). */
+import { ACTION_VALUES, AUDIT_ARCHES } from "../plan/seccomp/compile.ts";
+import { emulateSeccomp } from "../plan/seccomp/emulate.ts";
+import { syscallNumber } from "../plan/seccomp/syscalls.ts";
+import type { SysError } from "../sys/sys.ts";
+import { machineOfThis } from "./machine.ts";
+
+/** Undefined where the filter has not given this answer. Arguments are not known any more: a rule about them is not told. */
+export function filterAnswer(
+  filter: Uint8Array | undefined,
+  { syscall, errno, code }: Pick<SysError, "syscall" | "errno" | "code">,
+): { why: string; hint: string; evidence: string } | undefined {
+  if (filter === undefined || actionFor(filter, syscall) !== ACTION_VALUES.SCMP_ACT_ERRNO + errno) return undefined;
+  return {
+    why: `the container's own seccomp profile answers ${syscall} with ${code}`,
+    hint: `allow ${syscall} in linux.seccomp (--security-opt seccomp=FILE)`,
+    evidence: `the filter of ${filter.length / 8} instructions, evaluated for ${syscall}`,
+  };
+}
+
+/** SECCOMP_RET_* of a call with all arguments 0; undefined for a call without a number. */
+export function actionFor(filter: Uint8Array, syscall: string): number | undefined {
+  const arch = machineOfThis() === "arm64" ? "SCMP_ARCH_AARCH64" : "SCMP_ARCH_X86_64";
+  const nr = syscallNumber(syscall, arch);
+  return nr === undefined ? undefined : emulateSeccomp(filter, { nr, arch: AUDIT_ARCHES[arch] });
+}
+
+/** The calls that evidence is read with: one that is not allowed could end the process before it has said anything. */
+const LOOKING = "statx statfs readlinkat openat read close getdents64 fgetxattr prctl prlimit64 capget uname".split(
+  " ",
+);
+
+export const mayLook = (filter: Uint8Array | undefined): boolean =>
+  filter === undefined || LOOKING.every((call) => actionFor(filter, call) === ACTION_VALUES.SCMP_ACT_ALLOW);
