@@ -23,6 +23,7 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   "busybox-static": "busybox",
   "musl-tools": "musl-gcc",
   uidmap: "newuidmap",
+  "libcap2-bin": "setcap",
   iproute2: "ip",
   procps: "ps",
   passwd: "useradd",

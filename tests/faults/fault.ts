@@ -5,6 +5,7 @@
 import { spawnSync } from "node:child_process";
 import { chownSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Config } from "../../src/spec/config.ts";
 
 /** What a case has to work with: a root filesystem with broken programs in it, and an empty directory of its own. */
@@ -106,6 +107,21 @@ export const withNamespace = (config: Config, ...namespaces: NonNullable<Config[
     ],
   });
 
+/** Ends what faults have left in groups of their own, and removes those. */
+export async function removeFaultGroups(): Promise<void> {
+  const script = `for g in $(find /sys/fs/cgroup -depth -type d -name 'tupper-fault*'); do
+    [ ! -e $g/freezer.state ] || echo THAWED >$g/freezer.state
+    for p in $(cat $g/cgroup.procs); do kill -9 $p; done
+    rmdir $g
+  done`;
+  for (let left = 100; left > 0; left--) {
+    spawnSync("sh", ["-c", script]);
+    const found = spawnSync("find", ["/sys/fs/cgroup", "-type", "d", "-name", "tupper-fault*"], { encoding: "utf8" });
+    if (found.stdout === "") return;
+    await sleep(50);
+  }
+}
+
 let runs = 0;
 
 /** Plants the fault and has the runtime run into it. */
@@ -158,11 +174,7 @@ export function meet(fault: Fault, runtime: Runtime, base: string): Saying {
     env: { ...process.env, XDG_RUNTIME_DIR: own },
   });
   rmSync(own, { recursive: true, force: true });
-  const text = (stderr + stdout)
-    .replaceAll(own, "OWN")
-    .replaceAll(base, "BASE")
-    .replaceAll(id, "ID")
-    .replaceAll(String(process.pid), "PID");
+  const text = (stderr + stdout).replaceAll(own, "OWN").replaceAll(base, "BASE").replaceAll(id, "ID");
   return {
     text,
     sentence: sentenceOf(text),
