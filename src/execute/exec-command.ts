@@ -54,9 +54,12 @@ export function findCommand(args: readonly string[], env: readonly string[], cwd
     const place = file.startsWith("/") ? file : `${cwd}/${file}`;
     const result = raw.faccessat(AT_FDCWD, place, X_OK);
     if (result >= 0) return;
+    const isMissing = result === ENOENT || result === ENOTDIR;
+    // An error is made only where it is told: its stack costs more than the call.
+    if (isMissing && !name.includes("/")) continue;
     const error = new SysError("faccessat", -result, [place, "X_OK"]);
-    if (result !== ENOENT && result !== ENOTDIR) denied ??= { file: place, error };
-    else if (name.includes("/")) throw explainExecFailure(place, error);
+    if (isMissing) throw explainExecFailure(place, error);
+    denied ??= { file: place, error };
   }
   throw denied === undefined ? commandNotFound(name, path) : explainExecFailure(denied.file, denied.error);
 }

@@ -33,6 +33,8 @@ import { waitFor } from "./wait.ts";
 export function takeTree(request: Omit<TakenTree, "tree">): number {
   const { flags, clear = [], recursiveFlags } = request;
   if (flags.length + clear.length === 0) return takeChanged(request);
+  const alike = takeAlike(request);
+  if (alike >= 0) return alike;
   const named = [...flags, ...clear, ...recursiveFlags];
   const others = FLAGS_OF_SOURCE.filter((flag) => !named.includes(flag));
   try {
@@ -42,6 +44,22 @@ export function takeTree(request: Omit<TakenTree, "tree">): number {
     if (!(error instanceof SysError) || error.errno !== -EPERM) throw error;
     return takeChanged({ ...request, clear: [...clear, ...others.filter((flag) => flag === "nosymfollow")] });
   }
+}
+
+/** What the trees of a config have in common, packed: the groups of all hierarchies are shown with the same flags. */
+let common: { flags: readonly string[]; propagation: string | undefined; packed: ArrayBuffer } | undefined;
+
+/** A single mount of the machine, by open_tree_attr. Negative where it is none, or it does not work: then the long way says why. */
+function takeAlike(request: Omit<TakenTree, "tree">): number {
+  const { source, recursive, link, inside, flags, clear, recursiveFlags, recursiveClear, propagation } = request;
+  if (recursive || inside || link !== undefined || clear !== undefined || recursiveClear !== undefined) return ENOSYS;
+  if (recursiveFlags.length > 0) return ENOSYS;
+  if (common?.flags !== flags || common.propagation !== propagation) {
+    const { all } = changes({ ...request, clear: FLAGS_OF_SOURCE.filter((flag) => !flags.includes(flag)) });
+    if (all === undefined) return ENOSYS;
+    common = { flags, propagation, packed: packChange(all) };
+  }
+  return raw.openTreeAttr(AT_FDCWD, source, OPEN_TREE_CLONE | O_CLOEXEC, common.packed);
 }
 
 function takeChanged(request: Omit<TakenTree, "tree">): number {

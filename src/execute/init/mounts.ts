@@ -5,6 +5,7 @@ import {
   AT_EMPTY_PATH,
   AT_FDCWD,
   AT_RECURSIVE,
+  AT_REMOVEDIR,
   CLONE_NEWNS,
   MNT_DETACH,
   MOVE_MOUNT_F_EMPTY_PATH,
@@ -116,9 +117,11 @@ export const mountSteps: Performers<Ops> = {
     if (link !== undefined) return placeLink(link, target);
     const taken = slotValue(context.slots, tree);
     const fd = step.anyOrder ? taken : inOrder(taken);
-    placeTree(fd, step);
-    // A link may have led it onto any of them.
-    if (!step.exact) context.freshMounts.clear();
+    if (!context.freshMounts.has(parentOf(target)) || !placeInFresh(fd, step)) {
+      placeTree(fd, step);
+      // A link may have led it onto any of them.
+      if (!step.exact) context.freshMounts.clear();
+    }
     raw.close(fd);
     context.slots.delete(tree.slot);
   },
@@ -283,6 +286,17 @@ function inOrder(tree: number): number {
   if (younger < 0) return tree;
   raw.close(tree);
   return younger;
+}
+
+/**
+ * In a tmpfs that is empty but for what we made there is nothing to look at: two calls instead of eight. False where the tree
+ * is no directory, or where we made something of the name before.
+ */
+function placeInFresh(tree: number, { target, exact, proc }: StepArguments<"placeTree">): boolean {
+  if (exact || proc || raw.mkdirat(AT_FDCWD, target, 0o755) < 0) return false;
+  if (raw.moveMount(tree, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH) >= 0) return true;
+  sys.unlinkat(AT_FDCWD, target, AT_REMOVEDIR);
+  return false;
 }
 
 /**
