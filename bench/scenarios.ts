@@ -1,55 +1,197 @@
-/** What is measured: commands that do the same thing with each runtime. */
-import { copyFileSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
-import { DEFAULT_CAPABILITIES } from "../src/plan/seccomp/default-profile.ts";
-import { DEFAULT_PROFILE } from "../src/plan/seccomp/profile-program.ts";
-import { find, output, pause, repository, startInBackground } from "./machine.ts";
+/** What is measured of runtimes that start with nothing there: commands that do the same thing with each of them. */
+import { execFileSync } from "node:child_process";
+import { copyFileSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { compileProfile, DEFAULT_PROFILE } from "../src/plan/seccomp/profile-program.ts";
+import {
+  type BundleConfig,
+  inNetwork,
+  MOUNTS,
+  makeBundle,
+  makeRootfs,
+  rootless,
+  THOUSAND,
+  withDevices,
+  withMaskedPaths,
+  withMounts,
+  withoutNetwork,
+  withSeccomp,
+  withUserNamespace,
+} from "./bundles.ts";
+import { output, repository } from "./machine.ts";
+import { aside, type Candidate, type Scenario, step } from "./measuring.ts";
 
-export interface Candidate {
-  /** Column of the table: `tupper`, `crun`, `runc`, `true`. */
-  name: string;
-  command: string[];
-  /** Commands that follow it, measured with it as one. */
-  sequel?: string[][];
-  /** The measuring program mounts this overlay before the command and takes it away after, within the measured time. */
-  overlay?: { lower: string; stage: string };
+/** What the scenarios of a measurement share. */
+export interface Setting {
+  /** An empty directory that everybody may enter. */
+  work: string;
+  rootfs: string;
+  /** The OCI runtimes: names that head columns, and paths. */
+  programs: Readonly<Record<string, string>>;
+  /** The built bench/floor.c. */
+  floor: string;
 }
 
-export interface Scenario {
-  title: string;
-  candidates: Candidate[];
+export const tupper = `${repository}/build/tupper`;
+
+export function makeSetting(work: string, programs: Readonly<Record<string, string>>, floor: string): Setting {
+  return { work, rootfs: makeRootfs(`${work}/rootfs`), programs, floor };
 }
 
-const tupper = `${repository}/build/tupper`;
-const runtime = `${repository}/build/tupper-runtime`;
+/** A candidate for each runtime. */
+export const each = (
+  { programs }: Setting,
+  make: (program: string, name: string) => Omit<Candidate, "name">,
+): Candidate[] => Object.entries(programs).map(([name, program]) => ({ name, ...make(program, name) }));
 
-/** `peers`: names of those of crun and runc that are installed. `work`: an empty directory. */
-export function startUpScenario(peers: readonly string[]): Scenario {
-  return {
-    title: "start-up alone (`--version`)",
+export const startUp = (setting: Setting): Scenario => ({
+  title: "start-up alone (`--version`)",
+  group: "runtime",
+  spaced: true,
+  candidates: [
+    ...each(setting, (program) => ({ steps: [step(program, "--version")] })),
+    { name: "floor", steps: [step("/bin/true")] },
+  ],
+});
+
+/** The OCI runtime command line: the same bundle for all, as a whole `run` and as an engine calls it. */
+export function runtimeScenarios(setting: Setting): Scenario[] {
+  const { work, rootfs, floor } = setting;
+  const networkFile = `${work}/network`;
+  writeFileSync(networkFile, "");
+  execFileSync("unshare", [`--net=${networkFile}`, "true"]);
+  const filterFile = `${work}/filter`;
+  writeFileSync(filterFile, compileProfile(DEFAULT_PROFILE, process.arch === "arm64" ? "aarch64" : "x86_64").program);
+  const bundle = (name: string, change?: (config: BundleConfig) => void) =>
+    makeBundle(`${work}/bundle-${name}`, rootfs, ["true"], change);
+  const floorRun = (...flags: string[]): Candidate => ({
+    name: "floor",
+    steps: [step(floor, ...flags, "bench-floor-{}", rootfs, "/bin/true")],
+  });
+  const run = (title: string, path: string, extra: Partial<Scenario> = {}, ...floors: Candidate[]): Scenario => ({
+    title,
+    group: "runtime",
     candidates: [
-      { name: "tupper", command: [runtime, "--version"] },
-      ...peers.map((name) => ({ name, command: [find(name), "--version"] })),
-      { name: "true", command: ["/bin/true"] },
+      ...each(setting, (program) => ({ steps: [step(program, "run", "--bundle", path, "bench-{}")] })),
+      ...floors,
     ],
+    ...extra,
+  });
+  const [plain, seccomp] = [bundle("plain"), bundle("seccomp", withSeccomp)];
+  const lifecycle = (title: string, path: string, measured: readonly string[], extra: Partial<Scenario> = {}) => ({
+    title,
+    group: "runtime" as const,
+    candidates: each(setting, (program) => {
+      const one = (verb: string, ...args: string[]) =>
+        measured.includes(verb) ? step(program, verb, ...args) : aside(program, verb, ...args);
+      // Between start and delete the command must have ended, where that is not part of what is measured.
+      const wait = measured.length === 1 ? [aside("@orphans")] : [];
+      return {
+        steps: [
+          one("create", "--bundle", path, "bench-{}"),
+          one("start", "bench-{}"),
+          ...wait,
+          one("delete", "--force", "bench-{}"),
+        ],
+      };
+    }),
+    ...extra,
+  });
+  const many = (parallel: number, count: number): Scenario => {
+    const title = `${count} × run \`true\`, ${parallel === 1 ? "one after the other" : `${parallel} at a time`}`;
+    const { candidates, ...rest } = run(title, plain, { runs: 4, uncounted: true }, floorRun());
+    return { ...rest, candidates: candidates.map((candidate) => ({ ...candidate, times: { count, parallel } })) };
+  };
+  return [
+    run("run `true`", plain, { spaced: true }, floorRun()),
+    run("run `true`, default seccomp profile", seccomp, { spaced: true }, floorRun(`seccomp=${filterFile}`)),
+    run("run `true`, the machine's network", bundle("no-network", withoutNetwork), {}, floorRun("no-network")),
+    run(
+      "run `true`, an existing network namespace",
+      bundle("network", inNetwork(networkFile)),
+      {},
+      floorRun(`network=${networkFile}`),
+    ),
+    lifecycle("create, start, delete of `true`", plain, ["create", "start", "delete"], { spaced: true }),
+    lifecycle("create, start, delete, default seccomp profile", seccomp, ["create", "start", "delete"], {
+      spaced: true,
+    }),
+    lifecycle("create alone", plain, ["create"]),
+    lifecycle("start alone", plain, ["start"]),
+    lifecycle("delete alone, of a stopped container", plain, ["delete"]),
+    killAndDelete(setting),
+    many(1, 100),
+    many(8, 100),
+    run(`run \`true\`, ${MOUNTS} bind mounts more`, bundle("mounts", withMounts), { runs: 20 }),
+    run(`run \`true\`, ${THOUSAND} devices more`, bundle("devices", withDevices), { runs: 10 }),
+    run(`run \`true\`, ${THOUSAND} masked paths more`, bundle("masked", withMaskedPaths), { runs: 10 }),
+    run("run `true`, a user namespace", bundle("user", withUserNamespace(0, 65536))),
+    rootlessScenario(setting),
+  ];
+}
+
+function killAndDelete(setting: Setting): Scenario {
+  const { work, rootfs } = setting;
+  const bundle = makeBundle(`${work}/bundle-sleep`, rootfs, ["sleep", "3600"]);
+  return {
+    title: "kill and delete of a running container",
+    group: "runtime",
+    candidates: each(setting, (program) => ({
+      steps: [
+        aside(program, "run", "--detach", "--bundle", bundle, "bench-{}"),
+        step(program, "kill", "bench-{}", "KILL"),
+        step("@orphans"),
+        step(program, "delete", "bench-{}"),
+      ],
+    })),
   };
 }
 
-/** `true` of busybox, as a bind mounted root and as a copy-on-write one, without and with the default seccomp profile. */
-export function runScenarios(peers: readonly string[], work: string): Scenario[] {
-  const rootfs = makeRootfs(`${work}/rootfs`);
+/** As a user without subordinate ids, without control groups. */
+function rootlessScenario(setting: Setting): Scenario {
+  const { work, rootfs } = setting;
+  const uid = 54_321;
+  const bundle = makeBundle(`${work}/bundle-rootless`, rootfs, ["true"], rootless(uid));
+  const root = `${work}/rootless-state`;
+  mkdirSync(root);
+  execFileSync("chown", [`${uid}:${uid}`, root]);
+  // The checkout may be closed to other users.
+  const copy = `${work}/tupper-runtime`;
+  copyFileSync(setting.programs.tupper ?? "", copy);
+  return {
+    title: "run `true`, rootless",
+    group: "runtime",
+    candidates: each({ ...setting, programs: { ...setting.programs, tupper: copy } }, (program) => ({
+      uid,
+      steps: [step(program, "--root", root, "run", "--bundle", bundle, "bench-{}")],
+    })),
+  };
+}
+
+/** `tupper run`, the command line for people, beside runtimes that are given the same finished root. */
+export function tupperScenarios(setting: Setting): Scenario[] {
+  const { work, rootfs } = setting;
   const stage = `${work}/stage`;
+  const memory = `${work}/memory`;
   mkdirSync(stage);
-  return [false, true].flatMap((seccomp) =>
-    (["bind", "overlay"] as const).map((kind): Scenario => {
-      const root = kind === "bind" ? rootfs : `${stage}/root`;
+  mkdirSync(memory);
+  execFileSync("mount", ["-t", "tmpfs", "tmpfs", memory]);
+  const { tupper: _, ...peers } = setting.programs;
+  return (["bind", "overlay", "copy"] as const).flatMap((kind) =>
+    [false, true].map((seccomp): Scenario => {
+      const root = { bind: rootfs, overlay: `${stage}/root`, copy: `${memory}/copy` }[kind];
+      const path = `${work}/bundle-${kind}-${seccomp}`;
+      const bundle = makeBundle(path, root, ["true"], seccomp ? withSeccomp : undefined);
       return {
-        title: `run \`true\`, ${kind} root, ${seccomp ? "default seccomp profile" : "no seccomp"}`,
+        title: `tupper run \`true\`, ${kind} root${seccomp ? ", default seccomp profile" : ""}`,
+        group: "tupper",
+        ...(kind === "copy" ? { runs: 15 } : {}),
         candidates: [
-          { name: "tupper", command: tupperRun(rootfs, kind, seccomp, [], ["true"]) },
-          ...peers.map((name): Candidate => {
-            const bundle = makeBundle(`${work}/${name}-${kind}-${seccomp}`, root, seccomp, ["true"]);
-            const command = [find(name), "run", "--bundle", bundle, `bench-${name}`];
-            return kind === "bind" ? { name, command } : { name, command, overlay: { lower: rootfs, stage } };
+          { name: "tupper", steps: [step(...tupperRun(rootfs, kind, seccomp, ["true"]))] },
+          ...each({ ...setting, programs: peers }, (program): Omit<Candidate, "name"> => {
+            const run = step(program, "run", "--bundle", bundle, "bench-{}");
+            if (kind === "copy")
+              return { steps: [step("/bin/cp", "-a", rootfs, root), run, step("/bin/rm", "-rf", root)] };
+            return { steps: [run], ...(kind === "overlay" ? { overlay: { lower: rootfs, stage } } : {}) };
           }),
         ],
       };
@@ -57,149 +199,27 @@ export function runScenarios(peers: readonly string[], work: string): Scenario[]
   );
 }
 
-const RUNTIMES: Readonly<Record<string, string>> = { tupper: runtime };
-
-/** The OCI runtime command line: the same bundle for all, as a whole `run` and as an engine calls it. */
-export function runtimeScenarios(peers: readonly string[], work: string): Scenario[] {
-  const rootfs = makeRootfs(`${work}/runtime-rootfs`);
-  return [false, true].flatMap((seccomp): Scenario[] => {
-    const bundle = makeBundle(`${work}/runtime-${seccomp}`, rootfs, seccomp, ["true"]);
-    const profile = seccomp ? "default seccomp profile" : "no seccomp";
-    const programs = ["tupper", ...peers].map((name) => ({ name, program: RUNTIMES[name] ?? find(name) }));
-    return [
-      {
-        title: `OCI run \`true\`, ${profile}`,
-        candidates: programs.map(({ name, program }) => ({
-          name,
-          command: [program, "run", "--bundle", bundle, `bench-${name}`],
-        })),
-      },
-      {
-        title: `OCI create, start, delete of \`true\`, ${profile}`,
-        candidates: programs.map(({ name, program }) => ({
-          name,
-          command: [program, "create", "--bundle", bundle, `bench-${name}`],
-          sequel: [
-            [program, "start", `bench-${name}`],
-            [program, "delete", "--force", `bench-${name}`],
-          ],
-        })),
-      },
-    ];
-  });
-}
-
-/** What is asked of containers that are there already: 100 of them that sleep. Calls `measure` while they do. */
-export async function withRunningScenarios(
-  peers: readonly string[],
-  work: string,
-  measure: (scenario: Scenario) => Promise<void>,
-): Promise<void> {
-  const bundle = makeBundle(`${work}/running`, makeRootfs(`${work}/running-rootfs`), true, ["sleep", "3600"]);
-  const programs = ["tupper", ...peers].map((name) => ({ name, program: RUNTIMES[name] ?? find(name) }));
-  const ids = Array.from({ length: 100 }, (_, i) => `bench-${process.pid}-${i}`);
-  const [id = ""] = ids;
-  try {
-    for (const { program } of programs)
-      for (const each of ids) startInBackground([program, "run", "--detach", "--bundle", bundle, each]);
-    for (const { program } of programs) await untilItRuns([program, "exec", ids.at(-1) ?? "", "true"]);
-    const of = (title: string, args: string[]): Scenario => ({
-      title,
-      candidates: programs.map(({ name, program }) => ({ name, command: [program, ...args] })),
-    });
-    await measure(of("OCI exec `true`, default seccomp profile", ["exec", id, "true"]));
-    await measure(of("OCI state", ["state", id]));
-    await measure(of("OCI list of 100", ["list"]));
-  } finally {
-    for (const { program } of programs) for (const each of ids) output([program, "delete", "--force", each]);
-  }
-}
-
-/** `true` in a container that runs `sleep`. Calls `measure` while the containers are there. */
-export async function withExecScenario(
-  peers: readonly string[],
-  work: string,
-  measure: (scenario: Scenario) => Promise<void>,
-): Promise<void> {
-  const name = `bench-exec-${process.pid}`;
-  const sleep = ["sleep", "3600"];
-  const rootfs = makeRootfs(`${work}/exec-rootfs`);
-  const runner = startInBackground(tupperRun(rootfs, "bind", true, ["--name", name], sleep));
-  const started: string[] = [];
-  try {
-    for (const peer of peers) {
-      const bundle = makeBundle(`${work}/${peer}-exec`, rootfs, true, sleep);
-      startInBackground([find(peer), "run", "--detach", "--bundle", bundle, `${name}-${peer}`]);
-      started.push(peer);
-    }
-    await untilItRuns([tupper, "exec", name, "true"]);
-    for (const peer of peers) await untilItRuns([find(peer), "exec", `${name}-${peer}`, "true"]);
-    await measure({
-      title: "exec `true` in a running container, default seccomp profile",
-      candidates: [
-        { name: "tupper", command: [tupper, "exec", "--no-tty", name, "true"] },
-        ...peers.map((peer) => ({ name: peer, command: [find(peer), "exec", `${name}-${peer}`, "true"] })),
-      ],
-    });
-  } finally {
-    for (const peer of started) output([find(peer), "delete", "--force", `${name}-${peer}`]);
-    output([tupper, "kill", name]);
-    await runner.ended;
-  }
-}
-
-async function untilItRuns(command: string[]): Promise<void> {
-  for (let attempt = 0; ; attempt++) {
-    const result = output(command);
-    if (result.code === 0) return;
-    if (attempt === 50) throw new Error(`${command.join(" ")}: exit ${result.code}\n${result.stderr}`);
-    await pause(100);
-  }
-}
-
-function tupperRun(rootfs: string, kind: string, seccomp: boolean, flags: string[], args: string[]): string[] {
+/** What `crun spec` asks for and tupper does not do by default is asked for; it is without a terminal. */
+export function tupperRun(
+  rootfs: string,
+  kind: string,
+  seccomp: boolean,
+  args: readonly string[],
+  name = "",
+): string[] {
   return [
     tupper,
     "run",
     ...["--root-kind", kind, "--no-tty", "--ulimit", "nofile=1024:1024", "--security-opt", "no-new-privileges"],
     ...(seccomp ? [] : ["--security-opt", "seccomp=unconfined"]),
-    ...flags,
+    ...(name === "" ? [] : ["--name", name]),
     rootfs,
     ...args,
   ];
 }
 
-function makeRootfs(path: string): string {
-  for (const name of ["bin", "dev", "etc", "proc", "root", "sys", "tmp"])
-    mkdirSync(`${path}/${name}`, { recursive: true });
-  copyFileSync("/bin/busybox", `${path}/bin/busybox`);
-  for (const applet of ["sh", "sleep", "true"]) symlinkSync("busybox", `${path}/bin/${applet}`);
-  writeFileSync(`${path}/etc/passwd`, "root:x:0:0:root:/root:/bin/sh\n");
-  return path;
-}
-
-interface BundleConfig {
-  process: { terminal: boolean; args: string[]; capabilities: Record<string, readonly string[]> };
-  root: { path: string; readonly: boolean };
-  linux: { seccomp?: unknown; namespaces: { type: string }[] };
-}
-
-/**
- * What `crun spec` gives, with what tupper does by default where that costs time: the 14 capabilities, a root that can be
- * written, a cgroup namespace.
- */
-function makeBundle(path: string, root: string, seccomp: boolean, args: string[]): string {
-  mkdirSync(path);
-  const made = output([find("crun") || find("runc"), "spec"], path);
-  if (made.code !== 0) throw new Error(`spec: ${made.stderr}`);
-  const config = JSON.parse(output(["cat", "config.json"], path).stdout) as BundleConfig;
-  config.process.terminal = false;
-  config.process.args = args;
-  for (const set of ["bounding", "effective", "permitted"]) config.process.capabilities[set] = DEFAULT_CAPABILITIES;
-  for (const set of ["inheritable", "ambient"]) config.process.capabilities[set] = [];
-  config.root = { path: root, readonly: false };
-  if (!config.linux.namespaces.some(({ type }) => type === "cgroup")) config.linux.namespaces.push({ type: "cgroup" });
-  if (seccomp) config.linux.seccomp = DEFAULT_PROFILE;
-  writeFileSync(`${path}/config.json`, JSON.stringify(config));
-  return path;
+/** Undoes what the scenarios mounted in the work directory, so that it can be removed. */
+export function clearWork(work: string): void {
+  for (const name of ["network", "memory"]) output(["umount", `${work}/${name}`]);
+  rmSync(work, { recursive: true, force: true });
 }
