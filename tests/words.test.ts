@@ -458,7 +458,20 @@ test("completion bash: completes words, flags and the names of containers", {
     assert.ok(complete("tupper exec ").includes(running.name), complete("tupper exec ").join());
 });
 
-for (const word of ["", "run", "exec", "ps", "kill", "inspect", "stats", "explain", "script", "ns", "completion"]) {
+for (const word of [
+  "",
+  "run",
+  "exec",
+  "ps",
+  "kill",
+  "inspect",
+  "stats",
+  "explain",
+  "why",
+  "script",
+  "ns",
+  "completion",
+]) {
   test(`tupper ${word} --help: usage on stdout, exit code 0`, async () => {
     const text = await prints([...(word === "" ? [] : [word]), "--help"]);
     assert.match(text, new RegExp(`^Usage: tupper ?${word}|^usage: tupper ?${word}`));

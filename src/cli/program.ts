@@ -15,6 +15,7 @@ import { runCommand } from "./run.ts";
 import { scriptCommand } from "./script.ts";
 import { statsCommand } from "./stats.ts";
 import { versionText } from "./version.ts";
+import { whyCommand } from "./why.ts";
 
 export const program = new Command("tupper")
   .usage("[OPTIONS] COMMAND [ARG…]")
@@ -31,6 +32,7 @@ export const program = new Command("tupper")
   .addCommand(statsCommand)
   .commandsGroup("Looking inside:")
   .addCommand(explainCommand)
+  .addCommand(whyCommand)
   .addCommand(scriptCommand)
   .addCommand(nsCommand)
   .commandsGroup("This program:")

@@ -20,7 +20,7 @@ export class UsageError extends ContainerError {
 }
 
 /** Commands that pass a container's exit code on. */
-export const isContainerCommand = (command: Command): boolean => /^tupper (run|exec)$/.test(pathOf(command));
+export const isContainerCommand = (command: Command): boolean => /^tupper (run|exec|why|learn)$/.test(pathOf(command));
 
 export function pathOf(command: Command): string {
   return command.parent === null ? command.name() : `${pathOf(command.parent)} ${command.name()}`;

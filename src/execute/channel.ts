@@ -46,6 +46,9 @@ export type Message =
     }
   | /** It is the descriptor with the message. */ { kind: "taken" }
   | /** What the kernel said to the parent. */ { kind: "answered"; result: number; args: (string | number)[] }
+  | /** Before anything else, where the command is to be followed: the parent is to seize this process. */ {
+      kind: "watch";
+    }
   | { kind: "warning"; text: string }
   | /** From the process between parent and init: init's number. */ { kind: "spawned"; pid: number }
   | /** Set-up is complete; execve is next. */ { kind: "exec" }

@@ -37,6 +37,7 @@ import {
   performParentStep,
   undoGroups,
 } from "./parent.ts";
+import { askToBeWatched } from "./ptrace.ts";
 import { serveListener } from "./seccomp-listener.ts";
 import { setForInit } from "./set-for-init.ts";
 import { takeTreeForInit } from "./take-for-init.ts";
@@ -154,7 +155,7 @@ function spawnInit(
   clone: CloneStep,
   parentEnd: number,
   childEnd: number,
-  { tracer, slots }: ExecuteOptions,
+  { tracer, slots, watch }: ExecuteOptions,
   moreFlags = 0,
 ): number {
   const init = stepsOf(plan, "init");
@@ -164,12 +165,13 @@ function spawnInit(
       : sys.openat(AT_FDCWD, clone.cgroup, O_RDONLY | O_DIRECTORY | O_PATH | O_CLOEXEC, 0);
   const flags =
     namespaceFlags(clone.namespaces) +
-    (clone.sharedMemory ? CLONE_VM : 0) +
+    (clone.sharedMemory && watch === undefined ? CLONE_VM : 0) +
     (cgroup < 0 ? 0 : CLONE_INTO_CGROUP) +
     moreFlags;
   const kept = init.findLast((step) => step.op === "closeDescriptors")?.from;
   const run = () => {
     closeInherited([childEnd, ...(slots?.values() ?? [])], kept);
+    if (watch !== undefined) askToBeWatched(childEnd);
     runInit(init, { channel: childEnd, tracer, slots: new Map(slots), freshMounts: new Set() });
   };
   let pid = raw.spawn(flags, Math.max(cgroup, 0), childEnd, parentEnd, run);
@@ -274,8 +276,13 @@ function serveInit(
         complete = true;
         send(channel, { kind: "done" });
         break;
+      case "watch":
+        options.watch?.seize(pid);
+        answer({ kind: "done" });
+        break;
       case "exec":
         complete = true;
+        options.watch?.awaitExec(pid);
         break;
       case "error":
         throw unpackError(message.error);

@@ -26,6 +26,7 @@ import { slotValue } from "./init/context.ts";
 import { joinProcess } from "./join-process.ts";
 import { namespaceFlag } from "./namespace-flags.ts";
 import { type MovedDevice, moveDevice, openOwnNamespace } from "./net-devices.ts";
+import type { Watch } from "./ptrace.ts";
 import { removeCgroups } from "./remove-cgroups.ts";
 import { makeResctrlGroup } from "./resctrl.ts";
 import { runHooks } from "./run-hooks.ts";
@@ -50,6 +51,8 @@ export interface ExecuteOptions {
   startsLater?: boolean;
   /** For the agent of a seccomp profile; `pid` is that of the process that starts. */
   containerState: (pid: number) => ContainerState;
+  /** Follows what the command does (ptrace.ts): set by `run --diagnose` and `learn` alone. */
+  watch?: Watch;
   /** Performs `startScope` and `attachProcess`. */
   systemd?: Systemd;
 }

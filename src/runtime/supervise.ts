@@ -4,36 +4,46 @@ import type { Started } from "../execute/execute.ts";
 import { waitIfEnded } from "../execute/wait.ts";
 import type { Ended } from "../explain-failure/end.ts";
 import { SIGNALS } from "../sys/constants.ts";
-import { exitCodeOf } from "../sys/structs.ts";
+import { exitCodeOf, type WaitStatus } from "../sys/structs.ts";
 import { raw } from "../sys/sys.ts";
 import { copyWindowSize, drain, makeRaw, readSignals, relay } from "./terminal.ts";
 
 /** To be told of an end by a signal, before anybody else knows of it. */
 export type OnSignal = (ended: Ended) => void;
 
-/** Until the process ends: bytes to and from its terminal, signals to it. Returns its exit code, 128 + n for a signal. */
-export function supervise(started: Started, signals: number, onSignal: OnSignal = () => {}): number {
-  const ended =
-    started.terminal === undefined ? watch(started.pid, signals) : serve(started.pid, started.terminal, signals);
+/** Reaps what SIGCHLD told of; how the process ended, once it has. */
+export type Reap = (pid: number) => WaitStatus | undefined;
+
+/**
+ * Until the process ends: bytes to and from its terminal, signals to it. Returns its exit code, 128 + n for a signal.
+ * `reap`: of who follows the command (ptrace.ts): it is stopped, and goes on with the first call.
+ */
+export function supervise(
+  { pid, terminal }: Started,
+  signals: number,
+  onSignal: OnSignal = () => {},
+  reap: Reap = waitIfEnded,
+): number {
+  if (reap !== waitIfEnded) reap(pid);
+  const passing: Passing = { pid, reap, ...(terminal === undefined ? {} : { terminal }) };
+  const ended = terminal === undefined ? watch(passing, signals) : serve(passing, terminal, signals);
   const code = exitCodeOf(ended.status) ?? 0;
   // What a shell makes of a signal that ended one of its own counts too.
   if (code > 128) onSignal(ended);
   return code;
 }
 
-function watch(pid: number, signals: number): Ended {
-  const passing: Passing = { pid };
+function watch(passing: Passing, signals: number): Ended {
   for (;;) {
     const ended = handleSignals(readSignals(signals), passing);
     if (ended !== undefined) return ended;
   }
 }
 
-function serve(pid: number, terminal: number, signals: number): Ended {
+function serve(passing: Passing, terminal: number, signals: number): Ended {
   copyWindowSize(terminal);
   const restore = makeRaw(0);
   const state = { terminal, signals, stdinOpen: true, terminalOpen: true };
-  const passing: Passing = { pid, terminal };
   try {
     for (;;) {
       const events = relay(state).filter((event) => event !== "hangup");
@@ -50,6 +60,7 @@ function serve(pid: number, terminal: number, signals: number): Ended {
 
 interface Passing {
   pid: number;
+  reap: Reap;
   terminal?: number;
   /** The last signal that was passed on. */
   relayed?: NonNullable<Ended["relayed"]>;
@@ -57,10 +68,10 @@ interface Passing {
 
 /** Passes signals on; the end when SIGCHLD was the init process's. */
 function handleSignals(events: readonly { signal: number; pid: number }[], passing: Passing): Ended | undefined {
-  const { pid, terminal } = passing;
+  const { pid, terminal, reap } = passing;
   for (const { signal, pid: sender } of events) {
     if (signal === SIGNALS.CHLD) {
-      const status = waitIfEnded(pid);
+      const status = reap(pid);
       if (status !== undefined && exitCodeOf(status) !== undefined) return { pid, status, relayed: passing.relayed };
     } else if (signal === SIGNALS.WINCH && terminal !== undefined) copyWindowSize(terminal);
     else {

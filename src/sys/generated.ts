@@ -71,6 +71,8 @@ export interface RawSys {
   pidfdOpen(pid: number | bigint, flags: number | bigint): number;
   pidfdSendSignal(pidfd: number | bigint, signal: number | bigint, info: ArrayBuffer | null, flags: number | bigint): number;
   pidfdGetfd(pidfd: number | bigint, targetfd: number | bigint, flags: number | bigint): number;
+  ptrace(request: number | bigint, pid: number | bigint, address: number | bigint, data: number | bigint): number;
+  ptraceInto(request: number | bigint, pid: number | bigint, address: number | bigint, data: ArrayBuffer | null): number;
   wait4(pid: number | bigint, status: ArrayBuffer, options: number | bigint, rusage: ArrayBuffer | null): number;
   rtSigaction(signal: number | bigint, action: ArrayBuffer | null, old: ArrayBuffer | null, size: number | bigint): number;
   rtSigprocmask(how: number | bigint, set: ArrayBuffer | null, old: ArrayBuffer | null, size: number | bigint): number;
@@ -194,6 +196,8 @@ export const CALL_NAMES = {
   pidfdOpen: "pidfd_open",
   pidfdSendSignal: "pidfd_send_signal",
   pidfdGetfd: "pidfd_getfd",
+  ptrace: "ptrace",
+  ptraceInto: "ptrace",
   wait4: "wait4",
   rtSigaction: "rt_sigaction",
   rtSigprocmask: "rt_sigprocmask",

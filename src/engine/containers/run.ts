@@ -1,6 +1,7 @@
 /** `tupper run`: a container in the foreground, cleaned up when it ends, however it ends. */
 import { blockSignals, execute } from "../../execute/execute.ts";
 import { probeHost } from "../../execute/probe.ts";
+import type { Watch } from "../../execute/ptrace.ts";
 import { removeCgroups } from "../../execute/remove-cgroups.ts";
 import { makeTracer, type TraceLevel } from "../../execute/tracer.ts";
 import { whyItEnded } from "../../explain-failure/end.ts";
@@ -8,9 +9,10 @@ import { hookState } from "../../plan/hooks.ts";
 import type { Host } from "../../plan/host.ts";
 import { plan as makePlan } from "../../plan/plan.ts";
 import type { Plan } from "../../plan/step.ts";
-import { supervise } from "../../runtime/supervise.ts";
+import { type OnSignal, supervise } from "../../runtime/supervise.ts";
 import { openSignals } from "../../runtime/terminal.ts";
 import type { Config } from "../../spec/config.ts";
+import type { WaitStatus } from "../../sys/structs.ts";
 import { raw, SysError } from "../../sys/sys.ts";
 import { claimState, recordContainer, recordInit, releaseState, sweepStates } from "./state.ts";
 
@@ -21,14 +23,23 @@ export interface RunRequest {
   warnings: string[];
   /** The machine, when the caller has looked already. */
   host?: Host;
+  /** Follows the command call by call; it hears of the plan before it is performed. */
+  follower?: Follower;
+}
+
+export interface Follower {
+  planned(plan: Plan): void;
+  watch: Watch;
+  reap(pid: number): WaitStatus | undefined;
 }
 
 /** Returns the command's exit code, 128 + n for a signal. Throws a ContainerError when it could not be started. */
-export function runContainer({ config, id, trace, warnings, host = probeHost() }: RunRequest): number {
+export function runContainer({ config, id, trace, warnings, host = probeHost(), follower }: RunRequest): number {
   const tracer = makeTracer(trace);
   const plan = makePlan(config, host, { id });
   const warn = (text: string) => raw.write(2, `warning: ${text}\n`);
   for (const text of [...warnings, ...plan.warnings]) warn(text);
+  follower?.planned(plan);
 
   // Before anything is there that a signal could leave behind.
   blockSignals();
@@ -40,16 +51,18 @@ export function runContainer({ config, id, trace, warnings, host = probeHost() }
       tracer,
       warn,
       recordState: () => recordContainer(lock, plan, config),
+      ...(follower === undefined ? {} : { watch: follower.watch }),
       containerState: (pid) => ({ ...hookState(config, id, `${host.stateRoot}/${id}`), status: "creating", pid }),
     });
     try {
       recordInit(lock, started.pid);
       sweepOthers(warn);
-      return supervise(started, signals, (ended) => {
+      const onSignal: OnSignal = (ended) => {
         const groups = plan.steps.flatMap((step) => (step.op === "makeCgroup" ? [step] : []));
         const why = whyItEnded(ended, { groups, seccomp: config.linux.seccomp });
         if (why !== undefined) warn(why);
-      });
+      };
+      return supervise(started, signals, onSignal, follower?.reap);
     } finally {
       groupsStay = true;
       removeCgroups(plan.cleanup.cgroups);

@@ -2,6 +2,8 @@
 import { unescapePath } from "../../plan/mountinfo.ts";
 
 export interface MountEntry {
+  /** Unique among the mounts that there are. */
+  id: number;
   /** `major:minor` of the filesystem. */
   device: string;
   /** What of the filesystem is shown: a path within it. */
@@ -22,7 +24,9 @@ export function parseMountinfo(text: string): MountEntry[] {
   return text.split("\n").flatMap((line) => {
     const dash = line.indexOf(" - ");
     if (dash < 0) return [];
-    const [, , device = "", root = "", mountPoint = "", options = "", ...optional] = line.slice(0, dash).split(" ");
+    const [id = "", , device = "", root = "", mountPoint = "", options = "", ...optional] = line
+      .slice(0, dash)
+      .split(" ");
     const [fstype = "", source = "", superOptions = ""] = line.slice(dash + 3).split(" ");
     const peer = (kind: string) => {
       const found = optional.find((field) => field.startsWith(`${kind}:`));
@@ -30,6 +34,7 @@ export function parseMountinfo(text: string): MountEntry[] {
     };
     return [
       {
+        id: Number(id),
         device,
         root: unescapePath(root),
         mountPoint: unescapePath(mountPoint),

@@ -1,0 +1,95 @@
+/**
+ * `tupper run --diagnose` and `tupper why`: a command runs, and each call that is denied to it or to what it starts is told on
+ * stderr as it happens: EPERM, EACCES, EROFS, ENOSYS. The same call with the same answer is told once, and counted.
+ */
+import { type Call, commandWatch, Following, type Watch } from "../../execute/ptrace.ts";
+import type { Plan } from "../../plan/step.ts";
+import { errnoName, errnoText } from "../../sys/errno.ts";
+import { readFileIfThere } from "../../sys/files.ts";
+import { parseWaitStatus, type WaitStatus } from "../../sys/structs.ts";
+import { nameOfCall, type ToldCall, tellCall } from "./call-text.ts";
+import { DENIALS, killsFor, type Reason, reasonOf } from "./reason.ts";
+import { sceneOf } from "./scene.ts";
+
+/** One kind of denied call. */
+export interface Told {
+  call: string;
+  errno: string;
+  pid: number;
+  command: string;
+  layer: Reason["layer"];
+  text: string;
+  evidence: string;
+  flag?: string;
+}
+
+export interface Diagnosis {
+  watch: Watch;
+  /** For `supervise`: handles what there is, and says how the command ended. */
+  reap(pid: number): WaitStatus | undefined;
+  /** The container's filters, for where the kernel does not give them. */
+  readonly filters: Uint8Array[];
+  /** Calls that were denied, and how many of them were of a kind that was told before. */
+  readonly counts: { denied: number; told: number };
+}
+
+/** `tell` is called once for each kind of denied call. */
+export function makeDiagnosis(tell: (told: Told) => void): Diagnosis {
+  const filters: Uint8Array[] = [];
+  const counts = { denied: 0, told: 0 };
+  const known = new Set<string>();
+  const failed = (tid: number, call: Call, errno: number): void => {
+    if (!DENIALS.has(errno)) return;
+    counts.denied++;
+    const told = tellCall(tid, call);
+    const key = `${told.text} ${errno}`;
+    if (known.has(key)) return;
+    known.add(key);
+    counts.told++;
+    tell(describe(tid, told, errnoTold(errno), reasonOf({ tid, call, told, errno }, sceneOf(tid), filters)));
+  };
+  const ended = (tid: number, signal: number | undefined, call: Call | undefined): void => {
+    const SIGSYS = 31;
+    if (signal !== SIGSYS || call === undefined) return;
+    // Of a killed process all threads end so, and anybody may send the signal.
+    if (filters.length > 0 && !killsFor(filters, call)) return;
+    counts.denied++;
+    counts.told++;
+    const name = nameOfCall(call);
+    const told: ToldCall = { name, text: `${name}(…)`, paths: [], numbers: [] };
+    tell(
+      describe(tid, told, "SIGSYS (killed)", {
+        layer: "seccomp",
+        text: `the filter kills whoever calls ${name}`,
+        evidence:
+          filters.length > 0
+            ? "the filter, run on this call: SCMP_ACT_KILL or SCMP_ACT_TRAP"
+            : "it ended with SIGSYS, and this was its last call",
+        flag: `--security-opt seccomp=FILE with a profile that allows ${name}`,
+      }),
+    );
+  };
+  let following: Following | undefined;
+  return {
+    watch: commandWatch,
+    filters,
+    counts,
+    reap(pid) {
+      following ??= new Following(pid, { failed, ended });
+      const status = following.handleStops();
+      return status === undefined ? undefined : parseWaitStatus(status);
+    },
+  };
+}
+
+/** The filter that a plan loads. */
+export const filtersOf = ({ steps }: Plan): Uint8Array[] =>
+  steps.flatMap((step) => (step.op === "seccomp" ? [step.program] : []));
+
+const errnoTold = (errno: number): string => `${errnoName(errno)} (${errnoText(errno)})`;
+
+function describe(tid: number, { text }: ToldCall, errno: string, reason: Reason): Told {
+  const command = readFileIfThere(`/proc/${tid}/comm`)?.trimEnd() ?? "?";
+  const inner = /^NSpid:.*\t(\d+)$/m.exec(readFileIfThere(`/proc/${tid}/status`) ?? "")?.[1];
+  return { call: text, errno, pid: Number(inner ?? tid), command, ...reason };
+}
