@@ -39,6 +39,7 @@
 #include "sys_glue.h"
 #ifdef HOST_PLAIN
 #include "called.h"
+#include "coverage.h"
 #endif
 
 /* JavaScript may use this much stack: above what deep JSON needs, below what a child's stack has. */
@@ -81,6 +82,7 @@ static JSContext *new_context(JSRuntime *rt) {
   JS_SetPropertyFunctionList(ctx, sys, sys_calls, sizeof sys_calls / sizeof *sys_calls);
 #ifdef HOST_PLAIN
   tell_calls(ctx, sys);
+  add_coverage(ctx, global);
 #endif
   JS_SetPropertyStr(ctx, global, "__sys", sys);
   JS_FreeValue(ctx, global);

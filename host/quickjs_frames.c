@@ -2,8 +2,13 @@
  * QuickJS, unchanged, and one thing more that its interface does not have: the innermost frame of the JavaScript
  * stack. Processes that share the heap (spawn in native.h) each have a stack of their own, so the frame is exchanged
  * together with the turn; else a stack trace of one would walk through frames of the other that are gone.
+ *
+ * QUICKJS_SOURCE: in the build for the sanitizers, a copy that tells of each jump (coveredQuickjs in scripts/link-host.ts).
  */
-#include "quickjs.c"
+#ifndef QUICKJS_SOURCE
+#define QUICKJS_SOURCE "quickjs.c"
+#endif
+#include QUICKJS_SOURCE
 
 void *host_stack_frame(JSRuntime *rt) { return rt->current_stack_frame; }
 void host_set_stack_frame(JSRuntime *rt, void *frame) { rt->current_stack_frame = frame; }

@@ -28,7 +28,7 @@ import { defaultSeccompProgram } from "../src/plan/seccomp/default-program.ts";
 import { NAMES, NUMBERS } from "../src/plan/seccomp/syscall-numbers.ts";
 import { generate } from "./generate.ts";
 import { lineMapOf } from "./line-map.ts";
-import { buildInit, compileQuickjs, freezeHeap, linkHost, QUICKJS_FLAGS, quickjs, root, run } from "./link-host.ts";
+import { buildInit, compileQuickjs, coveredQuickjs, freezeHeap, linkHost, QUICKJS_FLAGS, quickjs, root, run } from "./link-host.ts";
 import { placeBlocks } from "./placement.ts";
 import { target } from "./target.ts";
 import { weakened } from "./weakened.ts";
@@ -189,6 +189,7 @@ async function buildSanitized(): Promise<void> {
     "-w",
     "-fwrapv",
     "-fsanitize=address",
+    `-DQUICKJS_SOURCE="${coveredQuickjs()}"`,
   ]);
   await bundle(`${root}/build/bundle-sanitize.js`, [lazyPrograms]);
   run(
@@ -210,6 +211,7 @@ async function buildSanitized(): Promise<void> {
     `-DINIT_PROGRAM="${buildInit()}"`,
     "-fsanitize=address,undefined",
     "-fno-sanitize-recover=undefined",
+    "-fsanitize-coverage=trace-pc",
     "-isystem",
     quickjs,
     `-I${root}/build/gen`,

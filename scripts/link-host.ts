@@ -1,7 +1,7 @@
 /** From C to a host: QuickJS compiled once per compiler and flags, tupper-init, and the link of all of it by musl-gcc. */
 import { execFileSync, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, renameSync, symlinkSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
 import { target } from "./target.ts";
@@ -50,6 +50,26 @@ function kernelHeaders(): string {
     symlinkSync(target.headers.asm(multiarch), `${dir}/asm`);
   }
   return dir;
+}
+
+/**
+ * A copy of quickjs.c that calls host_edge (host/coverage.h) with the place in the bytecode where a function begins, and
+ * after each jump: there the interpreter looks for interrupts anyway.
+ */
+export function coveredQuickjs(): string {
+  const replace = (text: string, from: string, to: string, times: number) => {
+    const parts = text.split(from);
+    if (parts.length !== times + 1) throw new Error(`quickjs.c has ${parts.length - 1} of ${JSON.stringify(from)}, not ${times}`);
+    return parts.join(to);
+  };
+  const poll = "if (unlikely(js_poll_interrupts(ctx)))";
+  const begin = " restart:\n    for(;;) {\n        int call_argc;";
+  const original = readFileSync(`${quickjs}/quickjs.c`, "utf8");
+  const covered = replace(replace(original, poll, `host_edge(pc); ${poll}`, 7), begin, `    host_edge(pc);\n${begin}`, 1);
+  const text = `void host_edge(const void *place);\n#line 1 "quickjs.c"\n${covered}`;
+  const path = `${root}/build/quickjs/covered-${createHash("sha256").update(text).digest("hex").slice(0, 12)}.c`;
+  writeFileSync(path, text);
+  return path;
 }
 
 /** QuickJS as objects, compiled once per compiler and flags. */

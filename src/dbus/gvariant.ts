@@ -27,6 +27,9 @@ const NAMED_TYPES: Readonly<Record<string, string>> = {
 /** Bits of the integer types, negative for those with a sign. */
 const BITS: Readonly<Record<string, number>> = { y: 8, n: -16, q: 16, i: -32, u: 32, x: -64, t: 64 };
 
+/** D-Bus has no deeper messages: 32 arrays and 32 structures. */
+const MAX_DEPTH = 64;
+
 /** Throws {@link GvariantError}. */
 export function parseGvariant(text: string): Variant {
   const parser = new Parser(text);
@@ -38,6 +41,7 @@ export function parseGvariant(text: string): Variant {
 class Parser {
   readonly #text: string;
   #at = 0;
+  #depth = 0;
 
   constructor(text: string) {
     this.#text = text;
@@ -49,6 +53,13 @@ class Parser {
 
   /** A value, of the type `as` if that is known from elsewhere. */
   value(as?: string): Variant {
+    if (++this.#depth > MAX_DEPTH) this.#fail(`no more than ${MAX_DEPTH} values in each other`);
+    const value = this.#value(as);
+    this.#depth--;
+    return value;
+  }
+
+  #value(as: string | undefined): Variant {
     const annotated = this.#next(/@([^\s]+)/)?.[1];
     if (annotated !== undefined) return this.value(this.#fits(this.#oneType(annotated), as));
     const named = this.#next(/(boolean|byte|u?int(?:16|32|64)|double|string|objectpath|signature)\s/)?.[1];
@@ -86,6 +97,7 @@ class Parser {
   }
 
   #tuple(as: string | undefined): Variant {
+    if (as?.startsWith("(") === false) this.#fail(`a value of type ${as}`);
     const types = as === undefined ? [] : splitSignature(as.slice(1, -1));
     const members: Variant[] = [];
     while (this.#next(/\)/) === undefined) {
@@ -99,6 +111,7 @@ class Parser {
   }
 
   #dictionary(as: string | undefined): Variant {
+    if (as?.startsWith("a{") === false) this.#fail(`a value of type ${as}`);
     let [keyType, valueType] = as === undefined ? [] : splitSignature(as.slice(2, -1));
     const entries: Value[] = [];
     while (this.#next(/\}/) === undefined) {
@@ -124,7 +137,9 @@ class Parser {
     if (bits === undefined || !isWhole) this.#fail(`a value of type ${type}`);
     const magnitude = digits.replace(/^[+-]/, "");
     // A leading 0 is octal, as in C.
-    const size = BigInt(/^0\d/.test(magnitude) ? `0o${magnitude.slice(1)}` : magnitude);
+    const isOctal = /^0\d/.test(magnitude);
+    if (isOctal && /[89]/.test(magnitude)) this.#fail("digits from 0 to 7 after a leading 0");
+    const size = BigInt(isOctal ? `0o${magnitude.slice(1)}` : magnitude);
     const value = digits.startsWith("-") ? -size : size;
     const fits = bits > 0 ? BigInt.asUintN(bits, value) : BigInt.asIntN(-bits, value);
     if (fits !== value) this.#fail(`a number that fits the type ${type}`);
@@ -135,7 +150,9 @@ class Parser {
   #string(): string {
     const literal = this.#next(/'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"/s)?.[0] ?? this.#fail("the end of the string");
     return literal.slice(1, -1).replace(/\\(u[0-9a-f]{4}|U[0-9a-f]{8}|.)/gis, (_, code: string) => {
-      if (code.length > 1) return String.fromCodePoint(Number.parseInt(code.slice(1), 16));
+      const point = code.length > 1 ? Number.parseInt(code.slice(1), 16) : 0;
+      if (point > 0x10ffff) this.#fail("a character of Unicode");
+      if (code.length > 1) return String.fromCodePoint(point);
       const at = "abfnrtv".indexOf(code);
       return at < 0 ? code : "\x07\b\f\n\r\t\v".charAt(at);
     });

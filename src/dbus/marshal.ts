@@ -35,7 +35,11 @@ export function splitSignature(signature: string): string[] {
   return types;
 }
 
-function endOfType(signature: string, start: number): number {
+/** "The maximum depth of container type nesting is 32 array type codes and 32 open parentheses." */
+const MAX_DEPTH = 64;
+
+function endOfType(signature: string, start: number, depth = 0): number {
+  if (depth > MAX_DEPTH) throw new MarshalError("a signature is nested too deeply");
   let at = start;
   while (signature[at] === "a") at++;
   const close = signature[at] === "(" ? ")" : signature[at] === "{" ? "}" : undefined;
@@ -44,8 +48,8 @@ function endOfType(signature: string, start: number): number {
     throw new MarshalError(`${JSON.stringify(signature)} is not a signature`);
   }
   // At least one member: an array of empty ones would have no end.
-  at = endOfType(signature, at + 1);
-  while (signature[at] !== close) at = endOfType(signature, at);
+  at = endOfType(signature, at + 1, depth + 1);
+  while (signature[at] !== close) at = endOfType(signature, at, depth + 1);
   return at + 1;
 }
 
@@ -115,6 +119,7 @@ class Reader {
   at: number;
   readonly #bytes: Uint8Array;
   readonly #view: DataView;
+  #depth = 0;
 
   constructor(bytes: Uint8Array, at: number) {
     this.#bytes = bytes;
@@ -149,7 +154,10 @@ class Reader {
       case "v": {
         const [of = "", ...more] = splitSignature(String(this.read("g")));
         if (of === "" || more.length > 0) throw new MarshalError("a variant has one type");
-        return { type: of, value: this.read(of) };
+        if (++this.#depth > MAX_DEPTH) throw new MarshalError("variants are nested too deeply");
+        const value = this.read(of);
+        this.#depth--;
+        return { type: of, value };
       }
       case "a":
         return this.#array(type.slice(1));
@@ -201,7 +209,8 @@ function encodeUtf8(text: string): number[] {
 }
 
 function decodeUtf8(bytes: Uint8Array): string {
-  const ascii = String.fromCharCode(...bytes);
+  // No function takes more than 65,534 arguments (QuickJS).
+  const ascii = bytes.length < 4096 ? String.fromCharCode(...bytes) : "\x7f";
   if (/^[ -~]*$/.test(ascii)) return ascii;
   try {
     return decodeURIComponent(Array.from(bytes, (byte) => `%${byte.toString(16).padStart(2, "0")}`).join(""));

@@ -6,6 +6,7 @@
  */
 import { ContainerError } from "../error.ts";
 import type { TakenTree } from "../plan/step.ts";
+import { isObject } from "../spec/check.ts";
 import { AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET } from "../sys/constants.ts";
 import { errnoNumber } from "../sys/errno.ts";
 import { raw, SysError, sys } from "../sys/sys.ts";
@@ -77,7 +78,7 @@ export function send(channel: number, message: Message, fds: readonly number[] =
   sys.sendMessage(channel, JSON.stringify(message), fds);
 }
 
-/** The next message and the descriptors that came with it; undefined when the other side is gone. */
+/** The next message and the descriptors that came with it; undefined when the other side is gone. Throws MESSAGE_BROKEN. */
 export function receive(channel: number): { message: Message; fds: number[] } | undefined {
   const got = raw.receiveMessage(channel);
   if (typeof got === "number") {
@@ -86,8 +87,29 @@ export function receive(channel: number): { message: Message; fds: number[] } | 
   }
   const { text, fds } = got as { text: string; fds: number[] };
   if (text === "") return undefined;
-  return { message: JSON.parse(text) as Message, fds };
+  const message = parseMessage(text);
+  if (message !== undefined) return { message, fds };
+  for (const fd of fds) raw.close(fd);
+  throw new ContainerError("MESSAGE_BROKEN", `what came over a socket is no message: ${JSON.stringify(text.slice(0, 80))}`);
 }
+
+/** Undefined for what is none: a socket with a name takes messages of anybody who may write to it. */
+function parseMessage(text: string): Message | undefined {
+  try {
+    const message: unknown = JSON.parse(text);
+    if (isObject(message) && typeof message.kind === "string" && (message.kind !== "error" || isSentError(message.error)))
+      return message as Message;
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+  return undefined;
+}
+
+const isSentError = (error: unknown): boolean =>
+  isObject(error) &&
+  typeof error.code === "string" &&
+  typeof error.message === "string" &&
+  (error.kernel === undefined || (isObject(error.kernel) && Array.isArray(error.kernel.args)));
 
 export function packError(error: unknown): Message {
   const known = error instanceof ContainerError ? error : undefined;

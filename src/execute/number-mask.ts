@@ -5,7 +5,7 @@ import { parseNumberList } from "../spec/number-list.ts";
 export function packNumberList(list: string): ArrayBuffer | undefined {
   const ranges = parseNumberList(list);
   if (ranges === undefined) return undefined;
-  const highest = Math.max(...ranges.map(([, last]) => last));
+  const highest = ranges.reduce((most, [, last]) => Math.max(most, last), 0);
   const mask = new Uint8Array((Math.floor(highest / 64) + 1) * 8);
   for (const [first, last] of ranges)
     for (let number = first; number <= last; number++)

@@ -30,13 +30,23 @@ export function awaitStart(socket: number): number {
   const signals = sys.signalfd4(-1, new BigUint64Array([ENDING]).buffer as ArrayBuffer, 8, SFD_CLOEXEC);
   for (;;) {
     if (sys.awaitReadable(socket, signals) & 2) endBySignal(signals);
-    const got = receive(socket);
+    const got = receiveStart(socket);
     const [answers] = got?.fds ?? [];
     if (got?.message.kind === "start" && answers !== undefined) {
       raw.close(signals);
       return answers;
     }
     for (const fd of got?.fds ?? []) raw.close(fd);
+  }
+}
+
+/** Undefined for what is no message: the one that starts us is still to come. */
+function receiveStart(socket: number): ReturnType<typeof receive> {
+  try {
+    return receive(socket);
+  } catch (error) {
+    if (error instanceof ContainerError && error.code === "MESSAGE_BROKEN") return undefined;
+    throw error;
   }
 }
 

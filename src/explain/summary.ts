@@ -27,8 +27,7 @@ export function summaryOf(plan: Plan): SummaryLine[] {
     lines.push({ label: "", text: `NOT isolated: ${type}. ${capitalized(NAMESPACES[type].shared)}`, alarming: true });
   }
   lines.push({ label: "Root", text: rootOf(plan) }, ...limitsOf(plan), ...privilegesOf(plan));
-  lines.push(...plan.warnings.map((text) => ({ label: "Warning", text, alarming: true })));
-  return lines;
+  return lines.concat(plan.warnings.map((text) => ({ label: "Warning", text, alarming: true })));
 }
 
 const find = <O extends Op>(plan: Plan, op: O): Extract<Step, { op: O }> | undefined =>

@@ -170,7 +170,7 @@ function bind(request: Request, plan: MountsPlan, bundle: string | undefined): v
     field: `${field}.destination`,
     because: `shows ${mount.source} of the machine at ${target}`,
   });
-  plan.place.push(...spread(propagation.later, target, field));
+  for (const step of spread(propagation.later, target, field)) plan.place.push(step);
 }
 
 /**
@@ -295,7 +295,7 @@ function filesystem(request: Request, plan: MountsPlan): void {
       because,
     });
   }
-  plan.place.push(...spread(options.propagation, target, field));
+  for (const step of spread(options.propagation, target, field)) plan.place.push(step);
   if (options.recursiveFlags.length + options.recursiveClear.length > 0)
     plan.place.push({
       op: "setMountFlags",
@@ -345,7 +345,7 @@ function remount({ mount, options, target, field }: Request, plan: MountsPlan): 
       field,
       because,
     });
-  plan.place.push(...spread(options.propagation, target, field));
+  for (const step of spread(options.propagation, target, field)) plan.place.push(step);
 }
 
 /**

@@ -126,7 +126,7 @@ export function planNamespaces(config: Config, host: Host, joinsCgroups: boolean
       because: "only an id that the namespace maps can own what is made in it",
     });
   }
-  afterClone.push(...planNetDevices(config));
+  for (const step of planNetDevices(config)) afterClone.push(step);
   if (config.linux.netDevices !== undefined && afterClone.length > 0 && !isolates(config, "user")) {
     inside.push({
       op: "awaitParent",

@@ -16,6 +16,7 @@ import { isAwaited } from "../execute/start-socket.ts";
 import { isInUserNamespace } from "../execute/user-namespace.ts";
 import { stateRootRefused } from "../explain-failure/state-root.ts";
 import type { HookState } from "../plan/step.ts";
+import { isObject } from "../spec/check.ts";
 import type { Hook, IdMaps } from "../spec/config.ts";
 import {
   AT_EMPTY_PATH,
@@ -35,6 +36,7 @@ import {
 import { readDirectory, readFileIfThere, replaceFile } from "../sys/files.ts";
 import { parseStatx, STATX_BASIC_STATS, STATX_SIZE } from "../sys/structs.ts";
 import { check, raw, SysError, sys } from "../sys/sys.ts";
+import { isRecord } from "./record-schema.ts";
 import { findProcess, startTimeOf } from "./start-time.ts";
 
 /** runtime.md, "State"; `paused` is what engines know from runc. */
@@ -251,22 +253,17 @@ function readInit(path: string): Container["init"] {
   return pid === undefined || startTime === undefined ? undefined : { pid: Number(pid), startTime };
 }
 
-/** Nobody but us writes there, but disks and people do what they do. */
+/** Throws STATE_NEWER, STATE_BROKEN. */
 function parseRecord(text: string, path: string): ContainerRecord {
-  let record: Partial<ContainerRecord> | undefined;
+  let record: unknown;
   try {
-    record = JSON.parse(text) as Partial<ContainerRecord>;
+    record = JSON.parse(text);
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
   }
-  if (typeof record?.version === "number" && record.version > VERSION)
+  if (isObject(record) && typeof record.version === "number" && record.version > VERSION)
     throw new ContainerError("STATE_NEWER", `${path}/state.json was written by a newer version of tupper-runtime`);
-  if (
-    typeof record?.id === "string" &&
-    Array.isArray(record.cgroups) &&
-    (record.remove === undefined || Array.isArray(record.remove))
-  )
-    return record as ContainerRecord;
+  if (isRecord(record)) return record;
   throw new ContainerError("STATE_BROKEN", `${path}/state.json is not a container's record`, {
     hint: "`delete --force` ends its process, as far as it is known, and removes the record",
   });

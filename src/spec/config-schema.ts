@@ -26,7 +26,7 @@ const hook = object<Hook>(
   },
   ["path"],
 );
-const hooks = list(hook);
+export const hooks = list(hook);
 
 const ONLY_BIND = "only bind mounts can be id-mapped";
 /** The spec's `idmap` and `ridmap`, and crun's, which have a map after `=`. */

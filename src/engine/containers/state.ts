@@ -9,12 +9,15 @@
  */
 import { ContainerError } from "../../error.ts";
 import { stateRoot } from "../../execute/probe.ts";
+import { fits, GROUPS, PATHS } from "../../execute/record-checks.ts";
 import { removeCgroups } from "../../execute/remove-cgroups.ts";
 import { stateRootRefused } from "../../explain-failure/state-root.ts";
 import { DEFAULT_PROFILE } from "../../plan/seccomp/profile-program.ts";
 import type { Plan } from "../../plan/step.ts";
 import { startTimeOf } from "../../runtime/start-time.ts";
+import { object, text } from "../../spec/check.ts";
 import type { Config } from "../../spec/config.ts";
+import { CONFIG } from "../../spec/config-schema.ts";
 import {
   AT_FDCWD,
   AT_REMOVEDIR,
@@ -194,7 +197,6 @@ export function releaseState({ fd, path }: StateLock): void {
 /** Cleans up after a container whose runner died: its processes, control groups, record. */
 function discard(lock: StateLock): void {
   const text = readFileIfThere(`${lock.path}/state.json`);
-  // A record that was being written when its writer died: nothing was made yet.
   const record = text === undefined ? undefined : parseRecord(text);
   const init = readInit(lock.path);
   if (init !== undefined && startTimeOf(init.pid) === init.startTime) {
@@ -235,17 +237,27 @@ interface StateRecord {
   remove: string[];
 }
 
+/** Undefined for what is no record: one that was being written when its writer died, or a damaged one. */
 function parseRecord(text: string): StateRecord | undefined {
+  let record: unknown;
   try {
-    const record = JSON.parse(text) as StateRecord;
-    const linux: { seccomp?: unknown } = record.config.linux;
-    if (linux.seccomp === "default") record.config.linux.seccomp = DEFAULT_PROFILE;
-    return record;
+    record = JSON.parse(text);
   } catch (error) {
     if (error instanceof SyntaxError) return undefined;
     throw error;
   }
+  const linux = (record as { config?: { linux?: { seccomp?: unknown } } } | null)?.config?.linux;
+  if (linux?.seccomp === "default") linux.seccomp = DEFAULT_PROFILE;
+  return fits(RECORD, record) ? (record as StateRecord) : undefined;
 }
+
+const RECORD = object<StateRecord>({ id: text, created: text, config: CONFIG, cgroups: GROUPS, remove: PATHS }, [
+  "id",
+  "created",
+  "config",
+  "cgroups",
+  "remove",
+]);
 
 function readInit(path: string): { pid: number; startTime: string } | undefined {
   const text = readFileIfThere(`${path}/init`);

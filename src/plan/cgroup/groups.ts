@@ -403,7 +403,7 @@ function planDevices(
 function refuseAll(resources: Resources, host: Host, strict: boolean): string[] {
   const why = whyNoGroups(host);
   const fields = limitedFields(resources, host.kernel, host.cgroups.mode === "v2" ? "requestsV2" : "requestsV1");
-  fields.push(...Object.keys(resources.unified ?? {}).map(unifiedField));
+  for (const name in resources.unified) fields.push(unifiedField(name));
   if (host.privileged && parseDeviceRules(resources.devices)) fields.push(DEVICES_FIELD);
   const unmet = fields.map((field) => ({ code: "CGROUP_CONTROLLER_MISSING", field, why, harmless: false }) as const);
   return answerUnmet(unmet, strict);
