@@ -28,7 +28,17 @@ import { defaultSeccompProgram } from "../src/plan/seccomp/default-program.ts";
 import { NAMES, NUMBERS } from "../src/plan/seccomp/syscall-numbers.ts";
 import { generate } from "./generate.ts";
 import { lineMapOf } from "./line-map.ts";
-import { buildInit, compileQuickjs, coveredQuickjs, freezeHeap, linkHost, QUICKJS_FLAGS, quickjs, root, run } from "./link-host.ts";
+import {
+  buildInit,
+  compileQuickjs,
+  coveredQuickjs,
+  freezeHeap,
+  linkHost,
+  QUICKJS_FLAGS,
+  quickjs,
+  root,
+  run,
+} from "./link-host.ts";
 import { placeBlocks } from "./placement.ts";
 import { target } from "./target.ts";
 import { weakened } from "./weakened.ts";

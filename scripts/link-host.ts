@@ -59,13 +59,19 @@ function kernelHeaders(): string {
 export function coveredQuickjs(): string {
   const replace = (text: string, from: string, to: string, times: number) => {
     const parts = text.split(from);
-    if (parts.length !== times + 1) throw new Error(`quickjs.c has ${parts.length - 1} of ${JSON.stringify(from)}, not ${times}`);
+    if (parts.length !== times + 1)
+      throw new Error(`quickjs.c has ${parts.length - 1} of ${JSON.stringify(from)}, not ${times}`);
     return parts.join(to);
   };
   const poll = "if (unlikely(js_poll_interrupts(ctx)))";
   const begin = " restart:\n    for(;;) {\n        int call_argc;";
   const original = readFileSync(`${quickjs}/quickjs.c`, "utf8");
-  const covered = replace(replace(original, poll, `host_edge(pc); ${poll}`, 7), begin, `    host_edge(pc);\n${begin}`, 1);
+  const covered = replace(
+    replace(original, poll, `host_edge(pc); ${poll}`, 7),
+    begin,
+    `    host_edge(pc);\n${begin}`,
+    1,
+  );
   const text = `void host_edge(const void *place);\n#line 1 "quickjs.c"\n${covered}`;
   const path = `${root}/build/quickjs/covered-${createHash("sha256").update(text).digest("hex").slice(0, 12)}.c`;
   writeFileSync(path, text);

@@ -13,9 +13,9 @@ import type { Config } from "../src/spec/config.ts";
 import { makeBundle, makeConfig, type RuntimeResult, runtime } from "./bundle.ts";
 import { Chance, mutate } from "./fuzz/mutate.ts";
 import { temporaryDirectory, watchForLeftovers } from "./harness.ts";
+import { snapshot } from "./leftovers.ts";
 import { missing } from "./missing.ts";
 import { makeRootfs } from "./rootfs.ts";
-import { snapshot } from "./leftovers.ts";
 
 watchForLeftovers();
 const needs = { skip: missing("root", "package:busybox-static") };
@@ -41,7 +41,10 @@ function fullConfig(rootfs: string): Config {
       noNewPrivileges: true,
     },
   });
-  return { ...config, mounts: [...(config.mounts ?? []), { destination: "/t", type: "tmpfs", source: "t", options: ["size=1m"] }] };
+  return {
+    ...config,
+    mounts: [...(config.mounts ?? []), { destination: "/t", type: "tmpfs", source: "t", options: ["size=1m"] }],
+  };
 }
 
 /** What may not be left to chance: programs that run on the machine, other directories and namespaces of it, groups of others. */
@@ -96,7 +99,12 @@ test("create: of configs changed at random nothing is left, whether they are ref
       refused++;
     }
     assert.deepEqual(existsSync(root) ? readdirSync(root) : [], [], config);
-    if (i % 10 === 9) assert.deepEqual([...snapshot()].filter((thing) => !before.has(thing)), [], config);
+    if (i % 10 === 9)
+      assert.deepEqual(
+        [...snapshot()].filter((thing) => !before.has(thing)),
+        [],
+        config,
+      );
   }
   assert.ok(refused > COUNT / 10 && refused < COUNT, `${refused} of ${COUNT} were refused`);
 });

@@ -90,14 +90,21 @@ export function receive(channel: number): { message: Message; fds: number[] } | 
   const message = parseMessage(text);
   if (message !== undefined) return { message, fds };
   for (const fd of fds) raw.close(fd);
-  throw new ContainerError("MESSAGE_BROKEN", `what came over a socket is no message: ${JSON.stringify(text.slice(0, 80))}`);
+  throw new ContainerError(
+    "MESSAGE_BROKEN",
+    `what came over a socket is no message: ${JSON.stringify(text.slice(0, 80))}`,
+  );
 }
 
 /** Undefined for what is none: a socket with a name takes messages of anybody who may write to it. */
 function parseMessage(text: string): Message | undefined {
   try {
     const message: unknown = JSON.parse(text);
-    if (isObject(message) && typeof message.kind === "string" && (message.kind !== "error" || isSentError(message.error)))
+    if (
+      isObject(message) &&
+      typeof message.kind === "string" &&
+      (message.kind !== "error" || isSentError(message.error))
+    )
       return message as Message;
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;

@@ -21,9 +21,12 @@ const namespace = fc.record({
   path: fc.option(fc.constantFrom("/proc/1/ns/x", "/run/ns/a"), { nil: undefined, freq: 4 }),
 });
 const path = fc
-  .array(fc.constantFrom("a", "b c", "..", ".", "", "proc", "sys", "dev", "fs", "cgroup", "self", "é", "$(x)", "'", "\n"), {
-    maxLength: 5,
-  })
+  .array(
+    fc.constantFrom("a", "b c", "..", ".", "", "proc", "sys", "dev", "fs", "cgroup", "self", "é", "$(x)", "'", "\n"),
+    {
+      maxLength: 5,
+    },
+  )
   .map((parts) => `/${parts.join("/")}`);
 const flag = fc.constantFrom("ro", "rro", "private", "rslave", "nosuid", "noatime", "nodev", "rw");
 const mountOf = (types: (string | undefined)[], options: string[], destination = path) =>
@@ -60,8 +63,15 @@ const configs = fc.record({
   hooks: fc.option(hooks),
   cgroupsPath: fc.option(path),
   masked: fc.array(path, { maxLength: 3 }),
-  args: fc.array(fc.string({ unit: "binary", maxLength: 10 }).map((text) => text.replaceAll("\0", "")), { maxLength: 3 }),
-  resources: fc.constantFrom({}, { memory: { limit: 2 ** 30, swap: -1 }, pids: { limit: 5 } }, { cpu: { shares: 2, cpus: "0-1" } }),
+  args: fc.array(
+    fc.string({ unit: "binary", maxLength: 10 }).map((text) => text.replaceAll("\0", "")),
+    { maxLength: 3 },
+  ),
+  resources: fc.constantFrom(
+    {},
+    { memory: { limit: 2 ** 30, swap: -1 }, pids: { limit: 5 } },
+    { cpu: { shares: 2, cpus: "0-1" } },
+  ),
   root: path,
 });
 

@@ -1,8 +1,8 @@
 /** state.json as it must look: see {@link ContainerRecord}. */
 import { fits, GROUPS, PATHS } from "../execute/record-checks.ts";
 import { boolean, type Check, integer, object, record, text } from "../spec/check.ts";
-import { hooks } from "../spec/config-schema.ts";
 import type { IdMaps } from "../spec/config.ts";
+import { hooks } from "../spec/config-schema.ts";
 import { idMappings } from "../spec/id-mappings.ts";
 import type { ContainerRecord } from "./container.ts";
 

@@ -10,7 +10,11 @@ const DIRECTORY = `${root}/tests/fuzz/corpus`;
 const MOST = 12_000;
 
 const linesOf = (path: string): string[] =>
-  existsSync(path) ? readFileSync(path, "utf8").split("\n").filter((line) => line !== "") : [];
+  existsSync(path)
+    ? readFileSync(path, "utf8")
+        .split("\n")
+        .filter((line) => line !== "")
+    : [];
 
 export const readCorpus = (target: string): Uint8Array[] =>
   linesOf(`${DIRECTORY}/${target}.jsonl`).map((line) => Buffer.from(JSON.parse(line) as string, "latin1"));

@@ -25,7 +25,15 @@ export class Chance {
   }
 }
 
-const SOURCES = ["src/spec", "src/plan", "src/plan/cgroup", "src/cli", "src/cli/runtime", "src/dbus", "src/engine/containers/config"];
+const SOURCES = [
+  "src/spec",
+  "src/plan",
+  "src/plan/cgroup",
+  "src/cli",
+  "src/cli/runtime",
+  "src/dbus",
+  "src/engine/containers/config",
+];
 
 /** Every short string and property name of the sources that look at inputs. */
 export const WORDS: readonly string[] = [
@@ -52,14 +60,89 @@ const NUMBERS = [
 ];
 
 const TEXTS = [
-  ...["", "/", "//", "/..", "../../..", "/a/../../b", "/.", "a\0b", "/a\0", "\ud800", "\udcff", "é", "\u202e", "a\nb", "a b", "'", "\"", "$(x)", "`"],
-  ...["__proto__", "constructor", "prototype", "toString", "hasOwnProperty", "length", "/proc", "/proc/self/exe", "/proc/1/root", "/sys"],
-  ...["/dev/null", "/sys/fs/cgroup", "/etc/passwd", "rbind", "mode=755", "uid=0,gid=0", "a:b:c", "0:0:1", "0-3", "0-0-0", "1,2,", "-1"],
-  ...["system.slice:tupper:box", "/a/b", "..", ".", "%s%n", "x".repeat(300), "\\", "{}", "@as []", "uint64 5", "<1>", "1.0.0", "C.UTF-8"],
+  ...[
+    "",
+    "/",
+    "//",
+    "/..",
+    "../../..",
+    "/a/../../b",
+    "/.",
+    "a\0b",
+    "/a\0",
+    "\ud800",
+    "\udcff",
+    "é",
+    "\u202e",
+    "a\nb",
+    "a b",
+    "'",
+    '"',
+    "$(x)",
+    "`",
+  ],
+  ...[
+    "__proto__",
+    "constructor",
+    "prototype",
+    "toString",
+    "hasOwnProperty",
+    "length",
+    "/proc",
+    "/proc/self/exe",
+    "/proc/1/root",
+    "/sys",
+  ],
+  ...[
+    "/dev/null",
+    "/sys/fs/cgroup",
+    "/etc/passwd",
+    "rbind",
+    "mode=755",
+    "uid=0,gid=0",
+    "a:b:c",
+    "0:0:1",
+    "0-3",
+    "0-0-0",
+    "1,2,",
+    "-1",
+  ],
+  ...[
+    "system.slice:tupper:box",
+    "/a/b",
+    "..",
+    ".",
+    "%s%n",
+    "x".repeat(300),
+    "\\",
+    "{}",
+    "@as []",
+    "uint64 5",
+    "<1>",
+    "1.0.0",
+    "C.UTF-8",
+  ],
 ];
 
 /** Texts that JSON.stringify never writes. */
-const RAW = ["1e400", "-1e400", "18446744073709551615", "9007199254740993", "-0", "1E5", "nul", "NaN", "\\ud800", "\\u0000", '"__proto__":{}', "[[[[[[", '{"a":', "\u00a0", "//", ",,"];
+const RAW = [
+  "1e400",
+  "-1e400",
+  "18446744073709551615",
+  "9007199254740993",
+  "-0",
+  "1E5",
+  "nul",
+  "NaN",
+  "\\ud800",
+  "\\u0000",
+  '"__proto__":{}',
+  "[[[[[[",
+  '{"a":',
+  "\u00a0",
+  "//",
+  ",,",
+];
 
 type Members = Record<string | number, unknown>;
 
@@ -120,7 +203,10 @@ function changeValue(value: unknown, donor: unknown, chance: Chance): void {
       if (key !== undefined) set(key, someValue(chance));
       return;
     case 4:
-      set(Array.isArray(members) ? String(members.length) : chance.of(chance.below(9) === 0 ? TEXTS : WORDS), someValue(chance));
+      set(
+        Array.isArray(members) ? String(members.length) : chance.of(chance.below(9) === 0 ? TEXTS : WORDS),
+        someValue(chance),
+      );
       return;
     case 5:
       if (key !== undefined && typeof members[key] === "string") set(key, changeText(members[key], chance));
@@ -128,11 +214,13 @@ function changeValue(value: unknown, donor: unknown, chance: Chance): void {
     case 6: {
       const from = chance.of(containers(donor));
       const name = from === undefined ? undefined : chance.of(Object.keys(from));
-      if (from !== undefined && name !== undefined) set(Array.isArray(members) ? String(members.length) : name, structuredClone(from[name]));
+      if (from !== undefined && name !== undefined)
+        set(Array.isArray(members) ? String(members.length) : name, structuredClone(from[name]));
       return;
     }
     case 7:
-      if (key !== undefined && typeof members[key] === "number") set(key, members[key] + chance.of([1, -1, 0.5, 2 ** 32]));
+      if (key !== undefined && typeof members[key] === "number")
+        set(key, members[key] + chance.of([1, -1, 0.5, 2 ** 32]));
       return;
     case 8:
       if (Array.isArray(members)) members.reverse();
@@ -203,7 +291,10 @@ function changeBytes(bytes: Uint8Array, other: Uint8Array, chance: Chance): Buff
         break;
       }
       case 7:
-        insert(Buffer.from([chance.of([0, 10, 32, 44, 45, 58, 61, 0x27, 0x22, 0x5b, 0x7b, 0x28, 0x3c, 0xff, 0xc3])]), 0);
+        insert(
+          Buffer.from([chance.of([0, 10, 32, 44, 45, 58, 61, 0x27, 0x22, 0x5b, 0x7b, 0x28, 0x3c, 0xff, 0xc3])]),
+          0,
+        );
         break;
       default:
         insert(Buffer.from(String(chance.of(NUMBERS))), chance.below(6));

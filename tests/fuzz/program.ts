@@ -69,7 +69,9 @@ export class Program {
   #complaints = "";
   #hangs = false;
   readonly ended: Promise<void>;
-  get pid() { return this.#child.pid; }
+  get pid() {
+    return this.#child.pid;
+  }
 
   constructor() {
     this.#child.stdin.on("error", () => {}); // its end is told below

@@ -93,7 +93,8 @@ export class Fuzzing {
     let ahead: Promise<unknown>[] = [];
     while (!isOver()) {
       // The younger half has been tried less.
-      const pick = () => inputs[chance.below(2) === 0 ? chance.below(inputs.length) : inputs.length - 1 - chance.below(20)];
+      const pick = () =>
+        inputs[chance.below(2) === 0 ? chance.below(inputs.length) : inputs.length - 1 - chance.below(20)];
       const from = pick() ?? inputs[0] ?? new Uint8Array();
       ahead.push(this.feed(target, mutate(form, from, chance.of(inputs) ?? from, chance), true));
       if (ahead.length < WINDOW) continue;
@@ -115,7 +116,8 @@ function kindOf(fault: string): string {
 /** Seeds, the corpus of the repository, and what earlier runs found. */
 export function beginningsOf({ target, inputs }: Seeds, withFound: boolean): Uint8Array[] {
   const found = `${FOUND}/${target}`;
-  const earlier = withFound && existsSync(found) ? readdirSync(found).map((name) => readFileSync(`${found}/${name}`)) : [];
+  const earlier =
+    withFound && existsSync(found) ? readdirSync(found).map((name) => readFileSync(`${found}/${name}`)) : [];
   return [...inputs.map(bytesOf), ...readCorpus(target), ...earlier];
 }
 
@@ -185,7 +187,9 @@ function save(target: string, inputs: readonly Uint8Array[]): void {
 function report({ tallies }: Fuzzing, ms: number): void {
   console.log(`after ${(ms / 60_000).toFixed(1)} minutes:`);
   for (const [target, { executions, edges, inputs, faults }] of tallies)
-    console.log(`  ${target}: ${executions} executions, ${edges} edges, ${inputs.length} inputs, ${faults.size} faults`);
+    console.log(
+      `  ${target}: ${executions} executions, ${edges} edges, ${inputs.length} inputs, ${faults.size} faults`,
+    );
 }
 
 /** A line for each run, for the numbers of docs/security.md. */
@@ -193,7 +197,10 @@ function record({ tallies }: Fuzzing, ms: number): void {
   const numbers = Object.fromEntries(
     [...tallies].map(([target, { executions, edges, faults }]) => [target, { executions, edges, faults: faults.size }]),
   );
-  appendFileSync(`${root}/build/fuzz/runs.jsonl`, `${JSON.stringify({ seconds: Math.round(ms / 1000), ...numbers })}\n`);
+  appendFileSync(
+    `${root}/build/fuzz/runs.jsonl`,
+    `${JSON.stringify({ seconds: Math.round(ms / 1000), ...numbers })}\n`,
+  );
 }
 
 if (process.argv[1]?.endsWith("fuzz/run.ts")) await main();

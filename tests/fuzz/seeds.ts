@@ -34,7 +34,10 @@ const CONFIGS: readonly string[] = [
   json(FULL_CONFIG),
   json(small),
   json(defaultConfig({ cgroup2: true })),
-  json({ ...small, linux: { namespaces: [{ type: "mount" }, { type: "user" }, { type: "pid", path: "/proc/1/ns/pid" }] } }),
+  json({
+    ...small,
+    linux: { namespaces: [{ type: "mount" }, { type: "user" }, { type: "pid", path: "/proc/1/ns/pid" }] },
+  }),
   json({
     ...small,
     mounts: [
@@ -51,7 +54,10 @@ const CONFIGS: readonly string[] = [
       cgroupsPath: "/a/b",
       rootfsPropagation: "slave",
     },
-    hooks: { prestart: [{ path: "/bin/true" }], startContainer: [{ path: "/bin/x", timeout: 3, args: ["x"], env: ["A=b"] }] },
+    hooks: {
+      prestart: [{ path: "/bin/true" }],
+      startContainer: [{ path: "/bin/x", timeout: 3, args: ["x"], env: ["A=b"] }],
+    },
   }),
   configOf({}),
   configOf({ rootKind: "bind" }),
@@ -100,7 +106,14 @@ const RECORD = {
   poststop: [{ path: "/bin/true", args: ["true"], env: ["A=b"], timeout: 1 }],
 };
 
-const TUPPER_RECORD = { version: 1, id: "box", created: "2026-01-01T00:00:00Z", config: JSON.parse(configOf({})) as unknown, cgroups: [], remove: [] };
+const TUPPER_RECORD = {
+  version: 1,
+  id: "box",
+  created: "2026-01-01T00:00:00Z",
+  config: JSON.parse(configOf({})) as unknown,
+  cgroups: [],
+  remove: [],
+};
 
 const COMMAND_LINES: readonly string[] = [
   "tupper-runtime --version",
@@ -145,7 +158,15 @@ const CALL = {
   interface: "org.freedesktop.systemd1.Manager",
   member: "StartTransientUnit",
   signature: "ssa(sv)a(sa(sv))",
-  body: ["tupper-box.scope", "replace", [["PIDs", { type: "au", value: [4242] }], ["Delegate", { type: "b", value: true }]], []],
+  body: [
+    "tupper-box.scope",
+    "replace",
+    [
+      ["PIDs", { type: "au", value: [4242] }],
+      ["Delegate", { type: "b", value: true }],
+    ],
+    [],
+  ],
 } as const;
 
 export const SEEDS: readonly Seeds[] = [
@@ -199,7 +220,11 @@ export const SEEDS: readonly Seeds[] = [
       '{"kind":"listener","fd":5,"path":"/run/agent","metadata":"m"}',
     ],
   },
-  { target: "glue", form: "bytes", inputs: ["a\xff\xc3\xa9\xed\xb2\x80\xf0\x9f\x98\x80\xc0\xaf\xc3", "abc", "\x00\x01\x02\x03"] },
+  {
+    target: "glue",
+    form: "bytes",
+    inputs: ["a\xff\xc3\xa9\xed\xb2\x80\xf0\x9f\x98\x80\xc0\xaf\xc3", "abc", "\x00\x01\x02\x03"],
+  },
   { target: "arguments", form: "words", inputs: COMMAND_LINES.map((line) => line.replaceAll(" ", "\0")) },
   { target: "create", form: "json", inputs: CONFIGS },
   {

@@ -13,14 +13,16 @@ const FAULTS =
 function run(real: RawSys, argv: string[], options: WorldOptions): { world: World; code: number } {
   const world = new World(real, options);
   const before = replaceSys(world.table);
+  let code: number;
   try {
-    return { world, code: exitCodeOf(() => main(argv)) };
+    code = exitCodeOf(() => main(argv));
   } finally {
     replaceSys(before);
-    const [, out = "", err = ""] = world.printed;
-    if (FAULTS.test(err)) throw new Error(`${argv.map((word) => JSON.stringify(word)).join(" ")}: ${err}`);
-    if (out.includes("\0")) throw new Error(`NUL in the output of ${argv.join(" ")}`);
   }
+  const [, out = "", err = ""] = world.printed;
+  if (FAULTS.test(err)) throw new Error(`${argv.map((word) => JSON.stringify(word)).join(" ")}: ${err}`);
+  if (out.includes("\0")) throw new Error(`NUL in the output of ${argv.join(" ")}`);
+  return { world, code };
 }
 
 function exitCodeOf(act: () => number): number {
@@ -55,14 +57,21 @@ export function create({ text }: Input, real: RawSys): string {
       const files = { "/bundle/config.json": text };
       const fresh = new World(real, { ...machine, files });
       const before = new Set([...fresh.below("/run"), ...fresh.below("/sys")]);
-      const { world, code } = run(real, ["tupper-runtime", "create", "--bundle", "/bundle", "box"], { ...machine, files });
+      const { world, code } = run(real, ["tupper-runtime", "create", "--bundle", "/bundle", "box"], {
+        ...machine,
+        files,
+      });
       const [, , err = ""] = world.printed;
       if (code === 0) throw new Error("a container without a process was created");
       if (!/^error: /m.test(err)) throw new Error(`no error was said: ${err}`);
       const above = groupsAbove(text);
       const left = [...world.below("/run"), ...world.below("/sys")].filter(
         // A filter that was compiled is kept; a file of the kernel is there when somebody asks for it.
-        (path) => !before.has(path) && !/^\/run\/tupper-cache(\/|$)|^\/run\/tupper-runtime$/.test(path) && !isKernelFile(path, world) && !above.some((group) => path.endsWith(group)),
+        (path) =>
+          !before.has(path) &&
+          !/^\/run\/tupper-cache(\/|$)|^\/run\/tupper-runtime$/.test(path) &&
+          !isKernelFile(path, world) &&
+          !above.some((group) => path.endsWith(group)),
       );
       if (left.length > 0) throw new Error(`left behind: ${left.join(" ")} after ${err}`);
       return /\(([A-Z_]+)\)$/m.exec(err)?.[1] ?? "error";
@@ -73,9 +82,9 @@ export function create({ text }: Input, real: RawSys): string {
 /** Those that lie above the container's are made as they are missing, and stay, as under runc: others may have begun to use them. */
 function groupsAbove(configText: string): string[] {
   const asked = /"cgroupsPath":\s*"([^"]*)"/g;
-  return Array.from(configText.matchAll(asked), ([, path = ""]) => path.split("/").filter((part) => part !== "" && part !== ".")).flatMap(
-    (parts) => parts.slice(0, -1).map((_, i) => `/${parts.slice(0, i + 1).join("/")}`),
-  );
+  return Array.from(configText.matchAll(asked), ([, path = ""]) =>
+    path.split("/").filter((part) => part !== "" && part !== "."),
+  ).flatMap((parts) => parts.slice(0, -1).map((_, i) => `/${parts.slice(0, i + 1).join("/")}`));
 }
 
 const isKernelFile = (path: string, world: World): boolean =>
@@ -89,7 +98,9 @@ export function stateDirectory({ text }: Input, real: RawSys): string {
     "/run/tupper-runtime/box/config.json": config,
     ...(init === "" ? {} : { "/run/tupper-runtime/box/init": init }),
   };
-  const outcomes = STATE_COMMANDS.map((words) => run(real, ["tupper-runtime", ...words], { cgroups: "v1", spawn: "refused", files }));
+  const outcomes = STATE_COMMANDS.map((words) =>
+    run(real, ["tupper-runtime", ...words], { cgroups: "v1", spawn: "refused", files }),
+  );
   const last = outcomes.at(-1);
   // It is the last resort: whatever the record says, it is gone then, or there is an error.
   if (last?.code === 0 && last.world.text("/run/tupper-runtime/box/state.json") !== undefined)
@@ -139,7 +150,10 @@ const CONFIG = JSON.stringify({
   root: { path: "rootfs" },
   process: { user: { uid: 0, gid: 0 }, args: ["true"], cwd: "/", env: ["PATH=/bin"] },
   mounts: [{ destination: "/proc", type: "proc", source: "proc" }],
-  linux: { namespaces: [{ type: "mount" }, { type: "pid" }, { type: "uts" }], resources: { memory: { limit: 67108864 } } },
+  linux: {
+    namespaces: [{ type: "mount" }, { type: "pid" }, { type: "uts" }],
+    resources: { memory: { limit: 67108864 } },
+  },
 });
 
 const RECORD = JSON.stringify({

@@ -6,7 +6,16 @@ const [AF_UNIX, SOCK_SEQPACKET, SOCK_CLOEXEC, MFD_CLOEXEC] = [1, 5, 0o2000000, 1
 const AT_FDCWD = -100;
 
 /** Calls that only look. */
-const HARMLESS = ["statx", "readlinkText", "faccessat", "statfs", "decodeText", "encodeText", "fgetxattr", "lseek"] as const;
+const HARMLESS = [
+  "statx",
+  "readlinkText",
+  "faccessat",
+  "statfs",
+  "decodeText",
+  "encodeText",
+  "fgetxattr",
+  "lseek",
+] as const;
 
 export function glue({ bytes, text }: Input, real: RawSys): string {
   const buffer = bytes.slice().buffer as ArrayBuffer;
@@ -27,7 +36,11 @@ function throughMessage(text: string, bytes: Uint8Array, real: RawSys): void {
   const [one = -1, other = -1] = new Int32Array(ends);
   try {
     const count = (bytes[0] ?? 0) % 4;
-    const sent = real.sendMessage(one, text, Array.from({ length: count }, () => one));
+    const sent = real.sendMessage(
+      one,
+      text,
+      Array.from({ length: count }, () => one),
+    );
     if (sent < 0 || text === "") return;
     const got = real.receiveMessage(other) as { text: string; fds: number[] };
     for (const fd of got.fds) real.close(fd);

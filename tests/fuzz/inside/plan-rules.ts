@@ -46,7 +46,8 @@ function checkStep(step: Step, groupRoots: readonly string[]): void {
   requireThat(step.field === undefined || /^[a-zA-Z]/.test(step.field), "a field is a path", step);
   const inside = (step as unknown as Record<string, unknown>)[INSIDE[step.op] ?? ""];
   // Before pivot_root work is done in the state directory, by short names of ours.
-  if (typeof inside === "string" && step.field !== undefined && step.field !== "root.path" && step.field !== "hooks") requireThat(isClean(inside), "a path inside is absolute and clean", step);
+  if (typeof inside === "string" && step.field !== undefined && step.field !== "root.path" && step.field !== "hooks")
+    requireThat(isClean(inside), "a path inside is absolute and clean", step);
   if (step.op === "makeCgroup") requireThat(isBelow(step.path, groupRoots), "a group lies below its tree", step);
   for (const value of Object.values(step))
     requireThat(typeof value !== "number" || Number.isFinite(value), "a number is one", step);

@@ -2,36 +2,43 @@
  * What is fed with bytes that a stranger may choose, and what must hold then. A target returns what became of its input
  * (`taken`, or the code of the refusal), or throws where a promise is broken.
  */
-import { decodeMessage, messageLength } from "../../../src/dbus/message.ts";
+
 import { GvariantError, parseGvariant } from "../../../src/dbus/gvariant.ts";
 import { encode, MarshalError, splitSignature } from "../../../src/dbus/marshal.ts";
-import { containerUser } from "../../../src/engine/containers/config/user.ts";
+import { decodeMessage, messageLength } from "../../../src/dbus/message.ts";
 import { ROOT_HOST } from "../../../src/engine/containers/config/test-facts.ts";
+import { containerUser } from "../../../src/engine/containers/config/user.ts";
 import { ContainerError } from "../../../src/error.ts";
 import { homeIn } from "../../../src/execute/home.ts";
 import { packNumberList } from "../../../src/execute/number-mask.ts";
-import { matchMounts, parseCgroupMounts, parseSelfCgroup } from "../../../src/execute/probe-cgroups.ts";
 import { parseSubordinateIds } from "../../../src/execute/probe.ts";
+import { matchMounts, parseCgroupMounts, parseSelfCgroup } from "../../../src/execute/probe-cgroups.ts";
 import { awaitStart, sendStart } from "../../../src/execute/start-socket.ts";
 import { managerGroup, timeLimitMs } from "../../../src/execute/systemd.ts";
+import { planUpdate } from "../../../src/plan/cgroup/update.ts";
 import { parseMountOptions } from "../../../src/plan/mount-options.ts";
 import { mountsUnder } from "../../../src/plan/mountinfo.ts";
-import { planMountsAdd } from "../../../src/plan/plan-mounts.ts";
 import { plan } from "../../../src/plan/plan.ts";
-import { compileProfile } from "../../../src/plan/seccomp/profile-program.ts";
+import { planMountsAdd } from "../../../src/plan/plan-mounts.ts";
 import { emulateSeccomp } from "../../../src/plan/seccomp/emulate.ts";
+import { compileProfile } from "../../../src/plan/seccomp/profile-program.ts";
 import { selectProcesses } from "../../../src/runtime/ps.ts";
 import { defaultConfig } from "../../../src/spec/default-config.ts";
-import { parseConfig, parseMounts, parseProcess, parseResources, parseSeccomp } from "../../../src/spec/parse-config.ts";
-import { planUpdate } from "../../../src/plan/cgroup/update.ts";
-import { parseAttributes, parseMessages } from "../../../src/sys/netlink.ts";
+import {
+  parseConfig,
+  parseMounts,
+  parseProcess,
+  parseResources,
+  parseSeccomp,
+} from "../../../src/spec/parse-config.ts";
 import type { RawSys } from "../../../src/sys/generated.ts";
+import { parseAttributes, parseMessages } from "../../../src/sys/netlink.ts";
 import { replaceSys } from "../../../src/sys/sys.ts";
 import { commandLine, create, stateDirectory, tupperState } from "./commands.ts";
+import { glue } from "./glue.ts";
 import { groupRootsOf, HOSTS } from "./hosts.ts";
 import { checkPlan } from "./plan-rules.ts";
 import { World } from "./world.ts";
-import { glue } from "./glue.ts";
 
 export interface Input {
   bytes: Uint8Array;
@@ -50,7 +57,8 @@ function refusal(act: () => void, needsField = false): string {
     if (!(error instanceof ContainerError)) throw error;
     if (needsField && (error.field === undefined || error.field === ""))
       throw new Error(`an error without a field: ${error.message} (${error.code})`);
-    if (error.message === "" || /\bundefined\b|\[object /.test(error.message)) throw new Error(`no sentence: ${error.message}`);
+    if (error.message === "" || /\bundefined\b|\[object /.test(error.message))
+      throw new Error(`no sentence: ${error.message}`);
     return error.code;
   }
 }
@@ -133,7 +141,10 @@ function parts({ text }: Input): string {
     for (const host of HOSTS) {
       const { unified, hierarchies } = host.cgroups;
       const groups = [
-        ...hierarchies.map(({ controllers, mountPoint }) => ({ controller: controllers.join(), path: `${mountPoint}/box` })),
+        ...hierarchies.map(({ controllers, mountPoint }) => ({
+          controller: controllers.join(),
+          path: `${mountPoint}/box`,
+        })),
         ...(unified === undefined ? [] : [{ controller: "unified", path: `${unified.mountPoint}/box` }]),
       ];
       planUpdate({}, value, { kernel: host.kernel, groups, offered: unified?.controllers ?? [] });
@@ -221,4 +232,3 @@ export const TARGETS: Readonly<Record<string, Target>> = {
   state: stateDirectory,
   "tupper-state": tupperState,
 };
-

@@ -46,7 +46,8 @@ export interface WorldOptions {
 }
 
 const CONTROLLERS = ["cpu", "cpuset", "memory", "devices", "freezer", "pids", "name=systemd"];
-const DIRECTORIES = "/ /proc /proc/self /proc/self/ns /proc/self/fd /run /sys /sys/fs /sys/fs/cgroup /tmp /dev /etc /usr /usr/bin /root /bundle /bundle/rootfs /bundle/rootfs/etc /var /srv";
+const DIRECTORIES =
+  "/ /proc /proc/self /proc/self/ns /proc/self/fd /run /sys /sys/fs /sys/fs/cgroup /tmp /dev /etc /usr /usr/bin /root /bundle /bundle/rootfs /bundle/rootfs/etc /var /srv";
 
 export class World {
   readonly table: RawSys;
@@ -292,7 +293,10 @@ export class World {
       },
       readText: (fd) => take(fd, 1 << 30),
       write: (fd, data) =>
-        this.#write(Number(fd), typeof data === "string" ? data : (real.decodeText(data, 0, data.byteLength) as string)),
+        this.#write(
+          Number(fd),
+          typeof data === "string" ? data : (real.decodeText(data, 0, data.byteLength) as string),
+        ),
       statx: (dirfd, path, _flags, _mask, buffer) => this.#statx(dirfd, path, buffer),
       faccessat: (dirfd, path) => {
         if (path === "/proc/self/exe") return EROFS;
@@ -311,8 +315,7 @@ export class World {
         return 0;
       },
       mkdirat: (dirfd, path) => this.#make(this.#absolute(dirfd, path), undefined),
-      unlinkat: (dirfd, path, flags) =>
-        this.#unlink(this.#absolute(dirfd, path), (Number(flags) & AT_REMOVEDIR) !== 0),
+      unlinkat: (dirfd, path, flags) => this.#unlink(this.#absolute(dirfd, path), (Number(flags) & AT_REMOVEDIR) !== 0),
       renameat2: (olddirfd, oldpath, newdirfd, newpath) => {
         const from = this.#nodes.get(this.#absolute(olddirfd, oldpath));
         if (from === undefined) return ENOENT;
