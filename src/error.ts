@@ -1,4 +1,5 @@
 /** The one error that people see. Made where the purpose of a failed call is known, reported once, in main. */
+import type { ErrorCode } from "./error-codes.ts";
 import { SysError } from "./sys/sys.ts";
 
 /** Exit codes as `docker run` gives them: 125 is tupper's own failure, 126 and 127 are the command's. */
@@ -18,14 +19,14 @@ export interface ErrorDetails {
 export class ContainerError extends Error {
   override readonly name = "ContainerError";
   /** Stable, in capitals, for programs: `MOUNT_SOURCE_MISSING`. */
-  readonly code: string;
+  readonly code: ErrorCode;
   readonly field: string | undefined;
   readonly hint: string | undefined;
   readonly evidence: string | undefined;
   readonly exitCode: number;
 
   constructor(
-    code: string,
+    code: ErrorCode,
     message: string,
     { field, hint, evidence, cause, exitCode = EXIT.failure }: ErrorDetails = {},
   ) {

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { atEnd, type Failure, fails, output, temporaryDirectory, tupper, watchForLeftovers } from "./harness.ts";
+import { atEnd, type Failure, fails, output, start, temporaryDirectory, tupper, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { type Files, makeRootfs, sharedRootfs } from "./rootfs.ts";
 import { withTestUsers } from "./users.ts";
@@ -367,3 +367,75 @@ test("run: no capabilities at all, though uid 0: one sentence", {
 test("run: HOME, PATH and TERM unset, LANG wild: all as usual", needs, async () => {
   assert.equal((await tupper(["run", root, "true"], { prefix: ["env", "-i", "LANG=xx_YY.nonsense"] })).code, 0);
 });
+
+// For programs
+
+test(
+  "--error-format json: one object with code, message, field, kernel, evidence, hint; exit codes as ever",
+  needs,
+  async () => {
+    const directory = makeRootfs(broken);
+    const { stdout, stderr, code } = await tupper(["--error-format", "json", "run", directory, "/srv/missing/program"]);
+    assert.equal(stderr.split("\n").length, 2, stderr);
+    const { kernel, ...rest } = JSON.parse(stderr) as Record<string, string>;
+    assert.match(kernel ?? "", /^execve\("\/srv\/missing\/program".*= ENOENT \(No such file or directory\)$/);
+    assert.deepEqual(
+      { ...rest, evidence: rest.evidence?.slice(0, 20), hint: typeof rest.hint },
+      {
+        code: "COMMAND_NOT_FOUND",
+        message: "the command /srv/missing/program does not exist in the container: /srv/missing is not there",
+        field: "process.args[0]",
+        syscall: "execve",
+        errno: "ENOENT",
+        evidence: "/srv is there and ho",
+        hint: "string",
+      },
+    );
+    assert.deepEqual({ stdout, code }, { stdout: "", code: 127 });
+  },
+);
+
+test("--error-format json: a command line that is wrong, before and after the command's name", async () => {
+  for (const [args, expected, exitCode] of [
+    [["--error-format=json", "rnu"], "UNKNOWN_COMMAND", 2],
+    [["--error-format=json", "run", "--memori", "1"], "UNKNOWN_FLAG", 125],
+    [["inspect", "--format", "json", "nobody"], "CONTAINER_UNKNOWN", 1],
+  ] as const) {
+    const { stdout, stderr, code } = await tupper(args);
+    assert.deepEqual({ stdout, code }, { stdout: "", code: exitCode }, stderr);
+    const found = JSON.parse(stderr) as Record<string, string>;
+    assert.deepEqual([found.code, typeof found.message], [expected, "string"]);
+  }
+});
+
+// Ends
+
+test(
+  "run: a signal that tupper passed on, one from outside, and a fault of the command are told apart",
+  needs,
+  async () => {
+    const sh = (script: string) => start(["run", "--pid", "host", root, "sh", "-c", script]);
+    const relayed = sh("echo ready; exec sleep 600");
+    await relayed.until(/ready/);
+    relayed.child.kill("SIGTERM");
+    const ended = await relayed.ended;
+    assert.equal(ended.code, 143);
+    assert.match(
+      ended.stderr,
+      new RegExp(
+        `^warning: the container's command was ended by SIGTERM, which process ${process.pid} sent to tupper\n$`,
+      ),
+    );
+    const killed = await sh("kill -KILL $$").ended;
+    assert.equal(killed.code, 137);
+    assert.match(
+      killed.stderr,
+      /^warning: the container's command was killed by SIGKILL: not by tupper, and not for want/,
+    );
+    const broke = await sh("kill -SEGV $$").ended;
+    assert.equal(broke.code, 139);
+    assert.match(broke.stderr, /ended by SIGSEGV: it used memory that it does not have/);
+    const own = await sh("exit 137").ended;
+    assert.deepEqual([own.code, own.stderr], [137, ""]);
+  },
+);

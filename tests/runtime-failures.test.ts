@@ -347,3 +347,22 @@ test("control characters in annotations and errors do not reach the terminal", n
   assert.equal(code, 1);
   assert.doesNotMatch(stderr, /[^\P{Cc}\n]/u);
 });
+
+test("--log-format json: all that is known of an error, on stderr without a log file", needs, async () => {
+  const bundle = makeBundle(
+    configOf(mountsOf({ destination: "/data", type: "tmpfs", source: "x", options: ["sise=1"] })),
+  );
+  const { stdout, stderr, code } = await runtime(["--log-format", "json", "create", "--bundle", bundle, newId()]);
+  assert.deepEqual({ stdout, code }, { stdout: "", code: 1 }, stderr);
+  const { msg, time, hint, ...rest } = JSON.parse(stderr) as Record<string, string>;
+  assert.ok(msg?.includes("sise=1") && !Number.isNaN(Date.parse(time ?? "")) && hint !== undefined, stderr);
+  assert.deepEqual(rest, {
+    level: "error",
+    code: "MOUNT_FAILED",
+    field: MOUNT,
+    kernel: 'mount("x", "/data", "tmpfs", 0, "mode=0755,sise=1") = EINVAL (Invalid argument)',
+    syscall: "mount",
+    errno: "EINVAL",
+    evidence: "the kernel's log: tmpfs: Unknown parameter 'sise'",
+  });
+});

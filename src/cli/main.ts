@@ -3,6 +3,7 @@
 import type { Command } from "commander";
 import { CommanderError } from "commander";
 import { ContainerError, EXIT } from "../error.ts";
+import { errorLine } from "./error-json.ts";
 import { lastExitCode } from "./exit-code.ts";
 import { program } from "./program.ts";
 import { renderError } from "./render-error.ts";
@@ -27,17 +28,33 @@ export function main(argv: string[]): number {
       return lastExitCode();
     },
     () => (passesExitCodeOn(args) ? EXIT.failure : FAILED),
+    () => wantsJson(args),
   );
 }
 
 /** Whether the exit code is a container's, so that failures of our own need codes that containers do not use. */
-function passesExitCodeOn([word]: readonly string[]): boolean {
-  const command = program.commands.find((candidate: Command) => candidate.name() === word);
+function passesExitCodeOn(args: readonly string[]): boolean {
+  const command = commandOf(args);
   return command !== undefined && isContainerCommand(command);
 }
 
+const FLAG = "--error-format";
+
+/** The first word that is neither the flag nor its value. */
+function commandOf([first, ...rest]: readonly string[]): Command | undefined {
+  if (first === FLAG) return commandOf(rest.slice(1));
+  if (first?.startsWith(`${FLAG}=`)) return commandOf(rest);
+  return program.commands.find((candidate: Command) => candidate.name() === first);
+}
+
+/** By the flag before the command, or by `--format json` of the command itself. */
+function wantsJson(args: readonly string[]): boolean {
+  const { errorFormat } = program.opts<{ errorFormat?: string }>();
+  return (errorFormat ?? (commandOf(args)?.opts<{ format?: string }>().format === "json" ? "json" : "text")) === "json";
+}
+
 /** `failureCode` takes the place of the general code 125 where no container's exit code is passed on. */
-function reported(act: () => number, failureCode: () => number): number {
+function reported(act: () => number, failureCode: () => number, asJson: () => boolean = () => false): number {
   try {
     return act();
   } catch (error) {
@@ -45,8 +62,9 @@ function reported(act: () => number, failureCode: () => number): number {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : USAGE;
     const isRuntime = failureCode === runtimeFailure;
     const line = isRuntime ? lineForEngines(error) : undefined;
-    writeErr(line ?? renderError(error, colorsOf(2)));
-    if (error instanceof UsageError && line === undefined) writeErr(`${error.usage}\n`);
+    const isJson = asJson();
+    writeErr(isJson ? errorLine(error) : (line ?? renderError(error, colorsOf(2))));
+    if (error instanceof UsageError && !isJson && line === undefined) writeErr(`${error.usage}\n`);
     if (isRuntime || !(error instanceof ContainerError) || error.exitCode === EXIT.failure) return failureCode();
     return error.exitCode;
   }

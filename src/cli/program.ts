@@ -2,7 +2,7 @@
  * tupper's command line: all commands, and how commander behaves in each of them. It is assembled when the bundle is
  * evaluated, so it is part of the snapshot: at start only the arguments are left to parse.
  */
-import { Command } from "commander";
+import { Command, Option } from "commander";
 import { completionCommand } from "./completion.ts";
 import { configureProgram } from "./configure-program.ts";
 import { execCommand } from "./exec.ts";
@@ -22,6 +22,7 @@ export const program = new Command("tupper")
   .description("Runs containers, and says what it does and why. Try: tupper run host sh -c 'hostname; ps; mount; id'")
   .version(versionText("tupper"), "-v, --version", "show the version")
   .helpOption("-h, --help", "show this help")
+  .addOption(new Option("--error-format <FORMAT>", "errors for people, or one JSON object").choices(["text", "json"]))
   .enablePositionalOptions()
   .commandsGroup("Containers:")
   .addCommand(runCommand)

@@ -8,6 +8,7 @@
  *       hint:   create it on the host first; a bind mount never creates its source
  */
 import { ContainerError } from "../error.ts";
+import type { KernelCode } from "../error-codes.ts";
 import { errnoText } from "../sys/errno.ts";
 import { mapStack } from "../sys/stack.ts";
 import { SysError } from "../sys/sys.ts";
@@ -16,17 +17,8 @@ import type { Colors } from "./terminal.ts";
 
 /** The lines for any error, with a line feed at the end. `map` turns a stack of the bundle into one of the sources. */
 export function renderError(error: unknown, colors: Colors, map: (stack: string) => string = mapStack): string {
-  if (error instanceof ContainerError) return renderContainerError(error, colors);
-  if (error instanceof SysError && !OURS.has(error.code)) {
-    const [because, hint] = MACHINE[error.code] ?? [errnoText(error.errno).toLowerCase(), undefined];
-    return renderContainerError(
-      new ContainerError(error.code, `${error.syscall} failed: ${because}`, {
-        cause: error,
-        ...(hint === undefined ? {} : { hint }),
-      }),
-      colors,
-    );
-  }
+  const known = errorOfCall(error);
+  if (known !== undefined) return renderContainerError(known, colors);
   const { message, stack } = error instanceof Error ? error : { message: String(error), stack: undefined };
   const code = error instanceof SysError ? error.code : "INTERNAL";
   const trace = stack === undefined ? "" : map(stack).replace(`${String(error)}\n`, "");
@@ -35,6 +27,17 @@ export function renderError(error: unknown, colors: Colors, map: (stack: string)
     `${detail("hint", "this is a fault of tupper; the lines below say where", colors)}\n` +
     colors.dim(trace === "" || trace.endsWith("\n") ? trace : `${trace}\n`)
   );
+}
+
+/** A failed call that belongs to no step is one of the machine's errors; undefined for a fault of tupper. */
+export function errorOfCall(error: unknown): ContainerError | undefined {
+  if (error instanceof ContainerError) return error;
+  if (!(error instanceof SysError) || OURS.has(error.code)) return undefined;
+  const [because, hint] = MACHINE[error.code] ?? [errnoText(error.errno).toLowerCase(), undefined];
+  return new ContainerError(error.code as KernelCode, `${error.syscall} failed: ${because}`, {
+    cause: error,
+    ...(hint === undefined ? {} : { hint }),
+  });
 }
 
 /** What the kernel says to a program that hands it nonsense. Anything else may come from any machine at any time. */

@@ -30,11 +30,11 @@ export function runtimeMain(argv: readonly string[]): number {
 /** Words that make this program a container's process for a moment. As an argument of another command they cost a little time. */
 const STARTS_PROCESSES: ReadonlySet<string> = new Set(["create", "run", "exec", "restore", "mounts"]);
 
-/** What an engine, which has a log file, gets on stderr too: conmon hands it on, and Podman shows one line of it. */
+/** What is written to stderr in place of the usual lines. An engine, which has a log file, gets this too: conmon hands it on, and Podman shows one line of it. */
 export function lineForEngines(error: unknown): string | undefined {
-  return runtimeProgram.opts<GlobalOptions>().log === undefined
-    ? undefined
-    : `error: ${printableLines(oneLine(error))}\n`;
+  const { log, logFormat } = runtimeProgram.opts<GlobalOptions>();
+  if (log === undefined) return logFormat === "json" ? "" : undefined; // logError has written it
+  return `error: ${printableLines(oneLine(error))}\n`;
 }
 
 const FAILED = 1;

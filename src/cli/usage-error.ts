@@ -1,6 +1,8 @@
 /** A command line that says nothing that tupper understands: commander's complaint in the form of our errors. */
+
 import type { Command, CommanderError } from "commander";
 import { ContainerError } from "../error.ts";
+import type { ErrorCode } from "../error-codes.ts";
 import { didYouMean } from "../nearest.ts";
 
 /** docker's code of its own failures, for the commands whose other codes are the container's; 2 for the rest. */
@@ -10,7 +12,7 @@ export class UsageError extends ContainerError {
   /** `usage: tupper run [OPTIONS] ROOT …` */
   readonly usage: string;
 
-  constructor(code: string, message: string, hint: string | undefined, command: Command) {
+  constructor(code: ErrorCode, message: string, hint: string | undefined, command: Command) {
     super(code, message, {
       ...(hint === undefined ? {} : { hint }),
       exitCode: isContainerCommand(command) ? USAGE_EXIT.container : USAGE_EXIT.other,
@@ -26,7 +28,7 @@ export function pathOf(command: Command): string {
   return command.parent === null ? command.name() : `${pathOf(command.parent)} ${command.name()}`;
 }
 
-const CODES: Readonly<Record<string, string>> = {
+const CODES: Readonly<Record<string, ErrorCode>> = {
   "commander.unknownOption": "UNKNOWN_FLAG",
   "commander.unknownCommand": "UNKNOWN_COMMAND",
   "commander.missingArgument": "MISSING_ARGUMENT",
@@ -69,7 +71,7 @@ export function usageError(error: CommanderError, command: Command): UsageError 
 }
 
 /** commander's sentence about a value, of a flag or of an argument: what it was, and what it says after that. */
-function invalidValue(code: string, sentence: string, command: Command): UsageError | undefined {
+function invalidValue(code: ErrorCode, sentence: string, command: Command): UsageError | undefined {
   const [, flags = "", flagValue = "", flagReason] =
     /^option '(.+?)' argument '(.*)' is invalid\. (.*)$/s.exec(sentence) ?? [];
   const [, value = flagValue, name = flags, reason = flagReason] =

@@ -4,7 +4,9 @@
  * Where both share their memory (CLONE_VM) this is also the baton: one side runs while the other waits for a message.
  * The last word of the init process is `exec`; end of file after it means that the command runs.
  */
+
 import { ContainerError } from "../error.ts";
+import type { ErrorCode } from "../error-codes.ts";
 import type { TakenTree } from "../plan/step.ts";
 import { isObject } from "../spec/check.ts";
 import { AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET } from "../sys/constants.ts";
@@ -56,7 +58,7 @@ export type Message =
   | { kind: "error"; error: SentError };
 
 interface SentError {
-  code: string;
+  code: ErrorCode;
   message: string;
   field: string | undefined;
   hint: string | undefined;

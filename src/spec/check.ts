@@ -8,7 +8,9 @@
  * What surprises: `null` and `""` are taken for "not there", and a property that holds one is removed, because Go
  * writes unset lists as null, and unset strings as "" where they have no `omitempty`.
  */
+
 import { ContainerError } from "../error.ts";
+import type { ErrorCode } from "../error-codes.ts";
 import { didYouMean } from "../nearest.ts";
 import { stringifyExactly } from "./json-text.ts";
 
@@ -21,7 +23,7 @@ export interface Problem {
   says: string;
   hint?: string;
   /** CONFIG_INVALID where it is not given. */
-  code?: string;
+  code?: ErrorCode;
 }
 
 /** What is known of the whole text while it is checked. */

@@ -91,7 +91,7 @@ export const execCommand = new Command("exec")
     }),
   );
 
-const PROCESS = { field: "--process", code: "PROCESS_UNREADABLE", what: "process" };
+const PROCESS = { field: "--process", code: "PROCESS_UNREADABLE", what: "process" } as const;
 
 /** The container's process with what the flags change. */
 function changedProcess(own: Process, args: string[], options: ExecOptions, pid: number): Process {

@@ -5,6 +5,7 @@
 import { ContainerError } from "../../error.ts";
 import { AT_FDCWD, O_APPEND, O_CLOEXEC, O_CREAT, O_WRONLY } from "../../sys/constants.ts";
 import { raw, SysError } from "../../sys/sys.ts";
+import { type ErrorObject, errorObject } from "../error-json.ts";
 import { printableLines } from "../table.ts";
 import { writeErr } from "../terminal.ts";
 
@@ -28,16 +29,20 @@ export const warnTo =
 export const debugTo = (options: LogOptions): ((text: string) => void) | undefined =>
   options.debug || options.logLevel === "debug" ? (text) => append(options, "debug", text) : undefined;
 
-/** The sentence of an error, with the kernel's answer and the field behind it. */
+/**
+ * The sentence of an error, with the kernel's answer and the field behind it; in JSON also all that is known of it. Without
+ * a log file JSON goes to stderr.
+ */
 export function logError(options: LogOptions, error: unknown): void {
-  if (options.log !== undefined) append(options, "error", oneLine(error));
+  if (options.log !== undefined || options.logFormat === "json")
+    append(options, "error", oneLine(error), errorObject(error));
 }
 
-function append({ log, logFormat }: LogOptions, level: Level, msg: string): void {
+function append({ log, logFormat }: LogOptions, level: Level, msg: string, more: Partial<ErrorObject> = {}): void {
   const time = new Date().toISOString();
   const line =
     logFormat === "json"
-      ? JSON.stringify({ level, msg, time })
+      ? JSON.stringify({ level, msg, time, ...more, message: undefined })
       : `time="${time}" level=${level} msg=${JSON.stringify(msg)}`;
   if (log === undefined) return writeErr(`${line}\n`);
   const fd = raw.openat(AT_FDCWD, log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o644);

@@ -5,7 +5,7 @@ import { parseMounts } from "../../spec/parse-config.ts";
 import { runtimeContext } from "./global-options.ts";
 import { readInput } from "./read-input.ts";
 
-const FILE = { field: "FILE", code: "MOUNTS_UNREADABLE", what: "mounts" };
+const FILE = { field: "FILE", code: "MOUNTS_UNREADABLE", what: "mounts" } as const;
 
 function request(id: string, file: string, command: Command): MountsRequest {
   const { root, warn } = runtimeContext(command);

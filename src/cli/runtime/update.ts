@@ -69,7 +69,7 @@ export const updateCommand = new Command("update")
     updateContainer(root, id, resourcesOf(options), warn);
   });
 
-const RESOURCES = { field: "--resources", code: "RESOURCES_UNREADABLE", what: "resources" };
+const RESOURCES = { field: "--resources", code: "RESOURCES_UNREADABLE", what: "resources" } as const;
 
 /** Resctrl groups are made by create. */
 function refuseRdt({ l3CacheSchema, memBwSchema }: UpdateOptions): void {

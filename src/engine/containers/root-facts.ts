@@ -4,7 +4,9 @@
  * ROOT belongs to somebody else: its /etc/passwd is opened below it with openat2(2), so that a symlink there means what
  * it would mean inside (RESOLVE_IN_ROOT), and only when it is a plain file of sensible size.
  */
+
 import { ContainerError, type ErrorDetails } from "../../error.ts";
+import type { ErrorCode } from "../../error-codes.ts";
 import type { Host } from "../../plan/host.ts";
 import { capabilityNames } from "../../spec/capabilities.ts";
 import {
@@ -137,7 +139,7 @@ function rootError(path: string, cause: SysError): ContainerError {
   }
 }
 
-const rootFailure = (code: string, message: string, details: ErrorDetails) =>
+const rootFailure = (code: ErrorCode, message: string, details: ErrorDetails) =>
   new ContainerError(code, message, { field: "ROOT", ...details });
 
 const MAX_BYTES = 16 * 1024 * 1024;

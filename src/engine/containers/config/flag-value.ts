@@ -1,9 +1,11 @@
 /** Values of flags: sizes, numbers, `KEY=VALUE`. Each error names the flag, the value and what was expected. */
+
 import { ContainerError } from "../../../error.ts";
+import type { ErrorCode } from "../../../error-codes.ts";
 import { didYouMean } from "../../../nearest.ts";
 
 /** An error about one flag. */
-export function flagError(code: string, flag: string, message: string, hint?: string): ContainerError {
+export function flagError(code: ErrorCode, flag: string, message: string, hint?: string): ContainerError {
   return new ContainerError(code, message, { field: flag, ...(hint === undefined ? {} : { hint }) });
 }
 

@@ -3,6 +3,7 @@
  * a number need not be there. passwd(5), group(5).
  */
 
+import type { ErrorCode } from "../../../error-codes.ts";
 import { didYouMean } from "../../../nearest.ts";
 import type { IdMaps, User } from "../../../spec/config.ts";
 import type { RootFacts } from "../root-facts.ts";
@@ -100,7 +101,7 @@ const groupsOf = (user: string, group: string | undefined): number[] =>
     .map(({ gid }) => gid);
 
 function unknownName(
-  code: string,
+  code: ErrorCode,
   flag: string,
   kind: "user" | "group",
   value: string,
