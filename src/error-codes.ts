@@ -261,6 +261,12 @@ export const ERROR_CODES = {
   PROCESS_NOT_FOUND: ["there is no such process", "ps shows those there are"],
   PROCESS_NOT_READABLE: ["the process belongs to another user, or is not dumpable", "run as root"],
 
+  FOLLOW_WITH_INIT: ["--diagnose or why together with --init", "leave --init away"],
+  TRACE_REFUSED: [
+    "the kernel does not let tupper trace the command",
+    "run as root; kernel.yama.ptrace_scope and the container around tupper may forbid it",
+  ],
+
   // Checkpoint and restore
   CHECKPOINT_DIRECTORY: ["the directory for images cannot be made", "make the one above it"],
   CHECKPOINT_FAILED: ["criu dump failed", "the first errors of its log are in the message"],
