@@ -80,6 +80,10 @@ export const ERROR_CODES = {
     "the init process ended before the command ran: killed, or for want of memory",
     "the message says what is known; raise the memory limit; --trace shows the last step",
   ],
+  MESSAGE_BROKEN: [
+    "a message between the processes of the set-up is none that tupper has sent",
+    "a process of the container has spoken in its place: the container is not started",
+  ],
   PARENT_GONE: ["tupper itself was killed during set-up", "start it again; see who killed it"],
   INTERNAL: ["a fault of tupper", "report it with what it printed"],
 
