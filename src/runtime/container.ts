@@ -33,7 +33,7 @@ import {
   S_IFDIR,
   S_IFMT,
 } from "../sys/constants.ts";
-import { readDirectory, readFileIfThere, replaceFile } from "../sys/files.ts";
+import { readDirectory, readFileIfThere, readSmallFile, replaceFile } from "../sys/files.ts";
 import { parseStatx, STATX_BASIC_STATS, STATX_SIZE } from "../sys/structs.ts";
 import { check, raw, SysError, sys } from "../sys/sys.ts";
 import { isRecord } from "./record-schema.ts";
@@ -240,7 +240,7 @@ export function loadContainers(root: string, warn: (text: string) => void): Cont
 }
 
 function readContainer(path: string): Container | undefined {
-  const text = readFileIfThere(`${path}/state.json`);
+  const text = readSmallFile(`${path}/state.json`);
   if (text === undefined) return undefined;
   const init = readInit(path);
   // Removed meanwhile: the record goes first.
@@ -249,7 +249,7 @@ function readContainer(path: string): Container | undefined {
 }
 
 function readInit(path: string): Container["init"] {
-  const [pid, startTime] = readFileIfThere(`${path}/init`)?.split(" ") ?? [];
+  const [pid, startTime] = readSmallFile(`${path}/init`)?.split(" ") ?? [];
   return pid === undefined || startTime === undefined ? undefined : { pid: Number(pid), startTime };
 }
 
