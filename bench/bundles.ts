@@ -29,7 +29,7 @@ interface IdMapping {
 
 /** busybox alone, and directories and files to mount on and to hide. */
 export function makeRootfs(path: string): string {
-  for (const name of ["bin", "dev", "etc", "proc", "root", "sys", "tmp", "hidden"])
+  for (const name of ["bin", "dev", "etc", "proc", "root", "sys", "tmp", "usr", "hidden"])
     mkdirSync(`${path}/${name}`, { recursive: true });
   copyFileSync(find("busybox"), `${path}/bin/busybox`);
   for (const applet of ["sh", "sleep", "true"]) symlinkSync("busybox", `${path}/bin/${applet}`);

@@ -26,7 +26,7 @@ export async function withEngines(setting: Setting, measure: Measure): Promise<v
     if (podman !== undefined)
       await measure({
         ...engine("podman run --rm `true`, by runtime"),
-        candidates: each(setting, (program) => ({ steps: [step(...podman(program), ...RUN, IMAGE, "true")] })),
+        candidates: each(setting, ([program = ""]) => ({ steps: [step(...podman(program), ...RUN, IMAGE, "true")] })),
       });
     if (docker !== undefined)
       await measure({
@@ -41,7 +41,8 @@ export async function withEngines(setting: Setting, measure: Measure): Promise<v
   }
 }
 
-const RUN = ["run", "--rm", "--network=none"];
+/** Their own limits may be above what the machine lets anybody have. */
+const RUN = ["run", "--rm", "--network=none", "--ulimit=nofile=1024:1024", "--ulimit=nproc=4096:4096"];
 const engine = (title: string) => ({ title, group: "engine" as const, runs: RUNS, uncounted: true });
 
 function sandboxes(

@@ -13,8 +13,9 @@ export function output([file = "", ...args]: readonly string[], cwd = repository
   return { code: status ?? -1, stdout: stdout ?? "", stderr: `${stderr ?? ""}${error?.message ?? ""}` };
 }
 
-export function startInBackground([file = "", ...args]: readonly string[]) {
-  const child = spawn(file, args, { stdio: "ignore" });
+/** `stderr`: what it says is shown. Whoever has a pipe of ours would keep us waiting for its end, so it is never one. */
+export function startInBackground([file = "", ...args]: readonly string[], stderr: "ignore" | "inherit" = "ignore") {
+  const child = spawn(file, args, { stdio: ["ignore", "ignore", stderr] });
   return { child, ended: new Promise((resolve) => child.on("exit", resolve).on("error", resolve)) };
 }
 

@@ -2,7 +2,7 @@
 import { makeBundle, withSeccomp } from "./bundles.ts";
 import { output, pause, readIfThere, startInBackground } from "./machine.ts";
 import type { Resident } from "./report.ts";
-import { type Setting, tupper, tupperRun } from "./scenarios.ts";
+import { commands, type Setting, tupper, tupperRun } from "./scenarios.ts";
 
 /** KiB of one process, from /proc/PID/smaps_rollup: shared pages divided by those who share them, and all. */
 function memoryOf(pid: number): Resident["by"][string] | undefined {
@@ -21,23 +21,24 @@ const isReady = async (check: () => boolean): Promise<boolean> => {
 };
 
 export async function measureResident(setting: Setting): Promise<Resident[]> {
-  const { work, rootfs, programs } = setting;
+  const { work, rootfs } = setting;
   const bundle = makeBundle(`${work}/bundle-resident`, rootfs, ["sleep", "3600"], withSeccomp);
   const foreground: Resident = { title: "`run` in the foreground: who waits for the container's end", by: {} };
   const created: Resident = { title: "`create`: who waits for `start`", by: {} };
   const id = `bench-resident-${process.pid}`;
-  const isRunning = (program: string) => /"status": *"running"/.test(output([program, "state", id]).stdout);
-  const remove = (program: string) => output([program, "delete", "--force", id]);
-  for (const [name, program] of Object.entries(programs)) {
-    const { child, ended } = startInBackground([program, "run", "--bundle", bundle, id]);
+  const isRunning = (program: readonly string[]) =>
+    /"status": *"running"/.test(output([...program, "state", id]).stdout);
+  const remove = (program: readonly string[]) => output([...program, "delete", "--force", id]);
+  for (const [name, program] of commands(setting)) {
+    const { child, ended } = startInBackground([...program, "run", "--bundle", bundle, id]);
     if (await isReady(() => isRunning(program))) {
       const memory = child.pid === undefined ? undefined : memoryOf(child.pid);
       if (memory !== undefined) foreground.by[name] = memory;
     }
     remove(program);
     await ended;
-    await startInBackground([program, "create", "--bundle", bundle, id]).ended;
-    const pid = Number(/"pid": *(\d+)/.exec(output([program, "state", id]).stdout)?.[1]);
+    await startInBackground([...program, "create", "--bundle", bundle, id]).ended;
+    const pid = Number(/"pid": *(\d+)/.exec(output([...program, "state", id]).stdout)?.[1]);
     const waiting = memoryOf(pid);
     if (waiting !== undefined) created.by[name] = waiting;
     remove(program);

@@ -2,9 +2,13 @@
 import { makeBundle, withoutNetwork, withSeccomp } from "./bundles.ts";
 import { output, pause, startInBackground } from "./machine.ts";
 import { type Scenario, step } from "./measuring.ts";
-import { each, type Setting, tupper, tupperRun } from "./scenarios.ts";
+import { commands, each, type Setting, tupper, tupperRun } from "./scenarios.ts";
 
 type Measure = (scenario: Scenario) => Promise<void>;
+
+/** Stands for the container that each runtime has: their groups have the name of the id, so they must not share it. */
+const SLEEPER = "@sleeper";
+const sleeperOf = (name: string): string => `bench-sleeper-${name.replace(" ", "-")}`;
 
 /** How many processes are started or ended at a time. */
 const AT_ONCE = 8;
@@ -19,7 +23,8 @@ export async function withRunning(
   counts: readonly number[],
   measure: Measure,
 ): Promise<void> {
-  const { work, rootfs, programs } = setting;
+  const { work, rootfs } = setting;
+  const programs = commands(setting);
   const bundle = makeBundle(`${work}/bundle-running`, rootfs, ["sleep", "3600"], withSeccomp);
   // Without a network of their own: that is what most of the time of starting them would be.
   const other = makeBundle(`${work}/bundle-others`, rootfs, ["sleep", "3600"], withoutNetwork);
@@ -28,16 +33,18 @@ export async function withRunning(
   const of = (title: string, args: string[], extra: Partial<Scenario> = {}): Scenario => ({
     title,
     group: "runtime",
-    candidates: each(setting, (program) => ({ steps: [step(program, ...args)] })),
+    candidates: each(setting, (program, name) => ({
+      steps: [step(...program, ...args.map((word) => (word === SLEEPER ? sleeperOf(name) : word)))],
+    })),
     ...extra,
   });
   const failed: string[] = [];
   let there = 0;
-  const grow = (count: number): void => {
-    for (const [name, program] of Object.entries(programs)) {
+  const grow = async (count: number): Promise<void> => {
+    for (const [name, program] of programs) {
       const words = [
         `times=${count - there}/${AT_ONCE}`,
-        program,
+        ...program,
         "run",
         "--detach",
         "--bundle",
@@ -45,23 +52,23 @@ export async function withRunning(
         "bench-other-{}",
       ];
       // bench/measure.c ends with 0 whatever its commands do: `list` tells.
-      output(many(...words));
-      const listed = output([program, "list", "--quiet"]).stdout.trim().split("\n").length;
+      await startInBackground(many(...words)).ended;
+      const listed = output([...program, "list", "--quiet"])
+        .stdout.trim()
+        .split("\n").length;
       if (listed !== count) failed.push(`${name}: ${listed} containers instead of ${count}`);
     }
     there = count;
     for (const text of failed.splice(0)) console.error(`bench: ${text}`);
   };
   try {
-    for (const program of Object.values(programs))
-      startDetached([program, "run", "--detach", "--bundle", bundle, "bench-one"]);
-    for (const program of Object.values(programs)) await untilItRuns([program, "exec", "bench-one", "true"]);
+    for (const [name, program] of programs) await startSleeper(program, bundle, sleeperOf(name));
     there = 1;
-    await measure(of("exec `true`, default seccomp profile", ["exec", "bench-one", "true"], { spaced: true }));
-    await measure(of("state", ["state", "bench-one"], { spaced: true }));
-    await measure(of("ps of a container", ["ps", "bench-one"]));
+    await measure(of("exec `true`, default seccomp profile", ["exec", SLEEPER, "true"], { spaced: true }));
+    await measure(of("state", ["state", SLEEPER], { spaced: true }));
+    await measure(of("ps of a container", ["ps", SLEEPER]));
     for (const count of counts) {
-      if (count > there) grow(count);
+      if (count > there) await grow(count);
       const title = `list of ${count}`;
       await measure(of(title, ["list"], count === 100 ? { spaced: true } : count > 100 ? { runs: 10 } : {}));
       if (count === 1) continue;
@@ -69,21 +76,29 @@ export async function withRunning(
       await measure(of(`run \`true\` beside ${count} containers of each`, run, count > 100 ? { runs: 20 } : {}));
     }
   } finally {
-    for (const program of Object.values(programs)) {
-      const ids = output([program, "list", "--quiet"])
+    for (const [, program] of programs) {
+      const ids = output([...program, "list", "--quiet"])
         .stdout.trim()
         .split("\n")
         .filter((id) => id !== "");
       for (let i = 0; i < ids.length; i += AT_ONCE)
         await Promise.all(
-          ids.slice(i, i + AT_ONCE).map((id) => startInBackground([program, "delete", "--force", id]).ended),
+          ids.slice(i, i + AT_ONCE).map((id) => startInBackground([...program, "delete", "--force", id]).ended),
         );
     }
   }
 }
 
-/** What a runtime leaves running has our stdout and stderr no more than our stdin. */
-const startDetached = (command: readonly string[]) => startInBackground(command);
+/** Who has no container that runs is left out of what asks for it: as one that fails. */
+async function startSleeper(program: readonly string[], bundle: string, id: string): Promise<void> {
+  // Not by output(): what it leaves running would keep the pipes open.
+  await startInBackground([...program, "run", "--detach", "--bundle", bundle, id], "inherit").ended;
+  try {
+    await untilItRuns([...program, "exec", id, "true"]);
+  } catch (error) {
+    console.error(`bench: ${error instanceof Error ? error.message.trim() : error}`);
+  }
+}
 
 /** `tupper`'s own: exec into a container, ps beside one and many. */
 export async function withTupperRunning(setting: Setting, count: number, measure: Measure): Promise<void> {
@@ -114,7 +129,7 @@ export async function untilItRuns(command: readonly string[]): Promise<void> {
   for (let attempt = 0; ; attempt++) {
     const result = output(command);
     if (result.code === 0) return;
-    if (attempt === 100) throw new Error(`${command.join(" ")}: exit ${result.code}\n${result.stderr}`);
+    if (attempt === 50) throw new Error(`${command.join(" ")}: exit ${result.code}\n${result.stderr}`);
     await pause(100);
   }
 }

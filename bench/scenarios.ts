@@ -37,18 +37,22 @@ export function makeSetting(work: string, programs: Readonly<Record<string, stri
   return { work, rootfs: makeRootfs(`${work}/rootfs`), programs, floor };
 }
 
+/** Runtimes' names and the words that begin their commands: two versions of crun must not share their state. */
+export const commands = ({ programs }: Pick<Setting, "programs">): [string, string[]][] =>
+  Object.entries(programs).map(([name, path]) => [name, [path, "--root", `/run/bench-${name.replace(" ", "-")}`]]);
+
 /** A candidate for each runtime. */
 export const each = (
-  { programs }: Setting,
-  make: (program: string, name: string) => Omit<Candidate, "name">,
-): Candidate[] => Object.entries(programs).map(([name, program]) => ({ name, ...make(program, name) }));
+  setting: Pick<Setting, "programs">,
+  make: (program: readonly string[], name: string) => Omit<Candidate, "name">,
+): Candidate[] => commands(setting).map(([name, program]) => ({ name, ...make(program, name) }));
 
 export const startUp = (setting: Setting): Scenario => ({
   title: "start-up alone (`--version`)",
   group: "runtime",
   spaced: true,
   candidates: [
-    ...each(setting, (program) => ({ steps: [step(program, "--version")] })),
+    ...each(setting, (program) => ({ steps: [step(program[0] ?? "", "--version")] })),
     { name: "floor", steps: [step("/bin/true")] },
   ],
 });
@@ -71,7 +75,7 @@ export function runtimeScenarios(setting: Setting): Scenario[] {
     title,
     group: "runtime",
     candidates: [
-      ...each(setting, (program) => ({ steps: [step(program, "run", "--bundle", path, "bench-{}")] })),
+      ...each(setting, (program) => ({ steps: [step(...program, "run", "--bundle", path, "bench-{}")] })),
       ...floors,
     ],
     ...extra,
@@ -82,7 +86,7 @@ export function runtimeScenarios(setting: Setting): Scenario[] {
     group: "runtime" as const,
     candidates: each(setting, (program) => {
       const one = (verb: string, ...args: string[]) =>
-        measured.includes(verb) ? step(program, verb, ...args) : aside(program, verb, ...args);
+        measured.includes(verb) ? step(...program, verb, ...args) : aside(...program, verb, ...args);
       // Between start and delete the command must have ended, where that is not part of what is measured.
       const wait = measured.length === 1 ? [aside("@orphans")] : [];
       return {
@@ -137,10 +141,10 @@ function killAndDelete(setting: Setting): Scenario {
     group: "runtime",
     candidates: each(setting, (program) => ({
       steps: [
-        aside(program, "run", "--detach", "--bundle", bundle, "bench-{}"),
-        step(program, "kill", "bench-{}", "KILL"),
+        aside(...program, "run", "--detach", "--bundle", bundle, "bench-{}"),
+        step(...program, "kill", "bench-{}", "KILL"),
         step("@orphans"),
-        step(program, "delete", "bench-{}"),
+        step(...program, "delete", "bench-{}"),
       ],
     })),
   };
@@ -162,7 +166,7 @@ function rootlessScenario(setting: Setting): Scenario {
     group: "runtime",
     candidates: each({ ...setting, programs: { ...setting.programs, tupper: copy } }, (program) => ({
       uid,
-      steps: [step(program, "--root", root, "run", "--bundle", bundle, "bench-{}")],
+      steps: [step(program[0] ?? "", "--root", root, "run", "--bundle", bundle, "bench-{}")],
     })),
   };
 }
@@ -188,7 +192,7 @@ export function tupperScenarios(setting: Setting): Scenario[] {
         candidates: [
           { name: "tupper", steps: [step(...tupperRun(rootfs, kind, seccomp, ["true"]))] },
           ...each({ ...setting, programs: peers }, (program): Omit<Candidate, "name"> => {
-            const run = step(program, "run", "--bundle", bundle, "bench-{}");
+            const run = step(...program, "run", "--bundle", bundle, "bench-{}");
             if (kind === "copy")
               return { steps: [step("/bin/cp", "-a", rootfs, root), run, step("/bin/rm", "-rf", root)] };
             return { steps: [run], ...(kind === "overlay" ? { overlay: { lower: rootfs, stage } } : {}) };
