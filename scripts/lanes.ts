@@ -70,7 +70,7 @@ const USER = { name: "tupper", uid: 61_000, home: "/tmp/home" };
 const MAKE_USER = `
       groupadd --gid ${USER.uid} ${USER.name}
       useradd --uid ${USER.uid} --gid ${USER.uid} --no-create-home --home-dir ${USER.home} --shell /bin/bash ${USER.name} 2>/dev/null
-      grep -q '^${USER.name}:' /etc/subuid || echo ${USER.name}:610000000:65536 | tee -a /etc/subuid >>/etc/subgid
+      grep -q '^${USER.name}:' /etc/subuid || echo ${USER.name}:100000:65536 | tee -a /etc/subuid >>/etc/subgid
       install -d -m 700 -o ${USER.uid} -g ${USER.uid} ${USER.home} /run/user/${USER.uid}`;
 const AS_USER = ["setpriv", `--reuid=${USER.uid}`, `--regid=${USER.uid}`, "--init-groups"];
 

@@ -60,9 +60,10 @@ export function makeConfig(root: string, change: ConfigChange = {}): Config {
   return isRoot ? config : asUser(config);
 }
 
-/** As an ordinary user must have it: with a user namespace, whose map is the runtime's to choose. */
+/** As an ordinary user must have it: with a user namespace, whose map is the runtime's to choose; control groups are not his. */
 export function asUser(config: Config): Config {
   const { namespaces = [] } = config.linux;
+  Reflect.deleteProperty(config.linux, "cgroupsPath");
   if (!namespaces.some(({ type }) => type === "user")) config.linux.namespaces = [...namespaces, { type: "user" }];
   return config;
 }

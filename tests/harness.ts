@@ -18,6 +18,8 @@ import { switchesOf, weakenedBinary } from "./weakened.ts";
 const repository = fileURLToPath(new URL("..", import.meta.url));
 export const binary = resolve(process.env.TUPPER_BINARY ?? join(repository, "build/tupper"));
 export const isRoot = process.getuid?.() === 0;
+/** Where tupper keeps what it must know of containers: root's and a user's. */
+export const runDirectory = isRoot ? "/run" : (process.env.XDG_RUNTIME_DIR ?? "/tmp");
 /** The sanitizer build is some ten times slower, and its runtime library reserves terabytes of addresses. */
 export const isSanitizer = binary.includes("sanitize");
 /** How many times slower than usual everything is: virtual machines without KVM say so, and get so much more time. */

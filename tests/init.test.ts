@@ -101,7 +101,7 @@ test("run --init: the user's privileges are the command's, not more in PID 1", n
   assert.match(text, /^CapEff:\t0+\nCapBnd:\t(\w+)\nSeccomp:\t2\nCapBnd:\t\1\n/m);
 });
 
-test("run --init -t: job control works as without", { skip: missing("root", "package:util-linux") }, () => {
+test("run --init -t: job control works as without", { skip: missing("subuid", "package:util-linux") }, () => {
   const text = printsOnTerminal(`${binary} run --init ${root} sh -c 'test -t 0 && tty; ps -o pid,tty,comm'`);
   assert.match(text, /^\/dev\/(pts\/0|console)\r?$/m);
 });

@@ -6,6 +6,7 @@ import { weakenedBinary } from "./weakened.ts";
 
 /**
  * - `root`: the tests run as root; `subuid`: as root or as a user with a range of subordinate ids, who can make containers too
+ * - `cgroups`: as root or as a user to whom systemd delegates control groups
  * - `cap:SYS_RESOURCE`: root has this capability (some machines withhold it even from root)
  * - `cgroup:memory`: the controller is mounted (v1) or available (v2); `cgroup1`, `cgroup2`: such a hierarchy is mounted;
  *   `unified`: v2 alone
@@ -41,6 +42,8 @@ function isThere(need: string): boolean {
       return process.getuid?.() === 0;
     case "subuid":
       return process.getuid?.() === 0 || hasSubordinateIds();
+    case "cgroups":
+      return process.getuid?.() === 0 || existsSync(`${process.env.XDG_RUNTIME_DIR}/systemd/private`);
     case "cap":
       return hasCapability(name);
     case "cgroup":

@@ -21,7 +21,8 @@ import { makeRootfs, sharedRootfs } from "./rootfs.ts";
 watchForLeftovers();
 const root = sharedRootfs();
 const sees = (flags: string[], script: string, options = {}) => seesIn(root, flags, script, options);
-const needs = { skip: missing("root", "package:busybox-static") };
+const needs = { skip: missing("subuid", "package:busybox-static") };
+const asRoot = { skip: missing("root") || needs.skip };
 
 /** A directory of the machine with a file in it. */
 function source(): string {
@@ -71,7 +72,7 @@ test("run --volume: a name without a slash is no path, and volumes are refused c
   assert.match(message, /name/);
 });
 
-test("run --volume: mounts below the source come along, and ro holds for them too", needs, async () => {
+test("run --volume: mounts below the source come along, and ro holds for them too", asRoot, async () => {
   const directory = source();
   const below = join(directory, "below");
   mkdirSync(below);
@@ -95,7 +96,7 @@ test("run --volume: options nosuid, nodev, noexec", needs, async () => {
   for (const option of ["rw", "nosuid", "nodev", "noexec"]) assert.ok(options.includes(option), options.join());
 });
 
-test("run --volume: flags of the machine's mount that are locked stay", needs, async () => {
+test("run --volume: flags of the machine's mount that are locked stay", asRoot, async () => {
   const directory = source();
   output("mount", "-t", "tmpfs", "-o", "noexec,nosuid", "none", directory);
   atEnd(() => spawnSync("umount", ["-l", directory]));
@@ -103,7 +104,7 @@ test("run --volume: flags of the machine's mount that are locked stay", needs, a
   for (const option of ["ro", "nosuid", "noexec"]) assert.ok(options.includes(option), options.join());
 });
 
-test("run --volume: private unless asked otherwise; rslave follows what the machine mounts", needs, async () => {
+test("run --volume: private unless asked otherwise; rslave follows what the machine mounts", asRoot, async () => {
   const directory = source();
   output("mount", "--bind", directory, directory);
   atEnd(() => spawnSync("umount", ["-R", "-l", directory]));
@@ -117,7 +118,7 @@ test("run --volume: private unless asked otherwise; rslave follows what the mach
   assert.equal(await prints(["exec", following.name, "ls", "/data/later"]), "file\n");
 });
 
-test("run --mount bind-propagation=rshared: what the container mounts appears on the machine", needs, async () => {
+test("run --mount bind-propagation=rshared: what the container mounts appears on the machine", asRoot, async () => {
   const directory = source();
   output("mount", "--bind", directory, directory);
   atEnd(() => spawnSync("umount", ["-R", "-l", directory]));
@@ -310,13 +311,13 @@ test("run --mount: sockets and FIFOs can be bound as well", needs, async () => {
 });
 
 test("run: remount inside, with the capability for it: from read-only to writable", {
-  skip: missing("root", "cap:SYS_ADMIN"),
+  skip: missing("subuid", "cap:SYS_ADMIN"),
 }, async () => {
   const script = "(: >/x) 2>&1; mount -o remount,rw / && touch /x && ls /x";
   assert.equal(await sees(["--privileged", "--read-only"], script), "sh: can't create /x: Read-only file system\n/x\n");
 });
 
-test("run: umount inside, lazily and of what is busy", { skip: missing("root", "cap:SYS_ADMIN") }, async () => {
+test("run: umount inside, lazily and of what is busy", { skip: missing("subuid", "cap:SYS_ADMIN") }, async () => {
   const script = `mkdir /t; mount -t tmpfs thing /t; cd /t; umount /t 2>&1; umount -l /t && grep -c thing /proc/mounts; true`;
   assert.equal(await sees(["--privileged"], script), "umount: can't unmount /t: Device or resource busy\n0\n");
 });

@@ -23,7 +23,8 @@ import { makeRootfs, sharedRootfs } from "./rootfs.ts";
 watchForLeftovers();
 const root = sharedRootfs({ "etc/file": "from below\n", "srv/directory/inner": "inner\n" });
 const sees = (flags: string[], script: string, options = {}) => seesIn(root, flags, script, options);
-const needs = { skip: missing("root", "package:busybox-static") };
+const needs = { skip: missing("subuid", "package:busybox-static") };
+const asRoot = { skip: missing("root") || needs.skip };
 const KINDS = ["overlay", "bind", "copy"] as const;
 
 /** A mount for the test, taken away before the machine is looked at. */
@@ -134,7 +135,7 @@ test("run --root-kind copy: a tmpfs of its own, whose writes never reach ROOT", 
 });
 
 test("run --root-kind copy: modes, owners, times, links, hard links, devices, FIFOs and attributes are kept", {
-  skip: missing("root", "package:busybox-static", "package:python3", "cap:MKNOD"),
+  skip: missing("subuid", "package:busybox-static", "package:python3", "cap:MKNOD"),
 }, async () => {
   const directory = makeRootfs();
   const make = `cd "$0" && mkdir -m 2751 odd && cd odd
@@ -166,7 +167,7 @@ for name in sorted(os.listdir(b".")) + [b"."]:
 
 test(
   "run --root-kind copy: other filesystems below ROOT are not crossed, their mount points are kept",
-  needs,
+  asRoot,
   async () => {
     const directory = makeRootfs({ "mnt/": "" });
     mount("-t", "tmpfs", "-o", "mode=711", "none", join(directory, "mnt"));
@@ -221,7 +222,7 @@ test("run --root-kind copy --size: a ROOT that does not fit is one sentence", ne
 
 test(
   "run: mounts below ROOT are seen inside with overlay and bind, and kept from being written with overlay",
-  needs,
+  asRoot,
   async () => {
     const directory = makeRootfs({ "mnt/": "", "srv/": "" });
     mount("-t", "tmpfs", "none", join(directory, "mnt"));
@@ -233,7 +234,7 @@ test(
   },
 );
 
-test("run: ROOT that is an overlay itself can be the lower of another", needs, async () => {
+test("run: ROOT that is an overlay itself can be the lower of another", asRoot, async () => {
   const directory = temporaryDirectory();
   for (const name of ["upper", "work", "merged"]) mkdirSync(join(directory, name));
   const options = `lowerdir=${root},upperdir=${directory}/upper,workdir=${directory}/work`;
@@ -249,7 +250,7 @@ test("run: ROOT that is an overlay itself can be the lower of another", needs, a
 
 test(
   "run: overlay of an overlay of an overlay is more than the kernel stacks: a fallback or a clear refusal",
-  needs,
+  asRoot,
   async () => {
     const directory = temporaryDirectory();
     let below = root;
@@ -276,7 +277,7 @@ test(
   },
 );
 
-test("run: ROOT on a tmpfs, a FAT filesystem image or /proc works or is refused clearly", needs, async () => {
+test("run: ROOT on a tmpfs, a FAT filesystem image or /proc works or is refused clearly", asRoot, async () => {
   const directory = temporaryDirectory();
   mount("-t", "tmpfs", "none", directory);
   execFileSync("cp", ["-a", `${root}/.`, directory]);
@@ -289,7 +290,7 @@ test("run: ROOT on a tmpfs, a FAT filesystem image or /proc works or is refused 
   }
 });
 
-test("run: a ROOT that is mounted read-only can be written to as overlay and copy", needs, async () => {
+test("run: a ROOT that is mounted read-only can be written to as overlay and copy", asRoot, async () => {
   const directory = makeRootfs();
   mount("--bind", directory, directory);
   output("mount", "-o", "remount,bind,ro", directory);
@@ -299,7 +300,7 @@ test("run: a ROOT that is mounted read-only can be written to as overlay and cop
   assert.deepEqual({ stderr, code }, { stderr: "touch: /x: Read-only file system\n", code: 1 });
 });
 
-test("run: a ROOT on a mount that is shared with others shows them nothing of the container", needs, async () => {
+test("run: a ROOT on a mount that is shared with others shows them nothing of the container", asRoot, async () => {
   const directory = makeRootfs({ "mnt/": "" });
   mount("--bind", directory, directory);
   output("mount", "--make-rshared", directory);
@@ -342,7 +343,7 @@ test("run: the host's mount table is byte for byte what it was", needs, async ()
   assert.equal(readFileSync("/proc/self/mountinfo", "utf8"), before);
 });
 
-test("run: a mount made on the host later does not appear inside", needs, async () => {
+test("run: a mount made on the host later does not appear inside", asRoot, async () => {
   const running = await background("host", []);
   const directory = temporaryDirectory();
   mount("-t", "tmpfs", "later", directory);
@@ -362,7 +363,7 @@ test(
   },
 );
 
-test("run host: other filesystems of the machine are seen too, and not written to", needs, async () => {
+test("run host: other filesystems of the machine are seen too, and not written to", asRoot, async () => {
   const directory = mkdtempSync("/mnt/tupper-test-");
   atEnd(() => rmSync(directory, { recursive: true }));
   const other = temporaryDirectory();
@@ -407,7 +408,9 @@ test("run: symlinks in ROOT named proc, dev, sys do not lead set-up out of it", 
   }
 });
 
-test("run: programs in the root can be compiled and run there", { skip: missing("root", "package:g++") }, async () => {
+test("run: programs in the root can be compiled and run there", {
+  skip: missing("subuid", "package:g++"),
+}, async () => {
   const script = `cd /tmp && printf '#include <iostream>\\nint main() { std::cout << "hello, cpp\\\\n"; }\\n' >hello.cpp && g++ hello.cpp && ./a.out`;
   assert.equal(await prints(["run", "--size", "1g", "host", "sh", "-c", script]), "hello, cpp\n");
 });

@@ -26,7 +26,7 @@ import { withTestUsers } from "./users.ts";
 const users = withTestUsers();
 watchForLeftovers();
 const root = sharedRootfs();
-const needs = (...more: string[]) => ({ skip: missing("root", "package:busybox-static", ...more) });
+const needs = (...more: string[]) => ({ skip: missing("subuid", "package:busybox-static", ...more) });
 const forceDelete = (id: string) => atEnd(() => runtime(["delete", "--force", id]));
 const COMMANDS = [
   "create",

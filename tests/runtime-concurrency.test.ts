@@ -10,7 +10,7 @@ import { sharedRootfs } from "./rootfs.ts";
 
 watchForLeftovers();
 const rootfs = sharedRootfs();
-const needs = { skip: missing("root", "package:busybox-static") };
+const needs = { skip: missing("subuid", "package:busybox-static") };
 
 /** A group of each container's own. */
 const bundleOf = (args: string[] = ["sleep", "600"]) => makeBundle(makeConfig(rootfs, { args }));

@@ -9,7 +9,7 @@ import { sharedRootfs } from "./rootfs.ts";
 
 watchForLeftovers();
 const root = sharedRootfs();
-const needs = { skip: missing("root", "package:busybox-static") };
+const needs = { skip: missing("subuid", "package:busybox-static") };
 
 function withoutProcess(): Partial<Config> {
   const { process: _, ...config } = makeConfig(root);

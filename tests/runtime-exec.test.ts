@@ -22,7 +22,8 @@ import { sharedRootfs } from "./rootfs.ts";
 
 watchForLeftovers();
 const root = sharedRootfs();
-const needs = (...more: string[]) => ({ skip: missing("root", "package:busybox-static", ...more) });
+const needs = (...more: string[]) => ({ skip: missing("subuid", "package:busybox-static", ...more) });
+const asRoot = (...more: string[]) => ({ skip: missing("root") || needs(...more).skip });
 
 /** What a script prints in the container. */
 const sees = (id: string, script: string, ...flags: string[]): Promise<string> =>
@@ -43,7 +44,7 @@ const [CHOWN, NET_ADMIN] = [1n << 0n, 1n << 12n];
 
 /* ---- the process and its surroundings --------------------------------------------------------- */
 
-test("exec: is in all namespaces of the container, in its root, in its control groups", needs(), async () => {
+test("exec: is in all namespaces of the container, in its root, in its control groups", asRoot(), async () => {
   const id = await running(makeConfig(root, { resources: { pids: { limit: 50 } } }));
   const { pid } = await stateOf(id);
   const links = NAMESPACES.map((type) => `readlink /proc/self/ns/${type}`).join("; ");
@@ -98,7 +99,7 @@ test("exec: into a created container too, not into a stopped one", needs(), asyn
 
 test(
   "exec: into a paused container is refused; with --ignore-paused it runs when the container does",
-  needs("cgroup:freezer"),
+  asRoot("cgroup:freezer"),
   async () => {
     const id = await running(makeConfig(root));
     await runtimePrints(["pause", id]);
@@ -299,7 +300,7 @@ test("exec --preserve-fds: so many from 3 up, and no more", needs(), async () =>
 
 test(
   "exec --cgroup: a group below the container's, of one controller or of all",
-  needs("cgroup1", "cgroup:pids"),
+  asRoot("cgroup1", "cgroup:pids"),
   async () => {
     const group = `/exec-${newId()}`;
     const id = await running(makeConfig(root, { linux: { cgroupsPath: group }, resources: { pids: { limit: 50 } } }));

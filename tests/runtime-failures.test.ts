@@ -18,13 +18,21 @@ import {
   runtimePrints,
   stateOf,
 } from "./bundle.ts";
-import { atEnd, eventually, isRunning, output, temporaryDirectory, watchForLeftovers } from "./harness.ts";
+import {
+  atEnd,
+  eventually,
+  isRunning,
+  output,
+  runDirectory,
+  temporaryDirectory,
+  watchForLeftovers,
+} from "./harness.ts";
 import { missing } from "./missing.ts";
 import { sharedRootfs } from "./rootfs.ts";
 
 watchForLeftovers();
 const rootfs = sharedRootfs({ "data/": "" });
-const needs = { skip: missing("root", "package:busybox-static") };
+const needs = { skip: missing("subuid", "package:busybox-static") };
 const GROUP = `tupper-failures-${process.pid}`;
 
 type Hooks = NonNullable<Config["hooks"]>;
@@ -51,7 +59,7 @@ async function failureOf(config: Config, flags: readonly string[] = []): Promise
 }
 
 function assertGone(id: string): void {
-  assert.equal(existsSync(join("/run/tupper-runtime", id)), false, "its record is left");
+  assert.equal(existsSync(join(runDirectory, "tupper-runtime", id)), false, "its record is left");
   assert.equal(output("find", "/sys/fs/cgroup", "-type", "d", "-name", GROUP), "", "its control groups are left");
 }
 

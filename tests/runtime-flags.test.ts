@@ -22,7 +22,7 @@ import { sharedRootfs } from "./rootfs.ts";
 
 watchForLeftovers();
 const root = sharedRootfs();
-const needs = (...more: string[]) => ({ skip: missing("root", "package:busybox-static", ...more) });
+const needs = (...more: string[]) => ({ skip: missing("subuid", "package:busybox-static", ...more) });
 
 /** Somebody who takes a process on a socket. */
 async function receiver() {

@@ -21,13 +21,13 @@ import {
   stateOf,
   untilStatus,
 } from "./bundle.ts";
-import { atEnd, slowness, temporaryDirectory, watchForLeftovers } from "./harness.ts";
+import { atEnd, runDirectory, slowness, temporaryDirectory, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { sharedRootfs } from "./rootfs.ts";
 
 watchForLeftovers();
 const root = sharedRootfs();
-const needs = (...more: string[]) => ({ skip: missing("root", "package:busybox-static", ...more) });
+const needs = (...more: string[]) => ({ skip: missing("subuid", "package:busybox-static", ...more) });
 
 type Kind = keyof Hooks;
 const KINDS: readonly Kind[] = [
@@ -321,7 +321,11 @@ test(
         { linux: { cgroupsPath: group } },
       );
       const id = await make(config);
-      const things = [`/proc/${(await stateOf(id)).pid}/exe`, `/run/tupper-runtime/${id}`, join(hierarchy, group)];
+      const things = [
+        `/proc/${(await stateOf(id)).pid}/exe`,
+        join(runDirectory, "tupper-runtime", id),
+        join(hierarchy, group),
+      ];
       assert.deepEqual(
         things.filter((path) => !existsSync(path)),
         [],

@@ -36,7 +36,8 @@ import { sharedRootfs } from "./rootfs.ts";
 
 watchForLeftovers();
 const root = sharedRootfs();
-const needs = (...more: string[]) => ({ skip: missing("root", "package:busybox-static", ...more) });
+const needs = (...more: string[]) => ({ skip: missing("subuid", "package:busybox-static", ...more) });
+const asRoot = (...more: string[]) => ({ skip: missing("root") || needs(...more).skip });
 /** A first process that can be signalled and ended: process 1 of a PID namespace ignores what it has no handler for. */
 const NAPPING = ["sh", "-c", "trap 'exit 0' TERM; sleep 600 & wait"];
 
@@ -133,37 +134,41 @@ test("create: a pid file that cannot be written is an error, and nothing is left
   assert.match(await runtimeFails(["state", id]), /does not exist/);
 });
 
-test("create: what fails leaves no directory, group, mount or process, and the ID is free again", needs(), async () => {
-  const state = join(temporaryDirectory(), "state");
-  const id = newId();
-  const group = `/tupper-left-${id}`;
-  const groups = () => output("sh", "-c", `find /sys/fs/cgroup -name 'tupper-left-${id}*'`);
-  const faults: [string, (config: ReturnType<typeof makeConfig>) => void][] = [
-    [
-      "a mount's source",
-      (config) => config.mounts?.push({ destination: "/tmp", type: "bind", source: "/nowhere", options: ["bind"] }),
-    ],
-    ["the root", (config) => Object.assign(config.root, { path: "/nowhere" })],
-    ["a sysctl", (config) => Object.assign(config.linux, { sysctl: { "net.nothing": "1" } })],
-    ["a hook", (config) => Object.assign(config, { hooks: { createRuntime: [{ path: "/bin/false" }] } })],
-    ["a namespace", (config) => config.linux.namespaces?.splice(0, 1, { type: "pid", path: "/nowhere" })],
-    ["a file system", (config) => config.mounts?.push({ destination: "/tmp", type: "nosuchfs", source: "x" })],
-  ];
-  for (const [what, change] of faults) {
-    const config = makeConfig(root, { linux: { cgroupsPath: group }, resources: { pids: { limit: 10 } } });
-    change(config);
-    const result = await runtime(["--root", state, "create", "--bundle", makeBundle(config), id]);
-    assert.equal(result.code, 1, what);
-    assert.notEqual(result.stderr, "", what);
-    assert.deepEqual(readdirSync(state), [], what);
-    assert.equal(groups(), "", what);
-  }
-  const good = makeConfig(root, { linux: { cgroupsPath: group } });
-  assert.equal((await runtime(["--root", state, "create", "--bundle", makeBundle(good), id])).code, 0);
-  assert.notEqual(groups(), "");
-  assert.equal((await runtime(["--root", state, "delete", id])).code, 0);
-  assert.equal(groups(), "");
-});
+test(
+  "create: what fails leaves no directory, group, mount or process, and the ID is free again",
+  asRoot(),
+  async () => {
+    const state = join(temporaryDirectory(), "state");
+    const id = newId();
+    const group = `/tupper-left-${id}`;
+    const groups = () => output("sh", "-c", `find /sys/fs/cgroup -name 'tupper-left-${id}*'`);
+    const faults: [string, (config: ReturnType<typeof makeConfig>) => void][] = [
+      [
+        "a mount's source",
+        (config) => config.mounts?.push({ destination: "/tmp", type: "bind", source: "/nowhere", options: ["bind"] }),
+      ],
+      ["the root", (config) => Object.assign(config.root, { path: "/nowhere" })],
+      ["a sysctl", (config) => Object.assign(config.linux, { sysctl: { "net.nothing": "1" } })],
+      ["a hook", (config) => Object.assign(config, { hooks: { createRuntime: [{ path: "/bin/false" }] } })],
+      ["a namespace", (config) => config.linux.namespaces?.splice(0, 1, { type: "pid", path: "/nowhere" })],
+      ["a file system", (config) => config.mounts?.push({ destination: "/tmp", type: "nosuchfs", source: "x" })],
+    ];
+    for (const [what, change] of faults) {
+      const config = makeConfig(root, { linux: { cgroupsPath: group }, resources: { pids: { limit: 10 } } });
+      change(config);
+      const result = await runtime(["--root", state, "create", "--bundle", makeBundle(config), id]);
+      assert.equal(result.code, 1, what);
+      assert.notEqual(result.stderr, "", what);
+      assert.deepEqual(readdirSync(state), [], what);
+      assert.equal(groups(), "", what);
+    }
+    const good = makeConfig(root, { linux: { cgroupsPath: group } });
+    assert.equal((await runtime(["--root", state, "create", "--bundle", makeBundle(good), id])).code, 0);
+    assert.notEqual(groups(), "");
+    assert.equal((await runtime(["--root", state, "delete", id])).code, 0);
+    assert.equal(groups(), "");
+  },
+);
 
 test(
   "create: a command that is not there is an error of start at the latest, which leaves it stopped",
@@ -211,7 +216,7 @@ test("state: the fields of runtime.md, with two spaces of indent", needs(), asyn
   });
 });
 
-test("state: created, running, paused, stopped; the pid is 0 at the end", needs("cgroup:freezer"), async () => {
+test("state: created, running, paused, stopped; the pid is 0 at the end", asRoot("cgroup:freezer"), async () => {
   const id = await created(makeConfig(root, { args: NAPPING }));
   const status = async () => (await stateOf(id)).status;
   const seen = [await status()];
@@ -227,7 +232,7 @@ test("state: created, running, paused, stopped; the pid is 0 at the end", needs(
   assert.equal((await stateOf(id)).pid, 0);
 });
 
-test("pause, resume: of a container that is not in the state for it are errors", needs("cgroup:freezer"), async () => {
+test("pause, resume: of a container that is not in the state for it are errors", asRoot("cgroup:freezer"), async () => {
   const id = await running(makeConfig(root));
   assert.match(await runtimeFails(["resume", id]), /not paused/);
   await runtimePrints(["pause", id]);
@@ -338,7 +343,7 @@ test("kill --all: reaches every process, also those that share the machine's PID
 
 test(
   "delete: kills what init left in the control group of a shared PID namespace",
-  needs("package:procps"),
+  asRoot("package:procps"),
   async () => {
     const config = makeConfig(root, {
       args: ["sh", "-c", "sleep 594 & exec sleep 593"],
@@ -381,7 +386,7 @@ test("delete: a stopped container; then its ID is free", needs(), async () => {
   assert.equal((await stateOf(id)).status, "created");
 });
 
-test("delete: removes the control groups it made and not those that were there", needs("cgroup:pids"), async () => {
+test("delete: removes the control groups it made and not those that were there", asRoot("cgroup:pids"), async () => {
   const hierarchy = existsSync("/sys/fs/cgroup/pids") ? "/sys/fs/cgroup/pids" : "/sys/fs/cgroup";
   const parent = join(hierarchy, `lifecycle-${process.pid}`);
   mkdirSync(parent);

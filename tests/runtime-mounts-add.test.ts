@@ -10,7 +10,8 @@ import { makeRootfs } from "./rootfs.ts";
 import { inUserNamespace } from "./runtime-config.ts";
 
 watchForLeftovers();
-const needs = (...more: string[]) => ({ skip: missing("root", "package:busybox-static", ...more) });
+const needs = (...more: string[]) => ({ skip: missing("subuid", "package:busybox-static", ...more) });
+const asRoot = (...more: string[]) => ({ skip: missing("root") || needs(...more).skip });
 
 /** A running container with a root of its own, that it may write to. */
 async function container(change: (config: ReturnType<typeof makeConfig>) => void = () => {}) {
@@ -49,7 +50,7 @@ const bind = (from: string, destination: string, ...options: string[]) => ({
   options: ["bind", ...options],
 });
 
-test("mounts add: a directory and a file, their places are made; remove: they are gone", needs(), async () => {
+test("mounts add: a directory and a file, their places are made; remove: they are gone", asRoot(), async () => {
   const { add, remove, sees, mounted } = await container();
   const from = source();
   await add(bind(from, "/new/deep/directory", "ro", "nosuid"), bind(`${from}/file`, "/new/file"));
@@ -78,7 +79,7 @@ test("mounts add: a tmpfs with flags and options, an object with mounts, a file"
   assert.equal(await mounted(), "");
 });
 
-test("mounts add: all or nothing, and the error names the field", needs(), async () => {
+test("mounts add: all or nothing, and the error names the field", asRoot(), async () => {
   const { add, refuses, mounted } = await container();
   const from = source();
   assert.match(
@@ -111,7 +112,7 @@ test("mounts add: what cannot be given to a running container is refused", needs
   assert.equal(await refusal({ type: "bind" }), "CONFIG_INVALID");
 });
 
-test("mounts add: links of the container lead to its own files only, links into /proc nowhere", needs(), async () => {
+test("mounts add: links of the container lead to its own files only, links into /proc nowhere", asRoot(), async () => {
   const { root, add, refuses, mounted } = await container();
   const from = source();
   const outside = temporaryDirectory();
@@ -129,7 +130,7 @@ test("mounts add: links of the container lead to its own files only, links into 
   assert.equal(await mounted(), "");
 });
 
-test("mounts remove: only what was added, and not what the container has put in its place", needs(), async () => {
+test("mounts remove: only what was added, and not what the container has put in its place", asRoot(), async () => {
   const { add, remove, refuses, sees, mounted } = await container((config) => {
     config.linux.maskedPaths = ["/new/masked"];
     mkdirSync(join(config.root.path, "new/masked"), { recursive: true });
@@ -149,7 +150,7 @@ test("mounts remove: only what was added, and not what the container has put in 
   assert.match(await mounted(), /^\/new\/masked [a-z,]+\n$/);
 });
 
-test("mounts add: in a user namespace a tmpfs and the places belong to the container's root", needs(), async () => {
+test("mounts add: in a user namespace a tmpfs and the places belong to the container's root", asRoot(), async () => {
   const { add, remove, sees, mounted } = await container(inUserNamespace);
   const from = source();
   await add({ type: "tmpfs", source: "tmpfs", destination: "/new/tmp" }, bind(from, "/new/bind"));
@@ -158,7 +159,7 @@ test("mounts add: in a user namespace a tmpfs and the places belong to the conta
   assert.equal(await mounted(), "");
 });
 
-test("mounts add: with owners mapped", needs(), async () => {
+test("mounts add: with owners mapped", asRoot(), async () => {
   const { add, sees } = await container();
   const from = source();
   output("chown", "7:8", join(from, "file"));

@@ -15,7 +15,8 @@ import { missing } from "./missing.ts";
 import { makeRootfs, sharedRootfs } from "./rootfs.ts";
 
 watchForLeftovers();
-const needs = (...more: string[]) => ({ skip: missing("root", "package:busybox-static", ...more) });
+const needs = (...more: string[]) => ({ skip: missing("subuid", "package:busybox-static", ...more) });
+const asRoot = (...more: string[]) => ({ skip: missing("root") || needs(...more).skip });
 const rootfs = sharedRootfs();
 
 interface Result {
@@ -246,7 +247,7 @@ test("run: the memory policy is that of the process's pages", needs("file:/proc/
   assert.equal(await policy({ mode: "MPOL_LOCAL" }), "local\n");
 });
 
-test("run: clocks of a time namespace, forward and back", needs("file:/proc/self/ns/time"), async () => {
+test("run: clocks of a time namespace, forward and back", asRoot("file:/proc/self/ns/time"), async () => {
   const linux: Partial<Linux> = {
     namespaces: [{ type: "mount" }, { type: "pid" }, { type: "uts" }, { type: "time" }],
     timeOffsets: { monotonic: { secs: 7881, nanosecs: 2_718_281 }, boottime: { secs: -2, nanosecs: 500_000_000 } },
@@ -290,7 +291,7 @@ test(
   },
 );
 
-test("run: a new user namespace with maps of several lines; who has no number there is nobody", needs(), async () => {
+test("run: a new user namespace with maps of several lines; who has no number there is nobody", asRoot(), async () => {
   const root = makeRootfs();
   const mappings = [
     { containerID: 0, hostID: 100_000, size: 1000 },
@@ -311,7 +312,7 @@ test("run: a new user namespace with maps of several lines; who has no number th
   assert.equal(printed(await container.exec(["sh", "-c", "id -u; cat /proc/self/uid_map | wc -l"])), "0\n3\n");
 });
 
-test("run: a user namespace that has no root is set up by the command's user", needs(), async () => {
+test("run: a user namespace that has no root is set up by the command's user", asRoot(), async () => {
   const root = makeRootfs();
   const mappings = [{ containerID: 1000, hostID: 100_000, size: 1 }];
   const linux: Partial<Linux> = {
@@ -337,7 +338,7 @@ test("run: a user namespace that has no root is set up by the command's user", n
 
 test(
   "run: the user namespace of another container is joined, with namespaces of the machine beside it",
-  needs("package:util-linux"),
+  asRoot("package:util-linux"),
   async () => {
     const root = makeRootfs();
     output("chown", "-R", "-h", "100000:100000", root);
@@ -500,7 +501,7 @@ const LINK =
 
 test(
   "run: netDevices moves a device, with its lasting addresses, its MTU and MAC, and sets it up",
-  needs("package:iproute2"),
+  asRoot("package:iproute2"),
   async () => {
     const { stdout, stderr } = await withDevice({ netDevices: { moved: {} } }, `${LINK}; ${ADDRESSES}`);
     assert.equal(stderr, "");
@@ -511,14 +512,14 @@ test(
   },
 );
 
-test("run: netDevices renames, by a template to a name that is free", needs("package:iproute2"), async () => {
+test("run: netDevices renames, by a template to a name that is free", asRoot("package:iproute2"), async () => {
   const names = "ip -o link | sed -E 's/^[0-9]*: ([^@:]*).*/\\1/' | sort | tr '\\n' ' '";
   const named = (name: string) => withDevice({ netDevices: { moved: { name } } }, names);
   assert.equal((await named("eth0")).stdout, "eth0 lo code 0\n");
   assert.equal((await named("net%d")).stdout, "lo net0 code 0\n");
 });
 
-test("run: a device comes back as it was when the container fails", needs("package:iproute2"), async () => {
+test("run: a device comes back as it was when the container fails", asRoot("package:iproute2"), async () => {
   const { stdout, stderr } = await withDevice(
     { netDevices: { moved: { name: "eth0" } }, sysctl: { "net.nothing": "1" } },
     "true",
@@ -529,7 +530,7 @@ test("run: a device comes back as it was when the container fails", needs("packa
 
 test(
   "run: netDevices does not take a name that is taken, nor a device that is not there",
-  needs("package:iproute2"),
+  asRoot("package:iproute2"),
   async () => {
     const linux: Partial<Linux> = { netDevices: { moved: { name: "lo" } } };
     const taken = await withDevice(linux, "true");

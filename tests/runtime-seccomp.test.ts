@@ -18,15 +18,15 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { defaultConfig } from "../src/spec/default-config.ts";
 import type { LinuxSeccomp, LinuxSeccompArg, LinuxSyscall } from "../src/spec/seccomp.ts";
-import { atEnd, binary, compiled, output, temporaryDirectory, watchForLeftovers } from "./harness.ts";
+import { atEnd, binary, compiled, output, runDirectory, temporaryDirectory, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { makeRootfs } from "./rootfs.ts";
 import { agent } from "./seccomp/agent.ts";
 
 watchForLeftovers();
-const needs = { skip: missing("root", "arch:x64", "package:busybox-static", "programs") };
+const needs = { skip: missing("subuid", "arch:x64", "package:busybox-static", "programs") };
 
-const CACHE = "/run/tupper-cache/seccomp";
+const CACHE = join(runDirectory, "tupper-cache/seccomp");
 const GETPRIORITY = 140;
 const SIGSYS = 128 + 31;
 
@@ -329,7 +329,7 @@ test("cache: a directory that others may write to is not used", needs, async () 
 
 test("cache: where there can be none, containers run", needs, async () => {
   emptyCache();
-  mkdirSync("/run/tupper-cache", { recursive: true });
+  mkdirSync(join(runDirectory, "tupper-cache"), { recursive: true });
   writeFileSync(CACHE, "a file");
   assert.equal(await answerTo(13), "Permission denied");
   assert.equal(readFileSync(CACHE, "utf8"), "a file");

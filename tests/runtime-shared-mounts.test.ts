@@ -22,7 +22,8 @@ import { missing } from "./missing.ts";
 import { makeRootfs } from "./rootfs.ts";
 
 watchForLeftovers();
-const needs = (...more: string[]) => ({ skip: missing("root", "package:busybox-static", ...more) });
+const needs = (...more: string[]) => ({ skip: missing("subuid", "package:busybox-static", ...more) });
+const asRoot = (...more: string[]) => ({ skip: missing("root") || needs(...more).skip });
 
 const mountsOf = (pid: number | "self"): string => readFileSync(`/proc/${pid}/mountinfo`, "utf8");
 const namespaceOf = (pid: number | "self"): string => readlinkSync(`/proc/${pid}/ns/mnt`);
@@ -70,13 +71,13 @@ async function isLeftAlone(config: Config, pid: number | "self"): Promise<void> 
 
 test(
   "linux.namespaces without mount: the machine's mount namespace, and none of the container's mounts in it",
-  needs(),
+  asRoot(),
   () => isLeftAlone(sharing(), "self"),
 );
 
 test(
   "linux.namespaces mount by path: the namespace that is named, and none of the container's mounts in it",
-  needs(),
+  asRoot(),
   async () => {
     const pid = await otherNamespace();
     await isLeftAlone(sharing({}, `/proc/${pid}/ns/mnt`), pid);
@@ -85,7 +86,7 @@ test(
 
 test(
   "linux.namespaces mount by path: root and sources are what is there, relative ones the bundle's",
-  needs(),
+  asRoot(),
   async () => {
     const [own, theirs] = [temporaryDirectory(), temporaryDirectory()];
     const config = sharing({ args: ["cat", "/volume/file", "/relative/file"] });
@@ -104,7 +105,7 @@ test(
   },
 );
 
-test("linux.namespaces without mount: with a terminal, and with no namespace at all", needs(), async () => {
+test("linux.namespaces without mount: with a terminal, and with no namespace at all", asRoot(), async () => {
   const config = sharing({ args: ["sh", "-c", "tty; cat /etc/name"], process: { terminal: true } });
   config.mounts?.push({ destination: "/dev/pts", type: "devpts", source: "devpts", options: ["newinstance"] });
   assert.equal(await runtimePrints(["run", "--bundle", makeBundle(config), newId()]), "/dev/pts/0\nthe container's\n");
@@ -118,7 +119,7 @@ test("linux.namespaces without mount: with a terminal, and with no namespace at 
   assert.equal(await runtimePrints(["exec", id, "cat", "/etc/name"]), "the container's\n");
 });
 
-test("linux.namespaces without mount: hooks of all kinds run, and see nothing of the mounts", needs(), async () => {
+test("linux.namespaces without mount: hooks of all kinds run, and see nothing of the mounts", asRoot(), async () => {
   const out = join(temporaryDirectory(), "out");
   const config = sharing({ args: ["true"] });
   const before = mountsOf("self");
@@ -132,7 +133,7 @@ test("linux.namespaces without mount: hooks of all kinds run, and see nothing of
   assert.equal(mountsOf("self"), before);
 });
 
-test("linux.namespaces without mount: a root with links that would lead mounts out of it", needs(), async () => {
+test("linux.namespaces without mount: a root with links that would lead mounts out of it", asRoot(), async () => {
   const outside = temporaryDirectory();
   const config = sharing({ args: ["sh", "-c", `ls /data ${outside}`] });
   symlinkSync(outside, join(config.root.path, "data"));
@@ -146,7 +147,7 @@ test("linux.namespaces without mount: a root with links that would lead mounts o
 
 test(
   "linux.namespaces without mount: root with CAP_SYS_CHROOT cannot climb out of the chroot",
-  needs("programs"),
+  asRoot("programs"),
   async () => {
     const config = sharing({
       args: ["escape"],
@@ -165,7 +166,7 @@ test(
 
 test(
   "a user namespace without a mount namespace, and mounts that are added to a shared one, are refused",
-  needs(),
+  asRoot(),
   async () => {
     const config = sharing();
     const mappings = [{ containerID: 0, hostID: 100_000, size: 65_536 }];

@@ -25,7 +25,7 @@ import { openTerminal, printsOnTerminal } from "./terminal.ts";
 
 watchForLeftovers();
 const root = sharedRootfs();
-const needs = (...more: string[]) => ({ skip: missing("root", "package:busybox-static", ...more) });
+const needs = (...more: string[]) => ({ skip: missing("subuid", "package:busybox-static", ...more) });
 const onSocket = needs("programs");
 const inTerminal = needs("package:tmux", "package:util-linux");
 

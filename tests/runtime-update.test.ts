@@ -1,17 +1,18 @@
-/** `tupper-runtime update`: what a container's control groups say afterwards. */
+/** `tupper-runtime update`: what a container's control groups say afterwards, in the words of the version at hand. */
 import assert from "node:assert/strict";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Resources } from "../src/spec/config.ts";
 import { created, makeConfig, newId, running, runtime, runtimeFails, runtimePrints, untilStatus } from "./bundle.ts";
-import { atEnd, output, temporaryDirectory, watchForLeftovers } from "./harness.ts";
+import { atEnd, eventually, output, temporaryDirectory, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { sharedRootfs } from "./rootfs.ts";
 
 watchForLeftovers();
 const root = sharedRootfs();
-const needs = (...more: string[]) => ({ skip: missing("root", "cgroup1", "package:busybox-static", ...more) });
+const needs = (...more: string[]) => ({ skip: missing("root", "package:busybox-static", ...more) });
+const isV1 = missing("cgroup1") === false;
 
 const MIB = 1_048_576;
 const START: Resources = {
@@ -24,47 +25,67 @@ interface Updated {
   id: string;
   /** Runs update with these flags, which must succeed. */
   update(flags: readonly string[], input?: string): Promise<void>;
+  /** Of v1; v2 has one group for all controllers. */
   reads(controller: string, file: string): string;
+  /** limit, memory and swap together, reservation; undefined is none. */
+  memory(): (number | undefined)[];
+  /** quota, period, and shares as they are written; of v2 the weight for them. */
+  cpu(): string[];
 }
+
+/** Shares of v1 as the kernel's weight of v2. */
+const SHARES = isV1 ? ["100", "200", "300", "400"] : ["17", "29", "39", "49"];
+const [NO_QUOTA, NO_MEMORY] = isV1 ? ["-1", "9223372036854771712"] : ["max", "max"];
 
 async function container(resources: Resources = START): Promise<Updated> {
   const path = `/tupper-test-${newId()}`;
   atEnd(() => output("find", "/sys/fs/cgroup", "-depth", "-type", "d", "-name", path.slice(1), "-delete"));
   const id = await running(makeConfig(root, { resources, linux: { cgroupsPath: path } }));
+  const reads = (controller: string, file: string) => readFileSync(fileOf(controller, path, file), "utf8").trim();
   return {
     id,
     async update(flags, input) {
       assert.equal(await runtimePrints(["update", ...flags, id], input === undefined ? {} : { input }), "");
     },
-    reads: (controller, file) => readFileSync(join("/sys/fs/cgroup", controller, path, file), "utf8").trim(),
+    reads,
+    memory: () => {
+      const number = (file: string) => {
+        const text = reads("memory", file);
+        return text === NO_MEMORY ? undefined : Number(text);
+      };
+      if (isV1) return ["limit", "memsw.limit", "soft_limit"].map((name) => number(`memory.${name}_in_bytes`));
+      const [limit, swap, reservation] = ["max", "swap.max", "low"].map((name) => number(`memory.${name}`));
+      return [limit, swap === undefined || limit === undefined ? undefined : limit + swap, reservation];
+    },
+    cpu: () =>
+      isV1
+        ? ["cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.shares"].map((file) => reads("cpu", file))
+        : [...reads("cpu", "cpu.max").split(" "), reads("cpu", "cpu.weight")],
   };
 }
 
+const fileOf = (controller: string, path: string, file: string): string =>
+  join("/sys/fs/cgroup", isV1 ? controller : "", path, file);
+
 test("update: memory, up and down, alone and with swap", needs("cgroup:memory"), async () => {
-  const { id, update, reads } = await container();
-  const limits = () => [
-    reads("memory", "memory.limit_in_bytes"),
-    reads("memory", "memory.memsw.limit_in_bytes"),
-    reads("memory", "memory.soft_limit_in_bytes"),
-  ];
-  const none = "9223372036854771712";
-  const soft = String(24 * MIB);
+  const { id, update, memory } = await container();
+  const soft = 24 * MIB;
   await update(["--memory", "50M"]);
-  assert.deepEqual(limits(), [String(50 * MIB), none, soft]);
+  assert.deepEqual(memory(), [50 * MIB, undefined, soft]);
   await update(["--memory-swap", String(96 * MIB)]);
-  assert.deepEqual(limits(), [String(50 * MIB), String(96 * MIB), soft]);
+  assert.deepEqual(memory(), [50 * MIB, 96 * MIB, soft]);
   // Down, and up beyond the old swap limit: each needs another order.
   await update(["--memory", "30M", "--memory-swap", "50M"]);
-  assert.deepEqual(limits(), [String(30 * MIB), String(50 * MIB), soft]);
+  assert.deepEqual(memory(), [30 * MIB, 50 * MIB, soft]);
   await update(["--memory", "60M", "--memory-swap", "80M", "--memory-reservation", "40M"]);
-  assert.deepEqual(limits(), [String(60 * MIB), String(80 * MIB), String(40 * MIB)]);
+  assert.deepEqual(memory(), [60 * MIB, 80 * MIB, 40 * MIB]);
   assert.match(
     await runtimeFails(["update", "--memory", "90M", id]),
     /^CGROUP_VALUE_INVALID: the swap limit of 83886080 /,
   );
-  assert.deepEqual(limits(), [String(60 * MIB), String(80 * MIB), String(40 * MIB)]);
+  assert.deepEqual(memory(), [60 * MIB, 80 * MIB, 40 * MIB]);
   await update(["--memory", "-1"]);
-  assert.deepEqual(limits(), [none, none, String(40 * MIB)]);
+  assert.deepEqual(memory(), [undefined, undefined, 40 * MIB]);
 });
 
 test(
@@ -79,55 +100,57 @@ test(
       linux: { cgroupsPath: path },
     });
     const id = await running(config);
-    const usage = () => Number(readFileSync(`/sys/fs/cgroup/memory${path}/memory.usage_in_bytes`, "utf8"));
-    for (let waitedMs = 0; usage() < 20 * MIB && waitedMs < 5000; waitedMs += 20)
-      await new Promise((done) => setTimeout(done, 20));
+    const limit = isV1 ? "memory.limit_in_bytes" : "memory.max";
+    const usage = () =>
+      Number(readFileSync(fileOf("memory", path, isV1 ? "memory.usage_in_bytes" : "memory.current"), "utf8"));
+    await eventually("20 MiB are in use", () => usage() >= 20 * MIB);
     assert.match(
       await runtimeFails(["update", "--pids-limit", "7", "--memory", "4M", "--memory-swap", "4M", id]),
-      /^CGROUP_BUSY: memory\.limit_in_bytes cannot go down to 4194304: more than that is in use$/,
+      isV1
+        ? /^CGROUP_BUSY: memory\.limit_in_bytes cannot go down to 4194304: more than that is in use$/
+        : /^CGROUP_BUSY: memory\.max cannot go down to 4194304: more than that is in use$/,
     );
-    assert.equal(readFileSync(`/sys/fs/cgroup/memory${path}/memory.limit_in_bytes`, "utf8"), `${32 * MIB}\n`);
-    assert.equal(readFileSync(`/sys/fs/cgroup/pids${path}/pids.max`, "utf8"), "20\n");
+    assert.equal(readFileSync(fileOf("memory", path, limit), "utf8"), `${32 * MIB}\n`);
+    assert.equal(readFileSync(fileOf("pids", path, "pids.max"), "utf8"), "20\n");
   },
 );
 
 test("update: quota and period, each alone and both, and no quota", needs("cgroup:cpu"), async () => {
-  const { id, update, reads } = await container();
-  const limits = () => [
-    reads("cpu", "cpu.cfs_quota_us"),
-    reads("cpu", "cpu.cfs_period_us"),
-    reads("cpu", "cpu.shares"),
-  ];
-  assert.deepEqual(limits(), ["500000", "1000000", "100"]);
+  const { id, update, cpu } = await container();
+  assert.deepEqual(cpu(), ["500000", "1000000", SHARES[0]]);
   await update(["--cpu-period", "900000"]);
-  assert.deepEqual(limits(), ["500000", "900000", "100"]);
+  assert.deepEqual(cpu(), ["500000", "900000", SHARES[0]]);
   await update(["--cpu-quota", "600000"]);
-  assert.deepEqual(limits(), ["600000", "900000", "100"]);
+  assert.deepEqual(cpu(), ["600000", "900000", SHARES[0]]);
   await update(["--cpu-share", "200"]);
-  assert.deepEqual(limits(), ["600000", "900000", "200"]);
+  assert.deepEqual(cpu(), ["600000", "900000", SHARES[1]]);
   await update(["--cpu-quota", "-1", "--cpu-period", "100000"]);
-  assert.deepEqual(limits(), ["-1", "100000", "200"]);
+  assert.deepEqual(cpu(), [NO_QUOTA, "100000", SHARES[1]]);
   const { stderr, code } = await runtime(["update", "--cpu-share", "300", "--cpu-quota", "100", id]);
   assert.equal(code, 1);
   assert.match(
     stderr,
-    /^error: cpu\.cfs_quota_us does not take the value 100 \(CGROUP_VALUE_REFUSED\)\n {2}config: linux\.resources\.cpu\.quota\n/,
+    isV1
+      ? /^error: cpu\.cfs_quota_us does not take the value 100 \(CGROUP_VALUE_REFUSED\)\n {2}config: linux\.resources\.cpu\.quota\n/
+      : /^error: cpu\.max does not take the value 100 100000 \(CGROUP_VALUE_REFUSED\)\n {2}config: linux\.resources\.cpu\.quota\n/,
   );
-  assert.deepEqual(limits(), ["-1", "100000", "200"]);
+  assert.deepEqual(cpu(), [NO_QUOTA, "100000", SHARES[1]]);
 });
 
-test("update: burst and idle, where 0 is a value", needs("cgroup:cpu"), async () => {
-  const { update, reads } = await container();
+// Both since Linux 5.15 (burst 5.14).
+test("update: burst and idle, where 0 is a value", needs("cgroup:cpu", "kernel:5.15"), async () => {
+  const { update, reads, cpu } = await container();
+  const burst = isV1 ? "cpu.cfs_burst_us" : "cpu.max.burst";
   await update(["--cpu-burst", "50000"]);
-  assert.equal(reads("cpu", "cpu.cfs_burst_us"), "50000");
+  assert.equal(reads("cpu", burst), "50000");
   await update(["--pids-limit", "5"]);
-  assert.equal(reads("cpu", "cpu.cfs_burst_us"), "50000");
+  assert.equal(reads("cpu", burst), "50000");
   await update(["--cpu-burst", "0"]);
-  assert.equal(reads("cpu", "cpu.cfs_burst_us"), "0");
+  assert.equal(reads("cpu", burst), "0");
   await update(["--cpu-idle", "1"]);
   assert.equal(reads("cpu", "cpu.idle"), "1");
   await update(["--cpu-idle", "0", "--cpu-share", "400"]);
-  assert.deepEqual([reads("cpu", "cpu.idle"), reads("cpu", "cpu.shares")], ["0", "400"]);
+  assert.deepEqual([reads("cpu", "cpu.idle"), cpu()[2]], ["0", SHARES[3]]);
 });
 
 test("update: pids, cpuset; flags before and after the ID", needs("cgroup:pids", "cgroup:cpuset"), async () => {
@@ -146,14 +169,11 @@ test(
   "update -r: from a file, and from stdin; other flags do not count then",
   needs("cgroup:memory", "cgroup:pids"),
   async () => {
-    const { update, reads } = await container();
+    const { update, reads, memory, cpu } = await container();
     const file = join(temporaryDirectory(), "resources.json");
     writeFileSync(file, JSON.stringify({ memory: { limit: 40 * MIB }, cpu: { shares: 300 }, blockIO: { weight: 0 } }));
     await update(["-r", file, "--pids-limit", "3"]);
-    assert.deepEqual(
-      [reads("memory", "memory.limit_in_bytes"), reads("cpu", "cpu.shares"), reads("pids", "pids.max")],
-      [String(40 * MIB), "300", "20"],
-    );
+    assert.deepEqual([memory()[0], cpu()[2], reads("pids", "pids.max")], [40 * MIB, SHARES[2], "20"]);
     await update(["--resources", "-"], JSON.stringify({ pids: { limit: 15 }, unknown: true }));
     assert.equal(reads("pids", "pids.max"), "15");
   },
@@ -168,20 +188,17 @@ test("update -r: what is no resource is an error with its place", needs(), async
 });
 
 test("update: what it said before is remembered", needs("cgroup:cpu", "cgroup:memory"), async () => {
-  const { update, reads } = await container();
+  const { update, memory, cpu } = await container();
   await update(["--cpu-quota", "300000", "--memory-swap", "64M"]);
   await update(["--cpu-period", "600000", "--memory", "16M"]);
-  assert.deepEqual(
-    [
-      reads("cpu", "cpu.cfs_quota_us"),
-      reads("cpu", "cpu.cfs_period_us"),
-      reads("memory", "memory.memsw.limit_in_bytes"),
-    ],
-    ["300000", "600000", String(64 * MIB)],
-  );
+  assert.deepEqual([...cpu().slice(0, 2), ...memory().slice(0, 2)], ["300000", "600000", 16 * MIB, 64 * MIB]);
 });
 
-test("update: device rules on cgroup v1, and those of before change nothing", needs("cgroup:devices"), async () => {
+const onV1 = (...more: string[]) => ({
+  skip: isV1 ? needs(...more).skip : "rules of version 1; of version 2: tests/cgroup-v2.test.ts",
+});
+
+test("update: device rules on cgroup v1, and those of before change nothing", onV1("cgroup:devices"), async () => {
   const { update, reads } = await container();
   const before = reads("devices", "devices.list");
   await update(["-r", "-"], JSON.stringify({ devices: [{ allow: false, access: "rwm" }] }));

@@ -9,7 +9,7 @@ import { openTerminal, printsOnTerminal, type Terminal } from "./terminal.ts";
 
 watchForLeftovers();
 const root = sharedRootfs();
-const needs = { skip: missing("root", "package:busybox-static", "package:tmux") };
+const needs = { skip: missing("subuid", "package:busybox-static", "package:tmux") };
 const run = (...flags: string[]) => `${binary} run ${flags.join(" ")} -e 'PS1=inner# ' ${root}`;
 
 /** A terminal with a container's shell in it. */
@@ -209,13 +209,13 @@ test("run --no-tty: the caller's own terminal, without one of the container's", 
 });
 
 test("run: no terminal when stdin and stdout are none", {
-  skip: missing("root", "package:busybox-static"),
+  skip: missing("subuid", "package:busybox-static"),
 }, async () => {
   assert.equal(await prints(["run", root, "sh", "-c", "tty; ls /dev/pts; :"]), "not a tty\nptmx\n");
 });
 
 test("run --tty: a terminal though stdin and stdout are none; line feeds come without carriage returns added", {
-  skip: missing("root", "package:busybox-static"),
+  skip: missing("subuid", "package:busybox-static"),
 }, async () => {
   const { stdout, code } = await tupper(["run", "-t", root, "sh", "-c", "tty; test -t 2 && echo yes; exit 6"]);
   assert.match(stdout, /^\/dev\/(pts\/0|console)\r?\nyes\r?\n$/);
@@ -223,7 +223,7 @@ test("run --tty: a terminal though stdin and stdout are none; line feeds come wi
 });
 
 test("run --tty: input from a pipe reaches the command, and its end ends it", {
-  skip: missing("root", "package:busybox-static"),
+  skip: missing("subuid", "package:busybox-static"),
 }, async () => {
   const { stdout, code } = await tupper(
     ["run", "-t", root, "sh", "-c", "stty -echo; read a; echo got $a; cat; echo end"],
@@ -276,7 +276,7 @@ test("exec: a terminal of its own in the same container, job control and exit co
 });
 
 test("ps, --help: colours on a terminal, none in a pipe or with NO_COLOR", {
-  skip: missing("root", "package:util-linux"),
+  skip: missing("subuid", "package:util-linux"),
 }, async () => {
   await background(root);
   const onTerminal = (env: string) => printsOnTerminal(`${env} ${binary} ps; ${env} ${binary} run /no/such true; true`);
@@ -288,7 +288,7 @@ test("ps, --help: colours on a terminal, none in a pipe or with NO_COLOR", {
 });
 
 test("run: ^C at tupper without a terminal of the container's reaches the command once", {
-  skip: missing("root", "package:busybox-static"),
+  skip: missing("subuid", "package:busybox-static"),
 }, async () => {
   const running = start([
     "run",
