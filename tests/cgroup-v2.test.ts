@@ -357,6 +357,27 @@ test("run: /sys/fs/cgroup is the container's group and nothing above it", needs(
   assert.equal(stderr, "mkdir: can't create directory '/sys/fs/cgroup/x': Read-only file system\n");
 });
 
+test(
+  "run: in the machine's cgroup namespace too the tree keeps the options that it is mounted with",
+  needs(),
+  async () => {
+    const options = () => output("findmnt", "-no", "OPTIONS,FS-OPTIONS", CGROUPS);
+    const before = options();
+    assert.match(before, /nsdelegate/);
+    const config = makeConfig(root, {
+      args: ["ls", "/sys/fs/cgroup/cgroup.subtree_control"],
+      linux: { namespaces: [{ type: "mount" }, { type: "pid" }] },
+    });
+    Reflect.deleteProperty(config, "hostname");
+    config.mounts?.push({ destination: "/sys/fs/cgroup", type: "cgroup", source: "cgroup", options: ["ro"] });
+    assert.equal(
+      await runtimePrints(["run", "-b", makeBundle(config), newId()]),
+      "/sys/fs/cgroup/cgroup.subtree_control\n",
+    );
+    assert.equal(options(), before);
+  },
+);
+
 test("run: root of a user namespace makes groups below its own, and cannot raise its own limits", needs(), async () => {
   const mappings = [{ containerID: 0, hostID: 100_000, size: 65_536 }];
   const namespaces = (["user", "pid", "network", "ipc", "uts", "mount", "cgroup"] as const).map((type) => ({ type }));

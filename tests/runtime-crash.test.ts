@@ -130,7 +130,8 @@ async function afterDeath(id: string, bundle: string, what: string): Promise<voi
 }
 
 for (const { name, args, before } of VERBS) {
-  test(`${name}: SIGKILL at any call leaves what delete --force removes, and the ID is free again`, { // The group of a container is what they are about.
+  test(`${name}: SIGKILL at any call leaves what delete --force removes, and the ID is free again`, {
+    // The group of a container is what they are about.
     skip: (["pause", "resume", "update"].includes(name) && missing("root")) || traced.skip,
   }, async () => {
     const bundle = makeBundle(configOf(["sleep", "600"]));

@@ -86,6 +86,15 @@ test("matchMounts: hierarchies where they are mounted, and not those that are mo
   });
 });
 
+test("matchMounts: the options of the v2 tree, which a mount of it sets anew", () => {
+  const mounts = "24 23 0:22 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw,nsdelegate,memory_recursiveprot\n";
+  assert.deepEqual(matchMounts(parseSelfCgroup("0::/a\n"), parseCgroupMounts(mounts)), {
+    hierarchies: [],
+    unified: { mountPoint: "/sys/fs/cgroup", ownPath: "/a", mountedWith: "nsdelegate,memory_recursiveprot" },
+    readonly: false,
+  });
+});
+
 test("matchMounts: in a Docker container without a cgroup namespace paths count from the mounted group", () => {
   const mounts =
     "1 2 0:30 /docker/ab /sys/fs/cgroup/cpu,cpuacct ro,nosuid,nodev,noexec - cgroup cgroup rw,cpu,cpuacct\n";

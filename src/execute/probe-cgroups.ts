@@ -84,17 +84,22 @@ export function pathBelow(root: string, path: string): string {
   return path.startsWith(`${root}/`) ? path.slice(root.length) : "/";
 }
 
+type MountedTree = Pick<NonNullable<HostCgroups["unified"]>, "mountPoint" | "ownPath" | "mountedWith">;
+
 /** Puts membership and mounts together; undefined tree or empty hierarchies where nothing is mounted. */
 export function matchMounts(
   membership: CgroupMembership,
   mounts: readonly CgroupMount[],
-): Pick<HostCgroups, "hierarchies"> & { unified?: { mountPoint: string; ownPath: string }; readonly: boolean } {
+): Pick<HostCgroups, "hierarchies"> & { unified?: MountedTree; readonly: boolean } {
   const used: CgroupMount[] = [];
   const find = (fits: (mount: CgroupMount) => boolean, ownPath: string) => {
     const mount = mounts.find(fits);
     if (mount === undefined) return undefined;
     used.push(mount);
-    return { mountPoint: mount.mountPoint, ownPath: pathBelow(mount.root, ownPath) };
+    // Of v1 they are the controllers.
+    const mountedWith = mount.fstype === "cgroup" ? "" : mount.options.filter((one) => !/^r[ow]$/.test(one)).join(",");
+    const place = { mountPoint: mount.mountPoint, ownPath: pathBelow(mount.root, ownPath) };
+    return mountedWith === "" ? place : { ...place, mountedWith };
   };
   const hierarchies = membership.hierarchies.flatMap(({ controllers, ownPath }) => {
     const found = find(
@@ -112,7 +117,7 @@ export function matchMounts(
 
 function describe(
   hierarchies: HostCgroups["hierarchies"],
-  tree: { mountPoint: string; ownPath: string } | undefined,
+  tree: MountedTree | undefined,
   readonly: boolean,
   isOrdinary: boolean,
 ): HostCgroups {
@@ -128,7 +133,7 @@ function describe(
 
 /** What a v2 tree offers, or undefined where none is mounted. */
 function describeTree(
-  { mountPoint, ownPath }: { mountPoint: string; ownPath: string },
+  { mountPoint, ownPath, mountedWith }: MountedTree,
   alone: boolean,
   isOrdinary: boolean,
 ): HostCgroups["unified"] {
@@ -142,6 +147,7 @@ function describeTree(
     mountPoint,
     ownPath,
     controllers: offered,
+    ...(mountedWith === undefined ? {} : { mountedWith }),
     ...(occupied ? { occupied } : {}),
     ...(base === "" ? {} : { base }),
   };

@@ -3,7 +3,8 @@
  *
  * With a cgroup namespace it is a new mount, which begins at the container's groups. Without one such a mount would begin
  * at the machine's root, so on v1 the container's group of each hierarchy is bound in its place. On v2 the whole tree is
- * shown, as under runc and crun: who asks for the machine's cgroup namespace there means to see it.
+ * shown, as under runc and crun: who asks for the machine's cgroup namespace there means to see it. Such a mount sets the
+ * options of the tree for everybody (cgroup-v2.rst, "Mounting"): it repeats those that the machine has.
  */
 import type { Config } from "../spec/config.ts";
 import type { ControlGroup } from "./cgroup/limits.ts";
@@ -31,13 +32,15 @@ interface Steps {
 const BECAUSE = "programs read their limits and usage there";
 
 export function planCgroupMount(mount: CgroupMount): Steps {
-  const { config, host, target, flags, data, field } = mount;
+  const { config, host, target, flags, field } = mount;
   const { mode, unified } = host.cgroups;
   if (mode === "none") return { take: [], place: [] };
   if (mode !== "v2") return planHierarchies(mount);
   // Only who owns the cgroup namespace may mount it (EPERM).
   if (unified !== undefined && !isolates(config, "cgroup") && (isolates(config, "user") || !host.privileged))
     return bound(mount, unified.mountPoint, target, "unified");
+  const kept = isolates(config, "cgroup") ? undefined : unified?.mountedWith;
+  const data = [kept ?? "", mount.data].filter((text) => text !== "").join(",");
   return {
     take: [],
     place: [

@@ -46,6 +46,8 @@ export interface HostCgroups {
     ownPath: string;
     controllers: readonly string[];
     occupied?: boolean;
+    /** What the tree is mounted with, such as `nsdelegate,memory_recursiveprot`; unset where that is nothing. */
+    mountedWith?: string;
     /** A user's: the group in which the containers' groups are made. Our own, where that is what is delegated. */
     base?: string;
   };

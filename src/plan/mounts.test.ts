@@ -207,6 +207,11 @@ test("planMounts: cgroup on v2: the tree; in a user namespace without a cgroup n
   };
   assert.deepEqual(planned(configOf([mount], ["mount", "cgroup"]), v2).place, mounted);
   assert.deepEqual(planned(configOf([mount]), v2).place, mounted);
+  const { unified } = v2.cgroups;
+  assert.ok(unified !== undefined);
+  const delegating = { ...v2, cgroups: { ...v2.cgroups, unified: { ...unified, mountedWith: "nsdelegate" } } };
+  assert.deepEqual(planned(configOf([mount], ["mount", "cgroup"]), delegating).place, mounted);
+  assert.deepEqual(planned(configOf([mount]), delegating).place, [{ ...mounted[0], data: "nsdelegate" }]);
   const { take, place } = planned(configOf([mount], ["mount", "user"]), v2);
   assert.deepEqual(
     [take?.length, place],
