@@ -27,6 +27,7 @@ const users = withTestUsers();
 watchForLeftovers();
 const root = sharedRootfs();
 const needs = (...more: string[]) => ({ skip: missing("subuid", "package:busybox-static", ...more) });
+const asRoot = (...more: string[]) => ({ skip: missing("root") || needs(...more).skip });
 const forceDelete = (id: string) => atEnd(() => runtime(["delete", "--force", id]));
 const COMMANDS = [
   "create",
@@ -119,7 +120,7 @@ test("delete --force: of an unknown ID is 0 and silent", needs(), async () => {
 
 /* ---- the order of flags, and relative paths -------------------------------------------------- */
 
-test("flags may stand before and after the ID, with = and without", needs("cgroup:pids"), async () => {
+test("flags may stand before and after the ID, with = and without", asRoot("cgroup:pids"), async () => {
   const bundle = makeBundle(makeConfig(root));
   const directory = temporaryDirectory();
   const orders: ((id: string) => string[])[] = [
@@ -218,7 +219,7 @@ test("the global flags of runc and crun are accepted", needs(), async () => {
 
 /* ---- the log ---------------------------------------------------------------------------------- */
 
-test("--debug: each step is logged before it is performed, to the log file or else to stderr", needs(), async () => {
+test("--debug: each step is logged before it is performed, to the log file or else to stderr", asRoot(), async () => {
   const log = join(temporaryDirectory(), "log");
   const bundle = makeBundle(
     makeConfig(root, {
@@ -367,7 +368,7 @@ test("spec: edited as JSON, it runs", needs(), async () => {
 
 test(
   "spec --rootless: edited as JSON, it runs for an ordinary user, who is root in it",
-  needs("package:uidmap"),
+  asRoot("package:uidmap"),
   async () => {
     const { user } = users;
     const as = { user, cwd: user.home, prefix: ["bash", "-c", 'exec -a tupper-runtime "$@"', "bash"] };

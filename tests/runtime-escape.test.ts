@@ -172,7 +172,7 @@ test("--preserve-fds: a directory that is handed on is no working directory", ne
   assert.equal(listed.stdout, "0\n1\n2\n3\n4\n"); // 4 is the directory that ls reads
 });
 
-test("the records of a container are closed to others, and so is the socket that starts it", needs, async () => {
+test("the records of a container are closed to others, and so is the socket that starts it", asRoot, async () => {
   const id = newId();
   atEnd(() => runtime(["delete", "--force", id]));
   await runtimePrints(["create", "--bundle", makeBundle(makeConfig(makeRootfs())), id]);

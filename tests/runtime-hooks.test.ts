@@ -28,6 +28,7 @@ import { sharedRootfs } from "./rootfs.ts";
 watchForLeftovers();
 const root = sharedRootfs();
 const needs = (...more: string[]) => ({ skip: missing("subuid", "package:busybox-static", ...more) });
+const asRoot = (...more: string[]) => ({ skip: missing("root") || needs(...more).skip });
 
 type Kind = keyof Hooks;
 const KINDS: readonly Kind[] = [
@@ -278,7 +279,7 @@ test("hooks: startContainer is a program of the container's, in the container", 
 for (const kind of ["prestart", "createRuntime"] as const) {
   test(
     `hooks: what ${kind} mounts below the root in the container's mount namespace is in the container`,
-    needs("package:util-linux"),
+    asRoot("package:util-linux"),
     async () => {
       const enter = `pid=$(sed 's/.*"pid": *\\([0-9]*\\).*/\\1/')`;
       const mount = `${enter}; nsenter -t $pid -m sh -c 'mount -t tmpfs -o size=64k of-a-hook ${root}/var && echo hello >${root}/var/file'`;
@@ -300,7 +301,7 @@ test("hooks: what createContainer mounts below the root is in the container", ne
   assert.equal(await runtimePrints(["run", "--bundle", makeBundle(config), newId()]), "hello\n");
 });
 
-test("hooks: a network that createRuntime sets up is the command's", needs("package:iproute2"), async () => {
+test("hooks: a network that createRuntime sets up is the command's", asRoot("package:iproute2"), async () => {
   const up = `pid=$(sed 's/.*"pid": *\\([0-9]*\\).*/\\1/'); nsenter -t $pid -n ip address add 10.9.8.7/32 dev lo`;
   const { config } = withHooks(
     { createRuntime: [up] },
@@ -311,7 +312,7 @@ test("hooks: a network that createRuntime sets up is the command's", needs("pack
 
 test(
   "hooks: poststop comes when process, record and control group are gone, also after delete --force",
-  needs("cgroup:pids"),
+  asRoot("cgroup:pids"),
   async () => {
     const hierarchy = existsSync("/sys/fs/cgroup/pids") ? "/sys/fs/cgroup/pids" : "/sys/fs/cgroup";
     for (const make of [created, running]) {
