@@ -120,10 +120,14 @@ const CASES: Readonly<Record<string, [Parameters<typeof configOf>[0], Failure]>>
 };
 
 for (const [what, [change, expected]] of Object.entries(CASES))
-  test(`create: ${what}: the field is named and nothing is left`, "resources" in change ? asRoot : needs, async () => {
-    const found = await failureOf(configOf(change));
-    assert.deepEqual(found, { ...expected, code: expected.code || found.code });
-  });
+  test(
+    `create: ${what}: the field is named and nothing is left`,
+    change?.resources !== undefined ? asRoot : needs,
+    async () => {
+      const found = await failureOf(configOf(change));
+      assert.deepEqual(found, { ...expected, code: expected.code || found.code });
+    },
+  );
 
 test("create: a pid file that cannot be written: nothing is left", needs, async () => {
   assert.deepEqual(await failureOf(configOf(), ["--pid-file", "/nowhere/pid"]), {

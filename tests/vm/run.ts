@@ -5,6 +5,7 @@
  *   tests/vm/run.ts --place v2-root --only runtime-cgroups   one suite in one place; both flags may be repeated
  *   tests/vm/run.ts --place systemd-root --exec 'CMD'        a shell command; its output and exit code are ours
  *     --gate            what the gate runs; a suite with failed cases once more at the end, and then the second result counts
+ *     --missing         only what is not on record, failed, or has another text now
  *     --jobs N          so many places at a time; a machine keeps one processor busy (default 1)
  *     --test PATTERN    only cases whose name matches
  *     --file PATH       lays a file or directory of this machine at /tupper/files/NAME; may be repeated
@@ -20,13 +21,14 @@ import { makePayload, repository } from "./payload.ts";
 import { PLACES, type Place, placeNamed } from "./places.ts";
 import { countCases, type Results, readResults, renderCases, renderTap, unsteadyCases } from "./results.ts";
 import { findSuites, lacking, type Suite } from "./suites.ts";
-import { currentCommit, record, renderTable } from "./table.ts";
+import { currentCommit, isDone, record, renderTable } from "./table.ts";
 
 const { values: flags } = parseArgs({
   options: {
     place: { type: "string", multiple: true },
     test: { type: "string" },
     gate: { type: "boolean", default: false },
+    missing: { type: "boolean", default: false },
     jobs: { type: "string", default: "1" },
     table: { type: "boolean", default: false },
     only: { type: "string", multiple: true },
@@ -87,7 +89,9 @@ async function runSuites(): Promise<void> {
   for (const name of flags.only ?? [])
     if (!known.some((suite) => suite.name === name)) throw new Error(`there is no suite tests/${name}.test.ts`);
   const isWanted = (suite: Suite, place: Place) =>
-    (flags.only?.includes(suite.name) ?? true) && lacking(suite, place).length === 0;
+    (flags.only?.includes(suite.name) ?? true) &&
+    lacking(suite, place).length === 0 &&
+    !(flags.missing && isDone(suite.name, place.name));
   const selected = flags.gate ? gateOf(known) : known.map((suite) => ({ suite, among: places }));
   const queue = places
     .map((place) => ({

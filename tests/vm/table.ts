@@ -5,19 +5,31 @@
 import { execFileSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { cacheDirectory } from "./cache.ts";
+import { cacheDirectory, contentsOf, keyOf } from "./cache.ts";
 import { HOST_PLACES, PLACES, type Place } from "./places.ts";
 import { countCases, type Results } from "./results.ts";
 import { lacking, type Suite } from "./suites.ts";
 
 type Column = Pick<Place, "name" | "offers">;
-type Recorded = Results & { commit: string };
+/** `text`: of the suite when it ran, as a hash. */
+type Recorded = Results & { commit: string; text?: string };
 
 const directory = join(cacheDirectory, "results");
 
+const fileOf = (place: string, suite: string): string => join(directory, `${place}.${suite}.json`);
+const textOf = (suite: string): string => keyOf(...contentsOf(join(import.meta.dirname, `../${suite}.test.ts`)));
+
 export function record(results: Results, commit: string): void {
   mkdirSync(directory, { recursive: true });
-  writeFileSync(join(directory, `${results.place}.${results.suite}.json`), JSON.stringify({ ...results, commit }));
+  const recorded: Recorded = { ...results, commit, text: textOf(results.suite) };
+  writeFileSync(fileOf(results.place, results.suite), JSON.stringify(recorded));
+}
+
+/** Whether it is on record there as this suite is now, and nothing failed. */
+export function isDone(suite: string, place: string): boolean {
+  if (!existsSync(fileOf(place, suite))) return false;
+  const recorded = JSON.parse(readFileSync(fileOf(place, suite), "utf8")) as Recorded;
+  return recorded.text === textOf(suite) && countCases([recorded]).failed === 0;
 }
 
 /** Of the checkout, as results on record name it. */
