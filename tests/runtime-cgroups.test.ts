@@ -484,7 +484,7 @@ test(
       const script = `exec -a tupper-runtime ${binary} --root ${state}/s run -b ${makeBundle(config)} ${newId()}`;
       const flags = ["--user", "--map-root-user", "--mount", "--pid", "--fork", "--mount-proc"];
       const nobody = { uid: 65_534, gid: 65_534, encoding: "utf8" } as const;
-      const { status, stdout, stderr } = spawnSync("unshare", [...flags, "bash", "-c", script], nobody);
+      const { status, stdout, stderr } = spawnSync("unshare", [...flags, "bash", "--norc", "-c", script], nobody);
       return { status, stdout, stderr };
     };
     assert.deepEqual(run({}), { status: 0, stdout: readFileSync("/proc/self/cgroup", "utf8"), stderr: "" });

@@ -5,6 +5,7 @@
 import { ACTION_VALUES } from "../plan/seccomp/compile.ts";
 import { syscallNames, syscallNumber } from "../plan/seccomp/syscalls.ts";
 import type { Plan } from "../plan/step.ts";
+import type { Linux } from "../spec/config.ts";
 import type { LinuxSeccomp } from "../spec/seccomp.ts";
 import { AT_FDCWD, O_CLOEXEC, O_NONBLOCK, O_RDONLY, SIGNALS } from "../sys/constants.ts";
 import type { WaitStatus } from "../sys/structs.ts";
@@ -23,11 +24,14 @@ export interface Ended {
 
 export interface Lived {
   groups: readonly { controller: string; path: string }[];
-  seccomp?: LinuxSeccomp | undefined;
+  linux: Pick<Linux, "seccomp" | "namespaces">;
 }
 
 /** One sentence; undefined where the exit code says it all. */
-export function whyItEnded({ pid, status, relayed }: Ended, { groups, seccomp }: Lived): string | undefined {
+export function whyItEnded(
+  { pid, status, relayed }: Ended,
+  { groups, linux: { seccomp, namespaces = [] } }: Lived,
+): string | undefined {
   const signal = status.state === "signaled" ? status.signal : status.state === "exited" ? status.code - 128 : 0;
   if (signal <= 0) return undefined;
   if (signal === 9) {
@@ -40,8 +44,11 @@ export function whyItEnded({ pid, status, relayed }: Ended, { groups, seccomp }:
   if (status.state !== "signaled") return undefined;
   const name = nameOf(signal);
   if (relayed?.signal === signal) return `${who} was ended by ${name}, which process ${relayed.pid} sent to tupper`;
-  if (signal === 9)
-    return `${who} was killed by SIGKILL: not by tupper, and not for want of memory as far as its control groups count; somebody outside sent it (tupper kill, kill -9)`;
+  if (signal === 9) {
+    const joined = namespaces.some(({ type, path }) => type === "pid" && path !== undefined);
+    const others = joined ? "process 1 of the PID namespace that it joined has ended, or " : "";
+    return `${who} was killed by SIGKILL: not by tupper, and not for want of memory as far as its control groups count; ${others}somebody outside sent it (tupper kill, kill -9)`;
+  }
   return `${who} was ended by ${name}${CAUSES[name] === undefined ? "" : `: ${CAUSES[name]}`}${status.coreDumped ? "; the kernel wrote a core dump (core_pattern)" : ""}`;
 }
 

@@ -75,6 +75,7 @@ export function whyPathFails(step: Step, { code, args }: SysError): Finding | un
     }
     case "ENOSPC":
     case "EDQUOT": {
+      if (step.op === "copyTree") return undefined; // its hint tells of the size that was given
       const path = target ?? firstPath(args);
       return path === undefined ? undefined : noRoom(path, code);
     }

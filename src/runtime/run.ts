@@ -32,7 +32,7 @@ export function runContainer(request: RunRequest): number {
   const code = supervise({ pid, terminal }, signals, (ended) => {
     const why = whyItEnded(ended, {
       groups: container.record.cgroups,
-      seccomp: recordedConfig(container).linux.seccomp,
+      linux: recordedConfig(container).linux,
     });
     if (why !== undefined) warn(why);
   });

@@ -59,7 +59,7 @@ export function runContainer({ config, id, trace, warnings, host = probeHost(), 
       sweepOthers(warn);
       const onSignal: OnSignal = (ended) => {
         const groups = plan.steps.flatMap((step) => (step.op === "makeCgroup" ? [step] : []));
-        const why = whyItEnded(ended, { groups, seccomp: config.linux.seccomp });
+        const why = whyItEnded(ended, { groups, linux: config.linux });
         if (why !== undefined) warn(why);
       };
       return supervise(started, signals, onSignal, follower?.reap);
