@@ -14,7 +14,7 @@ const needsStatic = { skip: needs.skip || (isSanitizer && "the sanitizer build i
 const needsFor = (kind: string) => (kind === "overlay" ? { skip: missing("root") || needsStatic.skip } : needsStatic);
 
 /** tupper inside `tupper run --privileged`: the binary and the root filesystem are mounted into the outer container. */
-const OUTER = ["run", "--privileged", "-v", `${binary}:/tupper:ro`, "-v", `${root}:/inner-root:ro`];
+const OUTER = ["run", "--privileged", "-v", `${binary}:/inner-tupper:ro`, "-v", `${root}:/inner-root:ro`];
 const inside = (outerRoot: string, ...args: string[]) => tupper([...OUTER, outerRoot, ...args]);
 
 test("run: tupper inside tupper run --privileged host: hostname, PID 1, ps", needs, async () => {
@@ -22,7 +22,7 @@ test("run: tupper inside tupper run --privileged host: hostname, PID 1, ps", nee
     "host",
     "sh",
     "-c",
-    "hostname outer-$(hostname); /tupper run /inner-root/ sh -c 'ps -o pid,comm; echo $$; hostname'; hostname",
+    "hostname outer-$(hostname); /inner-tupper run /inner-root/ sh -c 'ps -o pid,comm; echo $$; hostname'; hostname",
   );
   assert.deepEqual(
     { stdout, stderr, code },
@@ -38,13 +38,13 @@ for (const [outer, flags] of [
     test(`run --root-kind ${kind}: inside an outer root of the kind ${outer}`, needsFor(kind), async () => {
       // The inner root is the outer container's own: an overlay's lower is then an overlay itself.
       const directory = makeRootfs();
-      const script = `/tupper run --root-kind ${kind} / sh -c 'cat /CONTAINER_ROOT_DIR; echo x >/written; cat /written'`;
+      const script = `/inner-tupper run --root-kind ${kind} / sh -c 'cat /CONTAINER_ROOT_DIR; echo x >/written; cat /written'`;
       const { stdout, stderr, code } = await tupper([
         "run",
         "--privileged",
         ...flags,
         "-v",
-        `${binary}:/tupper:ro`,
+        `${binary}:/inner-tupper:ro`,
         directory,
         "sh",
         "-c",
@@ -57,7 +57,7 @@ for (const [outer, flags] of [
 
 test("run host: inside tupper run host, three deep", asRoot, async () => {
   const script =
-    "/tupper run --privileged -v /tupper:/tupper -v /inner-root:/inner-root host /tupper run /inner-root/ cat /CONTAINER_ROOT_DIR";
+    "/inner-tupper run --privileged -v /inner-tupper:/inner-tupper -v /inner-root:/inner-root host /inner-tupper run /inner-root/ cat /CONTAINER_ROOT_DIR";
   const { stdout, stderr, code } = await inside("host", "sh", "-c", script);
   if (code === 0) assert.equal(stdout, "inside\n");
   else {
@@ -71,33 +71,33 @@ test("run: limits inside a container are below the outer one's", {
   skip: missing("root", "cgroup:pids"),
 }, async () => {
   const script =
-    "/tupper run --pids-limit 30 /inner-root/ sh -c 'cat /sys/fs/cgroup/pids/pids.max 2>/dev/null || cat /sys/fs/cgroup/pids.max'";
+    "/inner-tupper run --pids-limit 30 /inner-root/ sh -c 'cat /sys/fs/cgroup/pids/pids.max 2>/dev/null || cat /sys/fs/cgroup/pids.max'";
   const { stdout, stderr, code } = await tupper([...OUTER, "--pids-limit", "60", "host", "sh", "-c", script]);
   assert.deepEqual({ stdout, stderr, code }, { stdout: "30\n", stderr: "", code: 0 });
 });
 
 test("run, ps, exec, kill: all words work inside", needs, async () => {
-  const script = `/tupper run --name inner /inner-root/ sh -c 'trap "exit 0" TERM; echo up; sleep 100 & wait' & pid=$!
-    until /tupper exec inner echo from exec 2>/dev/null; do sleep 0.05; done
-    /tupper ps -q; /tupper stats --format json inner | grep -c '"id": "inner"'; /tupper kill -s TERM inner; wait $pid; echo code $?`;
+  const script = `/inner-tupper run --name inner /inner-root/ sh -c 'trap "exit 0" TERM; echo up; sleep 100 & wait' & pid=$!
+    until /inner-tupper exec inner echo from exec 2>/dev/null; do sleep 0.05; done
+    /inner-tupper ps -q; /inner-tupper stats --format json inner | grep -c '"id": "inner"'; /inner-tupper kill -s TERM inner; wait $pid; echo code $?`;
   const { stdout, stderr } = await inside("host", "sh", "-c", script);
   assert.equal(stdout.replace(/^up\n/, "").replace(/\nup\n/, "\n"), "from exec\ninner\n1\ninner\ncode 0\n", stderr);
 });
 
 test("run: the same exit codes inside", needs, async () => {
-  assert.equal((await inside("host", "/tupper", "run", "/inner-root/", "sh", "-c", "exit 42")).code, 42);
-  assert.equal((await inside("host", "/tupper", "run", "/inner-root/", "no-such-command")).code, 127);
+  assert.equal((await inside("host", "/inner-tupper", "run", "/inner-root/", "sh", "-c", "exit 42")).code, 42);
+  assert.equal((await inside("host", "/inner-tupper", "run", "/inner-root/", "no-such-command")).code, 127);
 });
 
 test("run: inside a container without --privileged it says what is missing", needs, async () => {
   const { code, stderr } = await tupper([
     "run",
     "-v",
-    `${binary}:/tupper:ro`,
+    `${binary}:/inner-tupper:ro`,
     "-v",
     `${root}:/inner-root:ro`,
     "host",
-    "/tupper",
+    "/inner-tupper",
     "run",
     "/inner-root/",
     "true",
@@ -110,6 +110,6 @@ test("run: inside a container without --privileged it says what is missing", nee
 
 test("run: the outer container's other words do not see the inner ones", needs, async () => {
   assert.equal(await prints(["ps", "-q"]), "");
-  const { stdout } = await inside("host", "/tupper", "ps", "-q");
+  const { stdout } = await inside("host", "/inner-tupper", "ps", "-q");
   assert.equal(stdout, "");
 });

@@ -425,7 +425,9 @@ test(
     const killed = startRuntime(["run", "--bundle", makeBundle(makeConfig(root)), id]);
     await untilRunning(id);
     await runtimePrints(["kill", id, "KILL"]);
-    assert.deepEqual(await killed.ended, { stdout: "", stderr: "", code: 137 });
+    const { stderr, ...ended } = await killed.ended;
+    assert.deepEqual(ended, { stdout: "", code: 137 });
+    assert.match(stderr, /^warning: the container's command was killed by SIGKILL: .*\n$/);
     assert.match(await runtimeFails(["state", id]), /does not exist/);
   },
 );
