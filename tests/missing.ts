@@ -110,10 +110,11 @@ const mountinfo = () =>
 
 const mountTypes = () => new Set(mountinfo().map(([type = ""]) => type));
 
-/** Of v1 those that are mounted, of v2 those that the root group offers. */
+/** Of v1 those that are mounted, of v2 those that the root group offers, and the freezer, which is in each group. */
 function controllers(): Set<string> {
   const ofV1 = mountinfo().flatMap(([type, , options = ""]) => (type === "cgroup" ? options.split(",") : []));
   const file = ["/sys/fs/cgroup/cgroup.controllers", "/sys/fs/cgroup/unified/cgroup.controllers"].find(existsSync);
   const ofV2 = file === undefined ? [] : readFileSync(file, "utf8").trim().split(" ");
-  return new Set([...ofV1, ...ofV2.map((name) => (name === "io" ? "blkio" : name))]);
+  const always = ofV1.length === 0 && file !== undefined ? ["freezer"] : []; // since Linux 5.2
+  return new Set([...ofV1, ...ofV2.map((name) => (name === "io" ? "blkio" : name)), ...always]);
 }

@@ -108,7 +108,7 @@ test(
       await runtimeFails(["update", "--pids-limit", "7", "--memory", "4M", "--memory-swap", "4M", id]),
       isV1
         ? /^CGROUP_BUSY: memory\.limit_in_bytes cannot go down to 4194304: more than that is in use$/
-        : /^CGROUP_BUSY: memory\.max cannot go down to 4194304: more than that is in use$/,
+        : /^MEMORY_IN_USE: the new limit of 4194304 bytes is below the \d+ bytes in use$/,
     );
     assert.equal(readFileSync(fileOf("memory", path, limit), "utf8"), `${32 * MIB}\n`);
     assert.equal(readFileSync(fileOf("pids", path, "pids.max"), "utf8"), "20\n");
