@@ -470,6 +470,7 @@ for (const word of [
   "stats",
   "explain",
   "why",
+  "learn",
   "script",
   "ns",
   "completion",

@@ -9,6 +9,7 @@ import { execCommand } from "./exec.ts";
 import { explainCommand } from "./explain.ts";
 import { inspectCommand } from "./inspect.ts";
 import { killCommand } from "./kill.ts";
+import { learnCommand } from "./learn.ts";
 import { nsCommand } from "./ns.ts";
 import { psCommand } from "./ps.ts";
 import { runCommand } from "./run.ts";
@@ -34,6 +35,7 @@ export const program = new Command("tupper")
   .commandsGroup("Looking inside:")
   .addCommand(explainCommand)
   .addCommand(whyCommand)
+  .addCommand(learnCommand)
   .addCommand(scriptCommand)
   .addCommand(nsCommand)
   .commandsGroup("This program:")
