@@ -265,7 +265,16 @@ export const ERROR_CODES = {
   PROCESS_NOT_FOUND: ["there is no such process", "ps shows those there are"],
   PROCESS_NOT_READABLE: ["the process belongs to another user, or is not dumpable", "run as root"],
 
-  FOLLOW_WITH_INIT: ["--diagnose or why together with --init", "leave --init away"],
+  FOLLOW_WITH_INIT: ["--diagnose or learn together with --init", "leave --init away"],
+  LEARN_INTERRUPTED: [
+    "a run of learn after the first was ended by SIGINT or SIGTERM",
+    "run learn again, and let it end",
+  ],
+  LEARN_NOT_CONFIRMED: [
+    "under the profile that was learned the command did not do what it did before",
+    "make it do the same each time (input, time, what earlier runs left), or --once for one unconfirmed run",
+  ],
+  OUTPUT_REFUSED: ["the file that learn is to write cannot be opened", "name another file with --output"],
   TRACE_REFUSED: [
     "the kernel does not let tupper trace the command",
     "run as root; kernel.yama.ptrace_scope and the container around tupper may forbid it",
