@@ -121,6 +121,10 @@ export const ERROR_CODES = {
   MOUNT_SOURCE_NEEDED: ["--mount without a source", "add src=PATH"],
   MOUNT_DESTINATION_NEEDED: ["--mount without a destination", "add dst=PATH"],
   MOUNT_TARGET_IS_A_LINK: ["/proc or /sys of the root filesystem is a symbolic link", "make it a directory"],
+  MOUNT_REPLACED: [
+    "what was mounted on /proc or /sys is not there any more",
+    "somebody else changes the root filesystem: let nobody else write to it",
+  ],
   MOUNT_TWICE: ["two mounts have one destination", "leave one away"],
   MOUNT_TYPE_NEEDED: ["a mount without a type", "name a filesystem, or the option bind"],
   MOUNTS_UNREADABLE: ["the file with mounts cannot be read", "check the path"],

@@ -24,4 +24,80 @@ export const EDITS: readonly Edit[] = [
     find: "  const perform = performers[step.op]",
     replace: "  if (isWeak('drop:' + step.op)) return;\n  const perform = performers[step.op]",
   },
+  {
+    // Mounts are made by path before the root is entered, as runtimes do that resolve links themselves.
+    file: "src/plan/plan.ts",
+    find: "      ...enterRoot(rootfs.root, noPivot),\n      ...mounts.place,",
+    replace: `      ...(isWeak("mount-early")
+        ? mounts.place.flatMap((step) => (step.op === "placeTree" || step.op === "mount" ? [{ ...step, target: rootfs.root + step.target }] : []))
+        : []),
+      ...enterRoot(rootfs.root, noPivot),
+      ...(isWeak("mount-early") ? [] : mounts.place),`,
+  },
+  {
+    // … and look first whether the target is a link, then mount by path.
+    file: "src/execute/init/mounts.ts",
+    find: "  if (exact) refuseSymlink(target);\n  if (proc) requireProcRoot",
+    replace: "  if (exact || isWeak('check-then-use')) refuseSymlink(target);\n  if (proc) requireProcRoot",
+  },
+  {
+    file: "src/execute/init/mounts.ts",
+    find: "    else mountOnPlace(step, context);",
+    replace:
+      "    else if (isWeak('mount-by-path')) mountAt(target, step, context);\n    else mountOnPlace(step, context);",
+  },
+  {
+    file: "src/execute/init/proc.ts",
+    find: "export function keepKernelRoot(target: string, context: InitContext): void {",
+    replace:
+      "export function keepKernelRoot(target: string, context: InitContext): void {\n  if (isWeak('mount-by-path')) return;",
+  },
+  {
+    file: "src/execute/init/paths.ts",
+    find: "resolve: RESOLVE_NO_MAGICLINKS",
+    replace: "resolve: isWeak('magic-links') ? 0 : RESOLVE_NO_MAGICLINKS",
+  },
+  {
+    file: "src/execute/init/masks.ts",
+    find: "how | AT_SYMLINK_NOFOLLOW",
+    replace: "how | (isWeak('null-unchecked') ? 0 : AT_SYMLINK_NOFOLLOW)",
+  },
+  {
+    file: "src/execute/init/masks.ts",
+    find: "    if ((mode & S_IFMT) === S_IFCHR",
+    replace: "    if (isWeak('null-unchecked') || (mode & S_IFMT) === S_IFCHR",
+  },
+  {
+    file: "src/execute/pty.ts",
+    find: '  let place = openPlace("/dev/console", O_NOFOLLOW);',
+    replace: '  let place = openPlace("/dev/console", isWeak("console-followed") ? 0 : O_NOFOLLOW);',
+  },
+  {
+    file: "src/execute/init/proc.ts",
+    find: "export function writeProcFile(path: string, value: string, context: InitContext): void {",
+    replace: `export function writeProcFile(path: string, value: string, context: InitContext): void {
+  if (isWeak("proc-writes-by-path")) {
+    const file = raw.openat(AT_FDCWD, path, O_WRONLY | O_CLOEXEC, 0);
+    raw.write(file, value);
+    raw.close(file);
+    return;
+  }`,
+  },
+  {
+    file: "src/execute/init/proc.ts",
+    find: "export function refuseInsideProcFd(fd: number, target: string): void {",
+    replace:
+      "export function refuseInsideProcFd(fd: number, target: string): void {\n  if (isWeak('into-proc')) return;",
+  },
+  {
+    file: "src/execute/init/paths.ts",
+    find: "export function refuseUnreachable(path: string): void {",
+    replace: "export function refuseUnreachable(path: string): void {\n  if (isWeak('directory-unchecked')) return;",
+  },
+  {
+    file: "src/execute/init/descriptors.ts",
+    find: "export function closeInherited(keep: readonly number[], first = 3): void {",
+    replace:
+      "export function closeInherited(keep: readonly number[], first = 3): void {\n  if (isWeak('descriptors-stay')) return;",
+  },
 ];

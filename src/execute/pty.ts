@@ -9,14 +9,11 @@ import {
   MOVE_MOUNT_F_EMPTY_PATH,
   MOVE_MOUNT_T_EMPTY_PATH,
   O_CLOEXEC,
-  O_CREAT,
-  O_EXCL,
   O_NOCTTY,
   O_NOFOLLOW,
-  O_PATH,
   O_RDWR,
-  O_WRONLY,
   OPEN_TREE_CLONE,
+  RESOLVE_NO_MAGICLINKS,
   S_IFCHR,
   S_IFMT,
   TCGETS,
@@ -26,11 +23,11 @@ import {
   TIOCSPTLCK,
   TIOCSWINSZ,
 } from "../sys/constants.ts";
-import { TERMIOS_SIZE } from "../sys/structs.ts";
+import { packOpenHow, TERMIOS_SIZE } from "../sys/structs.ts";
 import { check, raw, sys } from "../sys/sys.ts";
 import { send } from "./channel.ts";
 import { ENOENT, type StepArguments } from "./init/context.ts";
-import { statOf } from "./init/paths.ts";
+import { makeFile, openPlace, statOf } from "./init/paths.ts";
 
 /** Opens a pty, sends its master to the parent, with `console` puts its slave at /dev/console, and returns the slave. */
 export function openPty(
@@ -43,7 +40,8 @@ export function openPty(
     plainNewlines,
   }: Pick<StepArguments<"openPty">, "owner" | "console" | "rows" | "columns" | "plainNewlines">,
 ): number {
-  const master = sys.openat(AT_FDCWD, "/dev/pts/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC, 0);
+  const how = packOpenHow({ flags: O_RDWR | O_NOCTTY | O_CLOEXEC, resolve: RESOLVE_NO_MAGICLINKS });
+  const master = check(raw.openat2(AT_FDCWD, "/dev/pts/ptmx", how), "openat2", "/dev/pts/ptmx");
   requireMultiplexer(master);
   sys.ioctl(master, TIOCSPTLCK, new ArrayBuffer(4));
   const slave = sys.ioctlInt(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
@@ -81,13 +79,12 @@ function requireMultiplexer(master: number): void {
  * on, not followed: what it leads to may be a file of /proc (CVE-2025-52565).
  */
 function placeConsole(slave: number): void {
-  const how = O_PATH | O_NOFOLLOW | O_CLOEXEC;
-  let place = raw.openat(AT_FDCWD, "/dev/console", how, 0);
+  let place = openPlace("/dev/console", O_NOFOLLOW);
   if (place === ENOENT) {
-    raw.close(sys.openat(AT_FDCWD, "/dev/console", O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0o600));
-    place = raw.openat(AT_FDCWD, "/dev/console", how, 0);
+    makeFile("/dev/console", 0o600);
+    place = openPlace("/dev/console", O_NOFOLLOW);
   }
-  check(place, "openat", "/dev/console");
+  check(place, "openat2", "/dev/console");
   const tree = sys.openTree(slave, "", OPEN_TREE_CLONE | O_CLOEXEC | AT_EMPTY_PATH);
   const flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
   const result = raw.moveMount(tree, "", place, "", flags);

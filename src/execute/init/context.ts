@@ -18,8 +18,12 @@ export interface InitContext {
   laterDirectory?: string;
   /** What takeProc has found in the kernel. */
   securityModules?: { apparmor: boolean; selinux: boolean };
-  /** The first masked directory: later ones are bound from it. */
-  maskedDirectory?: string;
+  /** The first masked directory, and what its path starts from: later ones are clones of it. */
+  maskedDirectory?: { from: number; path: string };
+  /** Whether the machine's files are out of sight, and paths are the container's. */
+  inside?: boolean;
+  /** The roots of what is mounted on /proc and /sys: they are what those paths say, even if somebody renames the directories. */
+  kernelRoots?: Map<string, number>;
   /** Where a tmpfs was mounted in which nothing is but what we made. */
   freshMounts: Set<string>;
   /** A clone of the container's null device that was looked at, and one that is mounted nowhere yet. */

@@ -4,8 +4,8 @@ import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, S_IFBLK, S_IFCHR, S_IFIFO, S_IFMT } from
 import { writeFile } from "../../sys/files.ts";
 import { check, raw, sys } from "../../sys/sys.ts";
 import { EACCES, EEXIST, ENOENT, type Performers } from "./context.ts";
-import { makeDirectories, parentOf, refuseUnreachable, statOf } from "./paths.ts";
-import { writeProcFile } from "./proc.ts";
+import { makeDirectories, makeIn, parentOf, refuseUnreachable, statOf } from "./paths.ts";
+import { releaseKernelRoots, writeProcFile } from "./proc.ts";
 
 type Ops = "makeDirectory" | "makeNode" | "makeLink" | "changeDirectory" | "write";
 
@@ -20,33 +20,37 @@ export const fileSteps: Performers<Ops> = {
     sys.fchmodat(AT_FDCWD, path, likeMode & 0o7777);
   },
 
-  makeNode({ path, type, major, minor, mode, uid, gid, exact }) {
+  makeNode({ path, type, major, minor, mode, uid, gid, exact }, context) {
     const format = { c: S_IFCHR, b: S_IFBLK, p: S_IFIFO }[type];
     // makedev(3): 12 low bits of major above 8 low bits of minor, the rest of minor above them.
     const dev = ((minor & 0xff) | ((major & 0xfff) << 8)) + (minor >> 8) * 2 ** 20;
-    let result = raw.mknodat(AT_FDCWD, path, format | mode, dev);
-    if (result === ENOENT) {
-      makeDirectories(parentOf(path), 0o755);
-      result = raw.mknodat(AT_FDCWD, path, format | mode, dev);
-    }
+    const make = (directory: number, name: string) => {
+      const made = raw.mknodat(directory, name, format | mode, dev);
+      if (made >= 0 && uid + gid !== 0) sys.fchownat(directory, name, uid, gid, AT_SYMLINK_NOFOLLOW);
+      return made;
+    };
+    // Six of them in every container: in a /dev that is our own a path is as good.
+    const result = context.freshMounts.has(parentOf(path)) ? make(AT_FDCWD, path) : makeWithParents(path, make);
     if (result === EEXIST) {
       if (exact) requireNode(path, format, major, minor);
       return;
     }
     check(result, "mknodat", path, format | mode, dev);
-    if (uid !== 0 || gid !== 0) sys.fchownat(AT_FDCWD, path, uid, gid, 0);
   },
 
-  makeLink({ target, path, replace }) {
-    let result = raw.symlinkat(target, AT_FDCWD, path);
-    if (result === EEXIST && replace && raw.readlinkText(AT_FDCWD, path) !== target) {
-      sys.unlinkat(AT_FDCWD, path, 0);
-      result = raw.symlinkat(target, AT_FDCWD, path);
-    }
+  makeLink({ target, path, replace }, context) {
+    const make = (directory: number, name: string) => {
+      const made = raw.symlinkat(target, directory, name);
+      if (made !== EEXIST || !replace || raw.readlinkText(directory, name) === target) return made;
+      sys.unlinkat(directory, name, 0);
+      return raw.symlinkat(target, directory, name);
+    };
+    const result = context.freshMounts.has(parentOf(path)) ? make(AT_FDCWD, path) : makeIn(path, make);
     if (result !== EEXIST) check(result, "symlinkat", target, path);
   },
 
   changeDirectory({ path, inside, mustExist }, context) {
+    if (inside) releaseKernelRoots(context);
     let result = raw.chdir(path);
     if (result === ENOENT && inside && !mustExist) {
       makeDirectories(path, 0o755);
@@ -63,6 +67,13 @@ export const fileSteps: Performers<Ops> = {
     else writeFile(path, value);
   },
 };
+
+function makeWithParents(path: string, make: (directory: number, name: string) => number): number {
+  const result = makeIn(path, make);
+  if (result !== ENOENT) return result;
+  makeDirectories(parentOf(path), 0o755);
+  return makeIn(path, make);
+}
 
 /** "If a file already exists at path that does not match the requested device, the runtime MUST generate an error." config-linux.md, "Devices" */
 function requireNode(path: string, format: number, major: number, minor: number): void {

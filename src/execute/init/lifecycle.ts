@@ -10,6 +10,7 @@ import { runHooks } from "../run-hooks.ts";
 import { awaitStart } from "../start-socket.ts";
 import { type Performers, slotValue } from "./context.ts";
 import { closeInherited } from "./descriptors.ts";
+import { releaseKernelRoots } from "./proc.ts";
 
 type Ops = "awaitHooks" | "runHooks" | "findCommand" | "reportCreated" | "waitForStart";
 
@@ -38,6 +39,7 @@ export const lifecycleSteps: Performers<Ops> = {
     if (context.terminal !== undefined) for (const fd of [0, 1, 2]) sys.dup3(context.terminal, fd, 0);
     context.terminal = undefined;
     const waiting = slotValue(context.slots, socket);
+    releaseKernelRoots(context);
     // What steps left open for close-on-exec would stay open for as long as nobody says start.
     const preserved = Array.from({ length: preservedFds }, (_, i) => 3 + i);
     closeInherited([waiting, ...preserved, ...(context.initIsReady === undefined ? [] : [context.initIsReady])]);

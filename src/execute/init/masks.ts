@@ -11,7 +11,6 @@ import {
   AT_FDCWD,
   AT_SYMLINK_NOFOLLOW,
   MOVE_MOUNT_F_EMPTY_PATH,
-  MS_BIND,
   MS_RDONLY,
   O_CLOEXEC,
   OPEN_TREE_CLONE,
@@ -20,31 +19,36 @@ import {
 } from "../../sys/constants.ts";
 import { check, raw, sys } from "../../sys/sys.ts";
 import { EINVAL, ENOENT, ENOTDIR, type InitContext } from "./context.ts";
-import { statOf } from "./paths.ts";
+import { standingIn, statOf } from "./paths.ts";
+import { fromKernelRoot } from "./proc.ts";
 
-const FOLLOW_TARGET = 0x10; // MOVE_MOUNT_T_SYMLINKS
+const MOVE_MOUNT_T_SYMLINKS = 0x10;
+const ONTO = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_SYMLINKS;
 
 /** Hides a path; one that is not there is fine. */
 export function maskPath(path: string, context: InitContext): void {
   context.nullTree ??= takeNullDevice(context);
-  const flags = MOVE_MOUNT_F_EMPTY_PATH | FOLLOW_TARGET;
-  const result = raw.moveMount(context.nullTree, "", AT_FDCWD, path, flags);
+  const { from, below } = fromKernelRoot(path, context);
+  const result = raw.moveMount(context.nullTree, "", from, below, ONTO);
   // Its descriptor is closed at exec: a call less.
   if (result >= 0) context.nullTree = undefined;
-  else if (result === EINVAL) maskDirectory(path, context);
+  else if (result === EINVAL) maskDirectory(from, below, context);
   // Not there: the clone is kept for the next path.
   else if (result !== ENOENT && result !== ENOTDIR)
-    check(result, "move_mount", context.nullTree, "", AT_FDCWD, path, flags);
+    check(result, "move_mount", context.nullTree, "", from, below, ONTO);
 }
 
 /** A file cannot be mounted on a directory: EINVAL. */
-function maskDirectory(path: string, context: InitContext): void {
-  if (context.maskedDirectory !== undefined) {
-    sys.mount(context.maskedDirectory, path, null, MS_BIND, null);
+function maskDirectory(from: number, path: string, context: InitContext): void {
+  const { maskedDirectory } = context;
+  if (maskedDirectory !== undefined) {
+    const tree = sys.openTree(maskedDirectory.from, maskedDirectory.path, OPEN_TREE_CLONE | O_CLOEXEC);
+    sys.moveMount(tree, "", from, path, ONTO);
+    raw.close(tree); // a directory, which the command's directory could be named by
     return;
   }
-  sys.mount("tmpfs", path, "tmpfs", MS_RDONLY, "size=0k");
-  context.maskedDirectory = path;
+  standingIn(from, () => sys.mount("tmpfs", path, "tmpfs", MS_RDONLY, "size=0k"));
+  context.maskedDirectory = { from, path };
 }
 
 /** A clone of the null device: what was looked at is what is mounted. Later ones are clones of the first. */

@@ -41,8 +41,16 @@ import {
   slotValue,
 } from "./context.ts";
 import { maskPath } from "./masks.ts";
-import { makeDirectories, makeMountPoint, parentOf, refuseSymlink, statOf } from "./paths.ts";
-import { openProc, refuseInsideProc, refuseInsideProcFd, requireProcRoot } from "./proc.ts";
+import { makeDirectories, makeMountPoint, openPlace, parentOf, refuseSymlink, standingIn, statOf } from "./paths.ts";
+import {
+  fromKernelRoot,
+  isKernelPlace,
+  keepKernelRoot,
+  openProc,
+  refuseInsideProcFd,
+  requireProcRoot,
+  setKernelRoot,
+} from "./proc.ts";
 
 type Ops =
   | "propagation"
@@ -67,36 +75,16 @@ export const mountSteps: Performers<Ops> = {
     sys.mount(null, target, null, propagationFlags(mode), null);
   },
 
-  mount({ source, target, fstype, flags, data, like, label }, context) {
+  mount(step, context) {
+    const { target, fstype, flags, like } = step;
     // In a tmpfs that is empty but for what we made there is no link, and the target is still to be made.
     const fresh = context.freshMounts.has(parentOf(target));
-    if (fresh) makeDirectories(target, 0o755);
-    else if (fstype === "proc" || fstype === "sysfs") refuseSymlink(target);
-    else refuseInsideProc(target);
-    const covered = like === undefined ? undefined : coveredDirectory(target);
-    const bits = mountFlags(flags);
-    const mode = covered === undefined || /(^|,)mode=/.test(data) ? "" : `mode=0${modeOf(covered).toString(8)}`;
-    const labelled = label !== undefined && context.securityModules?.selinux === true;
-    // The quotes are for the commas between categories.
-    const written = labelled && label.as !== "attribute" ? `${label.as}="${label.text}"` : "";
-    const options = [mode, data, written].filter((text) => text !== "").join(",") || null;
-    let result = raw.mount(source, target, fstype, bits, options);
-    if (result === ENOENT) {
-      makeDirectories(target, 0o755);
-      result = raw.mount(source, target, fstype, bits, options);
-    }
-    // The machine's tree is there already, with its /sys. move_mount(2) does not mind what mount(2) refuses.
-    if (result === EBUSY && fstype === "cgroup2") {
-      const tree = takeFilesystem(source, fstype, flags, data);
-      result = raw.moveMount(tree, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH);
-      raw.close(tree);
-    }
-    check(result, "mount", source, target, fstype, bits, options);
-    if (labelled && label.as === "attribute") labelRoot(target, label.text);
+    if (fresh) makeFresh(target);
+    if (fresh || !context.inside) mountAt(target, step, context);
+    else mountOnPlace(step, context);
+    if (isKernel(fstype) && context.inside && !flags.includes("remount") && isKernelPlace(target))
+      keepKernelRoot(target, context);
     if (fstype === "tmpfs" && like !== "copy") context.freshMounts.add(target);
-    if (covered === undefined) return;
-    if (like === "copy") copyUp(covered, target, data);
-    raw.close(covered);
   },
 
   takeTree(step, context) {
@@ -118,11 +106,12 @@ export const mountSteps: Performers<Ops> = {
     const taken = slotValue(context.slots, tree);
     const fd = step.anyOrder ? taken : inOrder(taken);
     if (!context.freshMounts.has(parentOf(target)) || !placeInFresh(fd, step)) {
-      placeTree(fd, step);
+      placeTree(fd, step, context);
       // A link may have led it onto any of them.
       if (!step.exact) context.freshMounts.clear();
     }
-    raw.close(fd);
+    if (context.inside && isKernelPlace(target)) setKernelRoot(target, fd, context);
+    else raw.close(fd);
     context.slots.delete(tree.slot);
   },
 
@@ -148,17 +137,19 @@ export const mountSteps: Performers<Ops> = {
     sys.pivotRoot(newRoot, putOld);
   },
 
-  moveRoot({ root }) {
+  moveRoot({ root }, context) {
     sys.chdir(root);
     hideKernelFilesystems(root);
     sys.mount(".", "/", null, MS_MOVE, null);
     sys.chroot(".");
     sys.chdir("/");
+    context.inside = true;
   },
 
-  detach({ target }) {
+  detach({ target }, context) {
     sys.umount2(target, MNT_DETACH);
     sys.chdir("/");
+    context.inside = true;
   },
 
   copyMountNamespace({ original }, { slots }) {
@@ -166,7 +157,9 @@ export const mountSteps: Performers<Ops> = {
     sys.unshare(CLONE_NEWNS);
   },
 
-  takeViewBack({ original, tree }, { slots }) {
+  takeViewBack({ original, tree }, context) {
+    const { slots } = context;
+    context.inside = false;
     slots.set(tree.slot, sys.openTree(AT_FDCWD, "/", OPEN_TREE_CLONE | AT_RECURSIVE | O_CLOEXEC));
     const namespace = slotValue(slots, original);
     sys.setns(namespace, CLONE_NEWNS);
@@ -186,13 +179,117 @@ export const mountSteps: Performers<Ops> = {
     maskPath(path, context);
   },
 
-  makeReadonly({ path }) {
-    const result = raw.mount(path, path, null, MS_BIND | MS_REC, null);
-    if (result === ENOENT) return;
-    check(result, "mount", path, path, null, MS_BIND | MS_REC, null);
-    setMountFlags(path, ["ro"], [], true);
+  makeReadonly({ path }, context) {
+    const { from, below } = fromKernelRoot(path, context);
+    standingIn(from, () => {
+      const result = raw.mount(below, below, null, MS_BIND | MS_REC, null);
+      if (result === ENOENT) return;
+      check(result, "mount", path, path, null, MS_BIND | MS_REC, null);
+      setMountFlags(below, ["ro"], [], true);
+    });
   },
 };
+
+const isKernel = (fstype: string): boolean => fstype === "proc" || fstype === "sysfs";
+
+function makeFresh(target: string): void {
+  const made = raw.mkdirat(AT_FDCWD, target, 0o755);
+  if (made !== EEXIST) check(made, "mkdirat", target, 0o755);
+}
+
+/**
+ * The target is opened once, looked at, and mounted on where it is, as the working directory: a link that another container
+ * swaps in meanwhile changes nothing.
+ */
+function mountOnPlace(step: StepArguments<"mount">, context: InitContext): void {
+  const { target, fstype } = step;
+  const exact = isKernel(fstype);
+  if (exact) refuseSymlink(target);
+  const how = O_DIRECTORY | (exact ? O_NOFOLLOW : 0);
+  let place = openPlace(target, how);
+  const isMissing = place === ENOENT;
+  if (isMissing) {
+    makeDirectories(target, 0o755);
+    place = openPlace(target, how);
+  }
+  check(place, "openat2", target, how);
+  if (!exact) refuseInsideProcFd(place, target);
+  // What was made for it has no mode and no files that it could have.
+  const { like: _none, ...plain } = step;
+  standingIn(place, () => mountAt(".", isMissing ? plain : step, context));
+  raw.close(place);
+}
+
+/** mount(2), with what its options leave out. */
+function mountAt(
+  place: string,
+  { source, target, fstype, flags, data, like, label }: StepArguments<"mount">,
+  context: InitContext,
+): void {
+  const covered = like === undefined ? undefined : coveredDirectory(place);
+  const bits = mountFlags(flags);
+  const mode = covered === undefined || /(^|,)mode=/.test(data) ? "" : `mode=0${modeOf(covered).toString(8)}`;
+  const labelled = label !== undefined && context.securityModules?.selinux === true;
+  // The quotes are for the commas between categories.
+  const written = labelled && label.as !== "attribute" ? `${label.as}="${label.text}"` : "";
+  const options = [mode, data, written].filter((text) => text !== "").join(",");
+  const attribute = labelled && label.as === "attribute" ? label.text : undefined;
+  const copied = like === "copy" ? data : undefined;
+  const needsRoot = copied !== undefined || attribute !== undefined;
+  // From the working directory no path leads into what is mounted on it.
+  const tree =
+    place === "." && needsRoot && written === "" ? makeFilesystem(source, fstype, flags, options) : undefined;
+  if (tree !== undefined) {
+    sys.moveMount(tree, "", AT_FDCWD, place, MOVE_MOUNT_F_EMPTY_PATH);
+    const root = sys.openat(tree, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    raw.close(tree);
+    return finish(root, { covered, attribute, copied });
+  }
+  let result = raw.mount(source, place, fstype, bits, options || null);
+  if (result === ENOENT) {
+    makeDirectories(place, 0o755);
+    result = raw.mount(source, place, fstype, bits, options || null);
+  }
+  // The machine's tree is there already, with its /sys. move_mount(2) does not mind what mount(2) refuses.
+  if (result === EBUSY && fstype === "cgroup2") {
+    const tree = takeFilesystem(source, fstype, flags, data);
+    result = raw.moveMount(tree, "", AT_FDCWD, place, MOVE_MOUNT_F_EMPTY_PATH);
+    raw.close(tree);
+  }
+  check(result, "mount", source, place, fstype, bits, options || null);
+  if (needsRoot) {
+    const root = sys.openat(AT_FDCWD, place === "." ? target : place, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    finish(root, { covered, attribute, copied });
+  } else if (covered !== undefined) raw.close(covered);
+}
+
+/** Undefined before Linux 5.2. */
+function makeFilesystem(...what: Parameters<typeof takeFilesystem>): number | undefined {
+  try {
+    return takeFilesystem(...what);
+  } catch (error) {
+    if (error instanceof SysError && error.errno === -ENOSYS) return undefined;
+    throw error;
+  }
+}
+
+/** What is done in a new mount: its root is labelled; with `tmpcopyup` it gets what it covers. `copied`: the options then. */
+function finish(
+  root: number,
+  {
+    covered,
+    attribute,
+    copied,
+  }: Record<"covered", number | undefined> & Record<"attribute" | "copied", string | undefined>,
+): void {
+  if (attribute !== undefined)
+    check(raw.fsetxattr(root, "security.selinux", attribute, 0), "fsetxattr", root, "security.selinux", attribute);
+  // Its own mode and owner are the tmpfs's options, where they are named.
+  if (copied !== undefined && covered !== undefined)
+    copyTreeInto(covered, root, { root: !/(^|,)(mode|uid|gid)=/.test(copied) });
+  if (covered !== undefined) raw.close(covered);
+  raw.close(root);
+}
 
 function setMountFlags(target: string, flags: readonly string[], clear: readonly string[], recursive: boolean): void {
   const change = { set: flags, clear, recursive };
@@ -303,28 +400,27 @@ function placeInFresh(tree: number, { target, exact, proc }: StepArguments<"plac
  * The target is opened once, looked at, and mounted on by descriptor: a link that another container swaps in meanwhile
  * changes nothing.
  */
-function placeTree(tree: number, { target, exact, nofollow, proc }: StepArguments<"placeTree">): void {
+function placeTree(
+  tree: number,
+  { target, exact, nofollow, proc }: StepArguments<"placeTree">,
+  { inside }: InitContext,
+): void {
   if (exact) refuseSymlink(target);
   if (proc) requireProcRoot(tree, target);
-  const how = O_PATH | O_CLOEXEC | (exact || nofollow ? O_NOFOLLOW : 0);
-  let place = raw.openat(AT_FDCWD, target, how, 0);
+  const how = exact || nofollow ? O_NOFOLLOW : 0;
+  // With hooks the view is placed on the rootfs, a path of the machine that its caller names.
+  const open = () => (inside ? openPlace(target, how) : raw.openat(AT_FDCWD, target, O_PATH | O_CLOEXEC | how, 0));
+  let place = open();
   if (place === ENOENT) {
     makeMountPoint(target, tree);
-    place = raw.openat(AT_FDCWD, target, how, 0);
+    place = open();
   }
-  check(place, "openat", AT_FDCWD, target, how, 0);
+  check(place, "openat2", target, how);
   if (!exact && !proc) refuseInsideProcFd(place, target);
   const flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
   const result = raw.moveMount(tree, "", place, "", flags);
   raw.close(place);
   check(result, "move_mount", tree, "", AT_FDCWD, target, flags);
-}
-
-function labelRoot(target: string, label: string): void {
-  const fd = sys.openat(AT_FDCWD, target, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-  const result = raw.fsetxattr(fd, "security.selinux", label, 0);
-  raw.close(fd);
-  check(result, "fsetxattr", target, "security.selinux", label);
 }
 
 /** What a tmpfs is going to cover; undefined where there is nothing yet. */
@@ -334,10 +430,3 @@ function coveredDirectory(target: string): number | undefined {
 }
 
 const modeOf = (fd: number): number => statOf(fd, "", AT_EMPTY_PATH).mode & 0o7777;
-
-/** `tmpcopyup`: what the directory has goes into the tmpfs on it. Its own mode and owner are the tmpfs's options, where they are named. */
-function copyUp(covered: number, target: string, data: string): void {
-  const copy = sys.openat(AT_FDCWD, target, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-  copyTreeInto(covered, copy, { root: !/(^|,)(mode|uid|gid)=/.test(data) });
-  raw.close(copy);
-}

@@ -1,9 +1,22 @@
 /** Paths of the container's own tree: what stands there, directories and mount points made where they are missing. */
 import { ContainerError } from "../../error.ts";
-import { AT_EMPTY_PATH, AT_FDCWD, O_CLOEXEC, O_CREAT, O_WRONLY, S_IFDIR, S_IFMT } from "../../sys/constants.ts";
-import { parseStatx, STATX_BASIC_STATS, STATX_SIZE, type Statx } from "../../sys/structs.ts";
+import {
+  AT_EMPTY_PATH,
+  AT_FDCWD,
+  O_CLOEXEC,
+  O_CREAT,
+  O_DIRECTORY,
+  O_EXCL,
+  O_PATH,
+  O_WRONLY,
+  RESOLVE_NO_MAGICLINKS,
+  S_IFDIR,
+  S_IFMT,
+} from "../../sys/constants.ts";
+import { packOpenHow, parseStatx, STATX_BASIC_STATS, STATX_SIZE, type Statx } from "../../sys/structs.ts";
 import { check, raw, SysError, sys } from "../../sys/sys.ts";
 import { EEXIST, ENOENT } from "./context.ts";
+
 export function statOf(dirfd: number, path: string, flags: number): Statx {
   const buffer = new ArrayBuffer(STATX_SIZE);
   sys.statx(dirfd, path, flags, STATX_BASIC_STATS, buffer);
@@ -12,21 +25,49 @@ export function statOf(dirfd: number, path: string, flags: number): Statx {
 
 export const parentOf = (path: string): string => path.slice(0, path.lastIndexOf("/")) || "/";
 
+/**
+ * A path of the container as a descriptor that names it; -errno. Past no link of procfs: where the machine's processes are in sight,
+ * /proc/PID/root leads to the machine, and what is made on the way there would be made on it (CVE-2024-45310).
+ */
+export const openPlace = (path: string, flags = 0): number =>
+  raw.openat2(AT_FDCWD, path, packOpenHow({ flags: O_PATH | O_CLOEXEC | flags, resolve: RESOLVE_NO_MAGICLINKS }));
+
+/** With the directory as the working directory: mount(2) takes no descriptors. Afterwards it is the root again, as it was. */
+export function standingIn<Result>(directory: number, act: () => Result): Result {
+  if (directory === AT_FDCWD) return act();
+  sys.fchdir(directory);
+  const result = act();
+  sys.chdir("/");
+  return result;
+}
+
+/** Makes something under its name in the directory above, whatever becomes of the path meanwhile; what `make` returns, or -errno. */
+export function makeIn(path: string, make: (directory: number, name: string) => number): number {
+  const directory = openPlace(parentOf(path), O_DIRECTORY);
+  if (directory < 0) return directory;
+  const result = make(directory, path.slice(path.lastIndexOf("/") + 1));
+  raw.close(directory);
+  return result;
+}
+
 /** mkdir -p. Where a link on the way leads nowhere yet, what it leads to is made: within the root, like all paths by now. */
-export function makeDirectories(path: string, mode: number): void {
-  const result = raw.mkdirat(AT_FDCWD, path, mode);
+export function makeDirectories(named: string, mode: number): void {
+  const path = named.replace(/(.)\/+$/, "$1");
+  if (path === "/") return;
+  const make = () => makeIn(path, (directory, name) => raw.mkdirat(directory, name, mode));
+  const result = make();
   if (result >= 0 || result === EEXIST) return;
-  if (result !== ENOENT || path === "" || path === "/") throw new SysError("mkdirat", -result, [path, mode]);
+  if (result !== ENOENT || path === "") throw new SysError("mkdirat", -result, [path, mode]);
   const parent = parentOf(path);
   makeDirectories(parent, 0o755);
-  const again = raw.mkdirat(AT_FDCWD, path, mode);
+  const again = make();
   const link = again === ENOENT ? raw.readlinkText(AT_FDCWD, parent) : undefined;
   if (typeof link !== "string") {
     if (again !== EEXIST) check(again, "mkdirat", path, mode);
     return;
   }
   makeDirectories(link.startsWith("/") ? link : `${parentOf(parent)}/${link}`, 0o755);
-  check(raw.mkdirat(AT_FDCWD, path, mode), "mkdirat", path, mode);
+  check(make(), "mkdirat", path, mode);
 }
 
 /** A directory for a tree whose root is one, else an empty file; where a link leads nowhere yet, at what it leads to. */
@@ -36,7 +77,14 @@ export function makeMountPoint(target: string, tree: number, linksLeft = 40): vo
     return makeMountPoint(link.startsWith("/") ? link : `${parentOf(target)}/${link}`, tree, linksLeft - 1);
   if ((statOf(tree, "", AT_EMPTY_PATH).mode & S_IFMT) === S_IFDIR) return makeDirectories(target, 0o755);
   makeDirectories(parentOf(target), 0o755);
-  raw.close(sys.openat(AT_FDCWD, target, O_CREAT | O_WRONLY | O_CLOEXEC, 0o644));
+  makeFile(target, 0o644);
+}
+
+/** An empty file; one that is there is not opened: it may be a FIFO by now, which keeps who opens it waiting. */
+export function makeFile(path: string, mode: number): void {
+  const how = O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC;
+  const fd = makeIn(path, (directory, name) => raw.openat(directory, name, how, mode));
+  if (fd !== EEXIST) raw.close(check(fd, "openat", path, how, mode));
 }
 
 /** A /proc or /sys that is a link would put the kernel's files elsewhere, and later writes to it too (CVE-2019-16884, CVE-2023-27561). */

@@ -18,6 +18,7 @@ import {
   RESOLVE_NO_MAGICLINKS,
   RESOLVE_NO_SYMLINKS,
   RESOLVE_NO_XDEV,
+  SYSFS_MAGIC,
 } from "../../sys/constants.ts";
 import { packOpenHow, parseStatfs, STATFS_SIZE } from "../../sys/structs.ts";
 import { check, raw, SysError } from "../../sys/sys.ts";
@@ -25,16 +26,10 @@ import { takeFilesystem } from "../trees.ts";
 import { ENOSYS, type InitContext } from "./context.ts";
 import { statOf } from "./paths.ts";
 
-/** The root of every procfs has this inode number, and nothing else in it. <linux/proc_ns.h> */
-const PROC_ROOT_INO = 1;
+/** The root of every procfs and sysfs has this inode number, and nothing else in it. <linux/proc_ns.h>, kernfs_mount(). */
+const ROOT_INO = 1;
 
-/** Refuses to mount in procfs, whatever path led there. Not proof against who swaps links meanwhile; {@link refuseInsideProcFd} is. */
-export function refuseInsideProc(target: string): void {
-  const buffer = new ArrayBuffer(STATFS_SIZE);
-  if (raw.statfs(target, buffer) >= 0 && parseStatfs(buffer).type === PROC_SUPER_MAGIC) refuse(target);
-}
-
-/** The same for an open target. */
+/** Refuses to mount in procfs, whatever path led there. */
 export function refuseInsideProcFd(fd: number, target: string): void {
   if (isProc(fd)) refuse(target);
 }
@@ -49,15 +44,52 @@ function refuse(target: string): void {
 
 /** What is bound on /proc must be all of a procfs. */
 export function requireProcRoot(tree: number, target: string): void {
-  if (isProc(tree) && statOf(tree, "", AT_EMPTY_PATH).ino === PROC_ROOT_INO) return;
+  if (isProc(tree) && statOf(tree, "", AT_EMPTY_PATH).ino === ROOT_INO) return;
   throw new ContainerError("MOUNT_INSIDE_PROC", `what is bound on ${target} is not a procfs`, {
     hint: "mount a filesystem of type proc there",
   });
 }
 
-function isProc(fd: number): boolean {
+const isProc = (fd: number): boolean => isOn(fd, PROC_SUPER_MAGIC);
+
+function isOn(fd: number, magic: number): boolean {
   const buffer = new ArrayBuffer(STATFS_SIZE);
-  return raw.fstatfs(fd, buffer) >= 0 && parseStatfs(buffer).type === PROC_SUPER_MAGIC;
+  return raw.fstatfs(fd, buffer) >= 0 && parseStatfs(buffer).type === magic;
+}
+
+/**
+ * Keeps hold of what was mounted on /proc or /sys. Who has the root filesystem at hand, another container that shares it for one,
+ * may rename the directory with the mount on it, and what is masked by path would then be masked elsewhere (CVE-2023-27561).
+ */
+export function keepKernelRoot(target: string, context: InitContext): void {
+  const fd = raw.openat(AT_FDCWD, target, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+  const magic = target === "/proc" ? PROC_SUPER_MAGIC : SYSFS_MAGIC;
+  if (fd < 0 || !isOn(fd, magic) || statOf(fd, "", AT_EMPTY_PATH).ino !== ROOT_INO)
+    throw new ContainerError("MOUNT_REPLACED", `what was mounted on ${target} is not there any more`, {
+      hint: "somebody else changes the root filesystem while the container is made",
+    });
+  setKernelRoot(target, fd, context);
+}
+
+export const isKernelPlace = (target: string): boolean => target === "/proc" || target === "/sys";
+
+export function setKernelRoot(target: string, fd: number, context: InitContext): void {
+  context.kernelRoots ??= new Map();
+  context.kernelRoots.set(target, fd);
+}
+
+/** Before the command's directory is looked for, which may be named by way of a descriptor. */
+export function releaseKernelRoots(context: InitContext): void {
+  for (const fd of new Set([...(context.kernelRoots?.values() ?? []), context.proc ?? -1])) if (fd >= 0) raw.close(fd);
+  delete context.kernelRoots;
+  delete context.proc;
+}
+
+/** A path as a descriptor and what is below it: those in /proc and /sys start from what is known to be there. */
+export function fromKernelRoot(path: string, { kernelRoots }: InitContext): { from: number; below: string } {
+  const top = path.slice(0, path.indexOf("/", 1));
+  const root = kernelRoots?.get(top);
+  return root === undefined ? { from: AT_FDCWD, below: path } : { from: root, below: path.slice(top.length + 1) };
 }
 
 /**
@@ -65,7 +97,7 @@ function isProc(fd: number): boolean {
  * other mount. Where the container has no procfs on /proc, one is made for the purpose and mounted nowhere.
  */
 export function writeProcFile(path: string, value: string, context: InitContext): void {
-  context.proc ??= openProc();
+  context.proc ??= context.kernelRoots?.get("/proc") ?? openProc();
   const below = path.slice("/proc/".length);
   const resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
   const open = (proc: number, more: number) =>
@@ -88,7 +120,7 @@ export function openProc(): number {
   const how = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
   const fd = raw.openat(AT_FDCWD, "/proc", how, 0);
   if (fd >= 0) {
-    if (isProc(fd) && statOf(fd, "", AT_EMPTY_PATH).ino === PROC_ROOT_INO) return fd;
+    if (isProc(fd) && statOf(fd, "", AT_EMPTY_PATH).ino === ROOT_INO) return fd;
     raw.close(fd);
   }
   return takeProc();
