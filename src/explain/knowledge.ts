@@ -3,6 +3,7 @@
  */
 
 import type { Op, Step } from "../plan/step.ts";
+import { table } from "../spec/check.ts";
 import type { NamespaceType } from "../spec/config.ts";
 
 export interface Knowledge {
@@ -113,7 +114,7 @@ export const NAMESPACES: Readonly<Record<NamespaceType, Knowledge & { flag: stri
   },
 };
 
-const FILESYSTEMS: Readonly<Record<string, Knowledge>> = {
+const FILESYSTEMS = table<Knowledge>({
   proc: {
     gives: "the processes of this PID namespace as files, and the kernel's settings under /proc/sys",
     without:
@@ -155,7 +156,7 @@ const FILESYSTEMS: Readonly<Record<string, Knowledge>> = {
     without: "programs that size themselves by their limits (JVM, Go, databases) would see the whole machine",
     man: ["cgroups(7)", "mount(2)"],
   },
-};
+});
 
 const controller = (gives: string, without: string): Knowledge => ({ gives, without, man: ["cgroups(7)"] });
 

@@ -5,6 +5,7 @@
  * An option that takes a flag back is more than the absence of that flag: a bind mount begins with the flags of its
  * source, and `rw` makes it writable where the source is not.
  */
+import { table } from "../spec/check.ts";
 import type { MountFlag } from "./step.ts";
 
 export interface MountOptions {
@@ -88,6 +89,9 @@ const CLEARS: Readonly<Record<string, string>> = {
   symfollow: "nosymfollow",
 };
 
+/** `constructor` is no option. */
+const CLEARED = table(CLEARS);
+
 const PROPAGATION = new Set([
   "private",
   "rprivate",
@@ -137,8 +141,8 @@ export function parseMountOptions(options: readonly string[]): MountOptions {
   let idmapText: string | undefined;
   for (const option of options) {
     const inner = option.startsWith("r") ? option.slice(1) : "";
-    const cleared = CLEARS[option];
-    const clearedBelow = CLEARS[inner];
+    const cleared = CLEARED[option];
+    const clearedBelow = CLEARED[inner];
     if (WORDS.has(option)) seen.add(option);
     else if (FLAGS.has(option)) one.set(option);
     else if (cleared !== undefined) one.clear(cleared);

@@ -4,6 +4,7 @@
  */
 import { ContainerError } from "../error.ts";
 import { didYouMean } from "../nearest.ts";
+import { table } from "../spec/check.ts";
 import type { Config, Mount, NamespaceType } from "../spec/config.ts";
 import { MOUNT_OPTIONS } from "../spec/names.ts";
 import { hostId } from "./cgroup/delegation.ts";
@@ -204,11 +205,11 @@ const OF_NOTHING: ReadonlySet<string> = new Set([
 ]);
 
 /** Filesystems that show a namespace, and what of the machine is shown where that is not the container's. */
-const SHOWN: Readonly<Record<string, readonly [NamespaceType, path: string]>> = {
+const SHOWN = table<readonly [NamespaceType, path: string]>({
   proc: ["pid", "/proc"],
   sysfs: ["network", "/sys"],
   mqueue: ["ipc", "/dev/mqueue"],
-};
+});
 
 /** `uid=` and `gid=` that the container's user namespace does not have (EINVAL) are left out: what is made belongs to its root then. */
 function knownOwners({ config, host, mount, options: { data }, field }: Request, plan: MountsPlan): string {

@@ -61,18 +61,18 @@ export class Program {
       PATH: process.env.PATH ?? "",
       TUPPER_BYTECODE: `${directory}/bundle.bytecode`,
       TUPPER_SOURCE_MAP: `${directory}/bundle.js.map`,
-      ASAN_OPTIONS: "abort_on_error=1:detect_leaks=0:allocator_may_return_null=1",
+      // Where a block was made is not told in full: that would be most of the work.
+      ASAN_OPTIONS:
+        "abort_on_error=1:detect_leaks=0:allocator_may_return_null=1:malloc_context_size=3:quarantine_size_mb=16",
     },
   });
-  #waiting: { answer: (answer: Answer) => void; timer: NodeJS.Timeout }[] = [];
+  /** The first of them is at work. */
+  readonly #waiting: ((answer: Answer) => void)[] = [];
+  #timer: NodeJS.Timeout | undefined;
   #line = "";
   #complaints = "";
   #hangs = false;
   readonly ended: Promise<void>;
-  get pid() {
-    return this.#child.pid;
-  }
-
   constructor() {
     this.#child.stdin.on("error", () => {}); // its end is told below
     this.#child.stdout.setEncoding("utf8").on("data", (text: string) => this.#take(text));
@@ -82,10 +82,9 @@ export class Program {
     this.ended = new Promise((resolve) => {
       this.#child.on("close", (code, signal) => {
         const why = this.#hangs ? `no answer within ${PATIENCE_MS} ms` : `the process ended with ${code ?? signal}`;
-        for (const { answer, timer } of this.#waiting.splice(0)) {
-          clearTimeout(timer);
-          answer({ edges: 0, counts: 0, fault: `${why}\n${this.#complaints}` });
-        }
+        clearTimeout(this.#timer);
+        this.#waiting.shift()?.({ edges: 0, counts: 0, fault: `${why}\n${this.#complaints}` });
+        for (const answer of this.#waiting.splice(0)) answer({ edges: 0, counts: 0, outcome: "not begun" });
         resolve();
       });
     });
@@ -96,17 +95,14 @@ export class Program {
     return this.#child.exitCode === null && this.#child.signalCode === null;
   }
 
-  /** One input for the target of this number. When the process breaks, that is the answer to all that it has not answered. */
+  /** One input for the target of this number. */
   feed(target: number, bytes: Uint8Array): Promise<Answer> {
     const head = Buffer.alloc(8);
     head.writeInt32LE(target, 0);
     head.writeUInt32LE(bytes.length, 4);
     return new Promise((answer) => {
-      const timer = setTimeout(() => {
-        this.#hangs = true;
-        this.#child.kill("SIGKILL");
-      }, PATIENCE_MS);
-      this.#waiting.push({ answer, timer });
+      this.#waiting.push(answer);
+      if (this.#waiting.length === 1) this.#watch();
       this.#child.stdin.write(Buffer.concat([head, bytes]));
     });
   }
@@ -120,10 +116,18 @@ export class Program {
     const lines = (this.#line + text).split("\n");
     this.#line = lines.pop() ?? "";
     for (const line of lines) {
-      const first = this.#waiting.shift();
-      if (first === undefined) continue;
-      clearTimeout(first.timer);
-      first.answer(JSON.parse(line) as Answer);
+      this.#waiting.shift()?.(JSON.parse(line) as Answer);
+      this.#watch();
     }
+  }
+
+  /** Begins to wait for the answer to the first of those that wait. */
+  #watch(): void {
+    clearTimeout(this.#timer);
+    if (this.#waiting.length === 0) return;
+    this.#timer = setTimeout(() => {
+      this.#hangs = true;
+      this.#child.kill("SIGKILL");
+    }, PATIENCE_MS);
   }
 }

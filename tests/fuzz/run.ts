@@ -34,6 +34,7 @@ export interface Tally {
 export class Fuzzing {
   readonly tallies = new Map<string, Tally>();
   #program = new Program();
+  #replacing: Promise<void> | undefined;
   readonly #report: (line: string) => void;
 
   constructor(report: (line: string) => void) {
@@ -50,7 +51,13 @@ export class Fuzzing {
 
   /** Feeds one input. One that does something new is kept if `keeps`. */
   async feed(target: string, bytes: Uint8Array, keeps: boolean): Promise<Answer> {
-    if (!this.#program.lives) await this.#replace();
+    if (!this.#program.lives) {
+      // One new process, whoever is the first to find that the old one is gone.
+      this.#replacing ??= this.#replace().finally(() => {
+        this.#replacing = undefined;
+      });
+      await this.#replacing;
+    }
     const answer = await this.#program.feed(
       SEEDS.findIndex((seeds) => seeds.target === target),
       bytes,
@@ -170,7 +177,7 @@ async function main(): Promise<void> {
       await fuzzing.mutate(seeds, chance, () => Date.now() >= end);
       save(seeds.target, inputs.slice(before));
     }
-    if (round % 30 === 0) report(fuzzing, Date.now() - began);
+    if (round % 5 === 0) report(fuzzing, Date.now() - began);
   }
   await fuzzing.end();
   report(fuzzing, Date.now() - began);

@@ -274,7 +274,8 @@ export function loadState(id: string): ContainerState {
   let state = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(id) ? readState(path) : undefined;
   for (let waitedMs = 0; state?.pid === 0 && waitedMs < STARTING_MS; waitedMs += 2) {
     sleepMs(2);
-    state = readState(path);
+    const isOver = raw.faccessat(AT_FDCWD, `${path}/state.json`, 0) < 0;
+    if (isOver || readInit(path) !== undefined) state = readState(path);
   }
   if (state !== undefined) return state;
   throw new ContainerError("CONTAINER_UNKNOWN", `the container ${id} does not exist`, {

@@ -7,6 +7,7 @@
 import { GvariantError, parseGvariant } from "../../dbus/gvariant.ts";
 import type { Value, Variant } from "../../dbus/marshal.ts";
 import { ContainerError } from "../../error.ts";
+import { table } from "../../spec/check.ts";
 import type { Config } from "../../spec/config.ts";
 import { parseNumberList } from "../../spec/number-list.ts";
 import { ACCESS, type DevicePolicy } from "./devices.ts";
@@ -120,7 +121,7 @@ function inMicroseconds(name: string, { value }: Variant, field: string): UnitPr
 const INFINITY = 2n ** 64n - 1n;
 
 /** Files whose one number systemd keeps under a name of its own. */
-const NUMBERS: Readonly<Record<string, string>> = {
+const NUMBERS = table<string>({
   "memory.max": "MemoryMax",
   "memory.high": "MemoryHigh",
   "memory.low": "MemoryLow",
@@ -133,7 +134,7 @@ const NUMBERS: Readonly<Record<string, string>> = {
   "cpu.shares": "CPUShares",
   "blkio.bfq.weight": "BlockIOWeight",
   "io.weight": "IOWeight",
-};
+});
 
 /**
  * The properties that say the same as these writes. A value that systemd could not take is left to the file, whose error

@@ -132,13 +132,19 @@ export function tupperState({ text }: Input, real: RawSys): string {
     "/run/tupper/box/state.json": record,
     ...(init === "" ? {} : { "/run/tupper/box/init": init }),
   };
+  // Without a first process a name is waited for: the same for each command, and long.
+  const waits = !/^\S+ \S/.test(init);
   return [
     ["ps"],
     ["ps", "--format", "json"],
     ["stats"],
-    ["inspect", "box"],
-    ["exec", "box", "true"],
-    ["kill", "box"],
+    ...(waits
+      ? []
+      : [
+          ["inspect", "box"],
+          ["exec", "box", "true"],
+          ["kill", "box"],
+        ]),
     ["run", "/bundle/rootfs", "true"],
   ]
     .map((words) => run(real, ["tupper", ...words], { cgroups: "v2", spawn: "refused", files }).code)

@@ -1,6 +1,7 @@
 /** `--mount type=bind,src=…,dst=…`: the same as `--volume` and `--tmpfs`, spelled out. */
 
 import { didYouMean } from "../../../nearest.ts";
+import { table } from "../../../spec/check.ts";
 import type { Mount } from "../../../spec/config.ts";
 import type { RootFacts } from "../root-facts.ts";
 import { flagError, nearestOrAll, parseBytes, parseChoice, parseContainerPath } from "./flag-value.ts";
@@ -11,13 +12,13 @@ const FLAG = "--mount";
 const TYPES = ["bind", "tmpfs", "devpts", "mqueue", "proc", "sysfs"] as const;
 
 /** Other engines' spellings of a key. */
-const SYNONYMS: Readonly<Record<string, string>> = {
+const SYNONYMS = table<string>({
   src: "source",
   dst: "destination",
   target: "destination",
   ro: "readonly",
   "bind-nonrecursive": "nonrecursive",
-};
+});
 const KEYS = [
   "type",
   "source",
