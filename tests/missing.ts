@@ -110,10 +110,14 @@ const mountinfo = () =>
 
 const mountTypes = () => new Set(mountinfo().map(([type = ""]) => type));
 
-/** Of v1 those that are mounted, of v2 those that the root group offers, and the freezer, which is in each group. */
+/** Of v1 those that are mounted, of v2 those that the root group offers, or the user's systemd, and the freezer, which is in each group. */
 function controllers(): Set<string> {
   const ofV1 = mountinfo().flatMap(([type, , options = ""]) => (type === "cgroup" ? options.split(",") : []));
-  const file = ["/sys/fs/cgroup/cgroup.controllers", "/sys/fs/cgroup/unified/cgroup.controllers"].find(existsSync);
+  const uid = process.getuid?.() ?? 0;
+  const delegated = uid === 0 ? [] : [`/sys/fs/cgroup/user.slice/user-${uid}.slice/user@${uid}.service`];
+  const file = [...delegated, "/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
+    .map((directory) => `${directory}/cgroup.controllers`)
+    .find(existsSync);
   const ofV2 = file === undefined ? [] : readFileSync(file, "utf8").trim().split(" ");
   const always = ofV1.length === 0 && file !== undefined ? ["freezer"] : []; // since Linux 5.2
   return new Set([...ofV1, ...ofV2.map((name) => (name === "io" ? "blkio" : name)), ...always]);
