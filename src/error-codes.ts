@@ -15,6 +15,19 @@ export type ErrorCode = keyof typeof ERROR_CODES | StepCode | KernelCode;
 const asked = "see --help of the command: the message says what is expected";
 
 export const ERROR_CODES = {
+  // Limits of the machine
+  OUT_OF_MEMORY: [
+    "tupper itself got no more memory: RLIMIT_AS, RLIMIT_DATA, or the limit of its control group",
+    "raise ulimit -v, ulimit -d, or that limit",
+  ],
+  CGROUPS_HIDDEN: [
+    "nothing in /sys/fs/cgroup is a control group here, though some are mounted: something lies over them",
+    "look at /sys as the command that made the container did",
+  ],
+  RECORD_FAILED: [
+    "a file of the container's record cannot be written: the disk of --root is full, read-only or broken",
+    "free space or inodes there (df, df -i), or name another --root",
+  ],
   // The command
   ARGUMENTS_TOO_LONG: [
     "arguments and environment are larger than execve takes: 128 KiB each, a quarter of RLIMIT_STACK together",

@@ -92,6 +92,8 @@ export interface RuntimeOptions {
   prefix?: readonly string[];
   /** The weakened build, with these switches on (weaknesses.ts). */
   weak?: string | undefined;
+  /** The prefix gets the file of the runtime's name, with no shell in between. */
+  isDirect?: boolean;
 }
 
 export interface RuntimeRunning {
@@ -102,13 +104,15 @@ export interface RuntimeRunning {
 
 /** Starts the OCI runtime and does not wait for it. */
 export function startRuntime(args: readonly string[], options: RuntimeOptions = {}): RuntimeRunning {
-  const { input = "", cwd = "/", timeoutMs = 30_000, user, env, prefix = [], weak } = options;
+  const { input = "", cwd = "/", timeoutMs = 30_000, user, env, prefix = [], weak, isDirect = false } = options;
   const directory = temporaryDirectory();
   const file = (name: string) => join(directory, name);
   writeFileSync(file("in"), input);
   const fds = [openSync(file("in"), "r"), openSync(file("out"), "w"), openSync(file("err"), "w")];
   const named = prefix.length === 0 ? [] : ["bash", "-c", 'exec -a tupper-runtime "$0" "$@"'];
-  const [program = "", ...rest] = [...prefix, ...named, programFor(user, weak), ...args];
+  const own = programFor(user, weak);
+  const command = isDirect ? [...prefix, `${own}-runtime`] : [...prefix, ...named, own];
+  const [program = "", ...rest] = [...command, ...args];
   const child = spawn(program, rest, {
     ...(prefix.length === 0 ? { argv0: "tupper-runtime" } : {}),
     cwd,

@@ -357,8 +357,9 @@ async function tryFault(verb: Verb, trial: Trial, point: Point, errno: string): 
   } else {
     const wrong = wrongMessage(stderr, errno);
     if (wrong !== undefined) faults.push(wrong);
-    if (verb.makes) left = await leftSince(before, id);
   }
+  const stays = !succeeded || /^warning: .* stays on record/m.test(stderr);
+  if (verb.makes && stays) left = await leftSince(before, id);
   if (isRuntime) {
     const { code: listed } = await runtime(["list"]);
     if (listed !== 0) faults.push("list fails");

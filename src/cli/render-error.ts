@@ -7,7 +7,7 @@
  *       found:  /srv has no data
  *       hint:   create it on the host first; a bind mount never creates its source
  */
-import { ContainerError } from "../error.ts";
+import { ContainerError, isOutOfMemory, outOfMemory } from "../error.ts";
 import type { KernelCode } from "../error-codes.ts";
 import { errnoText } from "../sys/errno.ts";
 import { mapStack } from "../sys/stack.ts";
@@ -32,11 +32,13 @@ export function renderError(error: unknown, colors: Colors, map: (stack: string)
 /** A failed call that belongs to no step is one of the machine's errors; undefined for a fault of tupper. */
 export function errorOfCall(error: unknown): ContainerError | undefined {
   if (error instanceof ContainerError) return error;
+  if (isOutOfMemory(error)) return outOfMemory(error);
   if (!(error instanceof SysError) || OURS.has(error.code)) return undefined;
   const [because, hint] = MACHINE[error.code] ?? [errnoText(error.errno).toLowerCase(), undefined];
+  const isOfSys = error.args.some((arg) => typeof arg === "string" && arg.startsWith("/sys/"));
   return new ContainerError(error.code as KernelCode, `${error.syscall} failed: ${because}`, {
     cause: error,
-    ...(hint === undefined ? {} : { hint }),
+    ...(hint === undefined ? {} : { hint: isOfSys ? hint.replace("/proc", "/sys/fs/cgroup") : hint }),
   });
 }
 
@@ -44,13 +46,13 @@ export function errorOfCall(error: unknown): ContainerError | undefined {
 const OURS = new Set(["EBADF", "EFAULT"]);
 
 /** What a system call that serves no single step says of the machine, not of tupper: [because, hint]. */
-const MACHINE: Readonly<Record<string, readonly [string, string]>> = {
-  EMFILE: ["too many files are open", "raise the limit: ulimit -n"],
-  ENFILE: ["too many files are open on the machine", "raise /proc/sys/fs/file-max"],
-  ENOMEM: ["there is no memory left", "free some, or raise the limit of the control group that tupper runs in"],
-  ENOSPC: ["there is no space left on the device", "free some space there"],
-  EDQUOT: ["the disk quota is used up", "free some space there"],
-  EROFS: ["the filesystem is read-only", "tupper writes its records below /run/tupper or $XDG_RUNTIME_DIR"],
+const MACHINE: Readonly<Record<string, readonly [string, string?]>> = {
+  EMFILE: ["too many files are open"],
+  ENFILE: ["too many files are open on the machine"],
+  ENOMEM: ["there is no memory left"],
+  ENOSPC: ["there is no space left on the device"],
+  EDQUOT: ["the disk quota is used up"],
+  EROFS: ["the filesystem is read-only"],
   EIO: ["the device failed", "see dmesg"],
   EPIPE: ["nobody reads the output any more", "the reader of the pipe ended first"],
   ENOENT: ["there is no such file or directory", "is /proc mounted?"],

@@ -18,7 +18,8 @@ export function runtimeMain(argv: readonly string[]): number {
   }
   try {
     // Before anything else is done, because it is done anew after it.
-    if (args.some((word) => STARTS_PROCESSES.has(word))) protectBinary(argv);
+    starting = args.find((word) => STARTS_PROCESSES.has(word));
+    if (starting !== undefined) protectBinary(argv);
     runtimeProgram.parse([...args], { from: "user" });
     return lastExitCode();
   } catch (error) {
@@ -37,9 +38,12 @@ export function lineForEngines(error: unknown): string | undefined {
   return `error: ${printableLines(oneLine(error))}\n`;
 }
 
+/** Such a word of the command line, which is not parsed yet when the program is protected. */
+let starting: string | undefined;
+
 const FAILED = 1;
 /** Of `exec` alone: its other codes are the command's. */
 const EXEC_FAILED = 255;
 
 /** The exit code of a failure of our own. */
-export const runtimeFailure = (): number => (runtimeProgram.args[0] === "exec" ? EXEC_FAILED : FAILED);
+export const runtimeFailure = (): number => ((runtimeProgram.args[0] ?? starting) === "exec" ? EXEC_FAILED : FAILED);

@@ -9,6 +9,7 @@ import { AT_FDCWD, O_CLOEXEC, O_RDONLY, O_WRONLY } from "../sys/constants.ts";
 import { readDirectory } from "../sys/files.ts";
 import { check, raw, SysError, sys } from "../sys/sys.ts";
 import { type Freezer, freeze, freezerGroup, isFrozen, thaw } from "./freezer.ts";
+import { requireCgroups } from "./require-cgroups.ts";
 
 export interface ControlGroup {
   controller: string;
@@ -32,6 +33,7 @@ export function groupOf(groups: readonly ControlGroup[], controller: string): st
 /** Every process in the container's groups and in those below, in ascending order. */
 export function cgroupProcesses(groups: readonly ControlGroup[]): number[] {
   const path = countingGroup(groups);
+  if (path !== undefined && raw.faccessat(AT_FDCWD, path, 0) === ENOENT) requireCgroups();
   return path === undefined ? [] : [...new Set(processesBelow(path))].sort((a, b) => a - b);
 }
 

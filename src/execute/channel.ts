@@ -127,7 +127,7 @@ export function packError(error: unknown): Message {
     kind: "error",
     error: {
       code: known?.code ?? "INTERNAL",
-      message: known?.message ?? (error instanceof Error ? `${error.message}\n${error.stack}` : String(error)),
+      message: clip(known?.message ?? (error instanceof Error ? `${error.message}\n${error.stack}` : String(error))),
       field: known?.field,
       hint: known?.hint,
       evidence: known?.evidence,
@@ -138,7 +138,7 @@ export function packError(error: unknown): Message {
               syscall: cause.syscall,
               errno: errnoNumber(cause.code) ?? cause.errno,
               args: cause.args.map((arg) =>
-                typeof arg === "number" || typeof arg === "string" || arg === null ? arg : nameOf(arg),
+                typeof arg === "number" || arg === null ? arg : typeof arg === "string" ? clip(arg) : nameOf(arg),
               ),
             }
           : undefined,
@@ -147,7 +147,10 @@ export function packError(error: unknown): Message {
 }
 
 /** A structure travels by its size alone. */
-const nameOf = (arg: unknown): string => (arg instanceof ArrayBuffer ? `[${arg.byteLength} bytes]` : String(arg));
+const nameOf = (arg: unknown): string => (arg instanceof ArrayBuffer ? `[${arg.byteLength} bytes]` : clip(String(arg)));
+
+/** One message holds some 200 KB, and an argument of the command may be as long as that. */
+const clip = (text: string): string => (text.length > 10_000 ? `${text.slice(0, 10_000)}…` : text);
 
 export function unpackError({ code, message, field, hint, evidence, exitCode, kernel }: SentError): ContainerError {
   return new ContainerError(code, message, {

@@ -296,11 +296,11 @@ const GONE = new Error("the init process is gone");
 function diedEarly(status: WaitStatus, plan: Plan): ContainerError {
   const killed = "signal" in status;
   const how = killed ? `was killed by signal ${status.signal}` : `ended with ${exitCodeOf(status)}`;
-  const { why, hint } = whyInitDied(status, plan);
+  const { why, ...details } = whyInitDied(status, plan);
   return new ContainerError(
     "INIT_DIED",
     `the init process ${how} before the command ran${why === undefined ? "" : `: ${why}`}`,
-    { hint },
+    details,
   );
 }
 

@@ -28,6 +28,7 @@ import { namespaceFlag } from "./namespace-flags.ts";
 import { type MovedDevice, moveDevice, openOwnNamespace } from "./net-devices.ts";
 import type { Watch } from "./ptrace.ts";
 import { removeCgroups } from "./remove-cgroups.ts";
+import { requireCgroups } from "./require-cgroups.ts";
 import { makeResctrlGroup } from "./resctrl.ts";
 import { runHooks } from "./run-hooks.ts";
 import type { ContainerState } from "./seccomp-listener.ts";
@@ -150,6 +151,7 @@ const performers: Performers = {
   makeCgroup({ path, mayExist, unused }, { madeCgroups }) {
     let made = raw.mkdirat(AT_FDCWD, path, 0o755);
     if (made === ENOENT) {
+      requireCgroups(); // else they would be plain directories
       makeParents(path);
       made = raw.mkdirat(AT_FDCWD, path, 0o755);
     }

@@ -60,10 +60,10 @@ function endBySignal(signals: number): void {
 }
 
 /**
- * Lets the container behind a start socket go on, and returns when its command runs. Throws what its set-up threw, and
- * CONTAINER_NOT_RUNNING when nobody waits there any more. `state` is for the agent of a seccomp profile.
+ * Lets the container behind a start socket go on. Returns the socket for its answers. Throws CONTAINER_NOT_CREATED when
+ * nobody waits there any more; whatever is thrown, the container waits as before.
  */
-export function sendStart(path: string, state: () => ContainerState, warn: (text: string) => void): void {
+export function sendStart(path: string): number {
   const socket = sys.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   const connected = withUnixAddress(path, (address) => raw.connect(socket, address));
   if (connected === ECONNREFUSED || connected === ENOENT) throw notWaiting();
@@ -72,6 +72,11 @@ export function sendStart(path: string, state: () => ContainerState, warn: (text
   send(socket, { kind: "start" }, [theirs]);
   raw.close(theirs);
   raw.close(socket);
+  return ours;
+}
+
+/** Returns when the command runs. Throws what its set-up threw. `state` is for the agent of a seccomp profile. */
+export function awaitCommand(ours: number, state: () => ContainerState, warn: (text: string) => void): void {
   let executing = false;
   for (;;) {
     const got = receive(ours);

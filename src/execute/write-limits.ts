@@ -8,6 +8,7 @@ import { explainCgroupRefusal } from "../plan/cgroup/refusal.ts";
 import type { CgroupWrite } from "../plan/cgroup/request.ts";
 import { readFileIfThere, writeFile } from "../sys/files.ts";
 import { SysError } from "../sys/sys.ts";
+import { requireCgroups } from "./require-cgroups.ts";
 
 interface Limit {
   group: string;
@@ -70,6 +71,7 @@ function tryWrite({ group, request: { file, value, otherwise, mayBeMissing } }: 
 }
 
 function explain({ group, request: { file, value, field } }: Limit, error: SysError): ContainerError {
+  if (error.code === "ENOENT") requireCgroups();
   const refusal = explainCgroupRefusal(`${group}/${file}`, value, error.code);
   const { code, message, hint } = refusal ?? {
     code: "CGROUP_WRITE_FAILED",

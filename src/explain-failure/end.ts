@@ -2,6 +2,7 @@
  * Why a container's command ended, where its exit code alone does not say: for want of memory, by its seccomp filter, by a
  * signal of tupper's caller, or by somebody else's. What the kernel does not tell is not guessed. signal(7), seccomp(2).
  */
+import { ContainerError } from "../error.ts";
 import { ACTION_VALUES } from "../plan/seccomp/compile.ts";
 import { syscallNames, syscallNumber } from "../plan/seccomp/syscalls.ts";
 import type { Plan } from "../plan/step.ts";
@@ -66,14 +67,29 @@ const CAUSES: Readonly<Record<string, string>> = {
 const nameOf = (signal: number): string =>
   `SIG${Object.entries(SIGNALS).find(([, number]) => number === signal)?.[0] ?? `NAL ${signal}`}`;
 
+const MEMORY = "linux.resources.memory.limit";
+const TOO_LOW =
+  "raise linux.resources.memory.limit (--memory): what making a container takes counts as its own, some hundred kilobytes, more for many mounts";
+
+/** Undefined unless a container's process was OOM-killed before its command ran. */
+export function killedBeforeStart(groups: Lived["groups"]): ContainerError | undefined {
+  const why = outOfMemory(groups);
+  if (why === undefined) return undefined;
+  return new ContainerError("INIT_DIED", `the init process died before the command ran: ${why}`, {
+    field: MEMORY,
+    hint: TOO_LOW,
+  });
+}
+
 /** The end of an init process that has said nothing. */
-export function whyInitDied(status: WaitStatus, { steps }: Plan): { why?: string; hint: string } {
+export function whyInitDied(status: WaitStatus, { steps }: Plan): { why?: string; hint: string; field?: string } {
   const signal = status.state === "signaled" ? status.signal : 0;
   if (signal === 9) {
     const memory = outOfMemory(steps.flatMap((step) => (step.op === "makeCgroup" ? [step] : [])));
+    const limit = steps.find((step) => step.op === "write" && /\/memory\.(max|limit_in_bytes)$/.test(step.path));
     return memory === undefined
       ? { hint: "SIGKILL comes from outside, or from the kernel when a memory limit leaves no room even for the start" }
-      : { why: memory, hint: "raise linux.resources.memory.limit (--memory)" };
+      : { why: memory, hint: TOO_LOW, field: limit?.field ?? MEMORY };
   }
   const filter = steps.flatMap((step) => (step.op === "seccomp" ? [step.program] : []))[0];
   const refused = AFTER_FILTER.filter((call) => filter !== undefined && KILLING.has(actionFor(filter, call) ?? -1));

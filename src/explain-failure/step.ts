@@ -1,6 +1,7 @@
 /** What a failed step means to the person who asked for it: reached only when something fails. */
-import { ContainerError } from "../error.ts";
+import { ContainerError, isOutOfMemory, outOfMemory } from "../error.ts";
 import type { ErrorCode } from "../error-codes.ts";
+import { CGROUPS, cgroupsHidden } from "../execute/require-cgroups.ts";
 import { describeStep } from "../explain/describe.ts";
 import { explainCgroupRefusal } from "../plan/cgroup/refusal.ts";
 import { unescapePath } from "../plan/mountinfo.ts";
@@ -23,12 +24,17 @@ import { filterAnswer, mayLook } from "./seccomp.ts";
  */
 export function explainStep(step: Step, error: unknown, filter?: Uint8Array): ContainerError {
   if (error instanceof ContainerError) return error;
+  if (isOutOfMemory(error)) return outOfMemory(error, `cannot ${describeStep(step)}`);
   if (!(error instanceof SysError)) {
     return new ContainerError(
       "INTERNAL",
       `cannot ${describeStep(step)}: ${error instanceof Error ? `${error.message}\n${mapStack(error.stack ?? "")}` : String(error)}`,
       { cause: error },
     );
+  }
+  if (error.code === "ENOENT" && error.args.some((arg) => typeof arg === "string" && arg.startsWith(CGROUPS))) {
+    const hidden = cgroupsHidden();
+    if (hidden !== undefined) return hidden;
   }
   const details = (finding: Finding) => ({
     cause: error,

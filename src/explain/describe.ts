@@ -27,7 +27,7 @@ export function describeStep(step: Step): string {
     case "delegateCgroup":
       return `give the control group ${step.path} to uid ${step.uid}`;
     case "clone":
-      return `clone a process with new namespaces: ${step.namespaces.join(", ") || "none"}`;
+      return `clone a process${step.namespaces.length === 0 ? "" : ` with new namespaces: ${step.namespaces.join(", ")}`}`;
     case "mapIds":
       return "write the id maps of the user namespace";
     case "takeMappedTree":

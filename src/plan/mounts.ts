@@ -42,16 +42,26 @@ interface Request {
   field: string;
   /** Tells its slots from those of other mounts. */
   index: number;
+  view: View;
+}
+
+/** What the mounts before one make: filled as far as somebody asks. */
+interface View {
+  seen: number;
+  targets: Set<string>;
+  /** With the directories above them. */
+  above: Set<string>;
 }
 
 /** `bundle`: of an OCI bundle, in which sources may lie below the root filesystem and be made by earlier mounts. */
 export function planMounts(config: Config, host: Host, groups: readonly ControlGroup[], bundle?: string): MountsPlan {
   const plan: MountsPlan = { before: [], take: [], place: [], seal: [], warnings: [] };
+  const view: View = { seen: 0, targets: new Set(), above: new Set() };
   for (const [index, mount] of (config.mounts ?? []).entries()) {
     const options = parseMountOptions(mount.options ?? []);
     if (mount.type === "bind") options.bind = true;
     const target = cleanPath(mount.destination);
-    const request: Request = { config, host, mount, options, target, field: `mounts[${index}]`, index };
+    const request: Request = { config, host, mount, options, target, field: `mounts[${index}]`, index, view };
     checkPlace(request);
     if (options.remount) remount(request, plan);
     else if (options.bind) bind(request, plan, bundle);
@@ -178,17 +188,26 @@ function bind(request: Request, plan: MountsPlan, bundle: string | undefined): v
  * Where in the container a source is that lies below the root filesystem, if an earlier mount of the config covers it or, for a
  * recursive bind, stands in it. There links can lead to nothing but the container's own, whoever made them.
  */
-function placeInView({ config, options, index }: Request, named: string, bundle: string): string | undefined {
+function placeInView({ config, options, index, view }: Request, named: string, bundle: string): string | undefined {
   const source = cleanPath(named.startsWith("/") ? named : `${bundle}/${named}`);
   const root = cleanPath(config.root.path);
   if (!source.startsWith(`${root}/`)) return undefined;
   const inside = source.slice(root.length);
-  const isIn = (path: string, top: string) => path === top || path.startsWith(`${top}/`);
-  const isMade = config.mounts?.slice(0, index).some(({ destination }) => {
-    const target = cleanPath(destination);
-    return isIn(inside, target) || (options.recursiveBind && isIn(target, inside));
-  });
-  return isMade ? inside : undefined;
+  // Each mount is looked at once, however many ask: configs may have ten thousand.
+  for (; view.seen < index; view.seen++) {
+    const target = cleanPath(config.mounts?.[view.seen]?.destination ?? "/");
+    view.targets.add(target);
+    for (const path of aboveOrAt(target)) view.above.add(path);
+  }
+  const isMade = aboveOrAt(inside).some((path) => view.targets.has(path));
+  return isMade || (options.recursiveBind && view.above.has(inside)) ? inside : undefined;
+}
+
+/** `/a/b`: `/a/b`, `/a` */
+function aboveOrAt(path: string): string[] {
+  const paths: string[] = [];
+  for (let at = path.length; at > 0; at = path.lastIndexOf("/", at - 1)) paths.push(path.slice(0, at));
+  return paths;
 }
 
 /**

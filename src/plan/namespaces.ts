@@ -154,9 +154,20 @@ export function planNamespaces(config: Config, host: Host, joinsCgroups: boolean
   if (!clocksFirst) inside.push(...clocks);
   // A process that joins another container's PID or time namespace must not share our memory: whoever may
   // ptrace it there could write to ours, and setns to a time namespace wants a single-threaded memory.
-  const sharedMemory = before.length === 0 && namespaceOf(config, "time")?.path === undefined;
+  // And where the container's memory may not last for the set-up: who is killed for it takes all with him who share it.
+  const sharedMemory =
+    before.length === 0 && namespaceOf(config, "time")?.path === undefined && !hasLittleMemory(config);
   return { cloned, before, afterClone, inside, sharedMemory };
 }
+
+/** Mounts and namespaces cost memory of the kernel, which counts: measured are some 12 KiB for a tmpfs. */
+function hasLittleMemory({ mounts = [], linux }: Config): boolean {
+  const limit = linux.resources?.memory?.limit ?? -1;
+  return limit > 0 && limit < LITTLE_BYTES + mounts.length * MOUNT_BYTES;
+}
+
+const LITTLE_BYTES = 1024 * 1024;
+const MOUNT_BYTES = 16 * 1024;
 
 const unshare = (namespaces: NamespaceType[]): InitStep => ({
   op: "unshare",

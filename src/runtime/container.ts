@@ -280,20 +280,33 @@ export function writeRecord({ path }: Lock, record: ContainerRecord): void {
   replaceFile(`${path}/state.json`, JSON.stringify(record));
 }
 
+/** Writes another file of the record. Throws RECORD_FAILED: the disk is full, or worse. */
+export function recordFile({ path }: Lock, name: string, text: string): void {
+  try {
+    replaceFile(`${path}/${name}`, text);
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    throw new ContainerError("RECORD_FAILED", `cannot record the container in ${path}`, {
+      field: "--root",
+      cause: error,
+    });
+  }
+}
+
 /** Of a process that had ended before it could be put on record. */
 export const UNKNOWN_START = "0";
 
 /** Puts the init process on record: from here on the container lives by itself. */
-export function writeInit({ path }: Lock, pid: number): { pid: number; startTime: string } {
+export function writeInit(lock: Lock, pid: number): { pid: number; startTime: string } {
   const startTime = startTimeOf(pid) ?? UNKNOWN_START;
-  replaceFile(`${path}/init`, `${pid} ${startTime}`);
+  recordFile(lock, "init", `${pid} ${startTime}`);
   return { pid, startTime };
 }
 
 /** What the kernel says of a container now. */
 export function statusOf({ path, record, init }: Container): Status {
   if (init === undefined) return isBusy(path) ? "creating" : "stopped";
-  const found = findProcess(init.pid);
+  const found = findProcess(init.pid, init.startTime);
   if (found?.startTime !== init.startTime) return "stopped";
   const freezer = freezerGroup(record.cgroups);
   // First: a created container that is frozen cannot be started either. On v1 who runs or sleeps is not.
@@ -304,7 +317,7 @@ export function statusOf({ path, record, init }: Container): Status {
   check(waits, "faccessat", `${path}/start`);
   if (isAwaited(`${path}/start`)) return "created";
   // A `start` that was killed leaves the socket's file behind, and so does a container that has died since we looked.
-  return startTimeOf(init.pid) === init.startTime ? "running" : "stopped";
+  return startTimeOf(init.pid, init.startTime) === init.startTime ? "running" : "stopped";
 }
 
 /** Somebody holds the lock: `create` is at work. Others who look do not count, so the lock is a shared one. */
@@ -314,15 +327,20 @@ function isBusy(path: string): boolean {
   return lock === "busy";
 }
 
+const USUAL = ["state.json", "init", "config.json", "start"];
+
 /** Removes the record, and with it the lock: the container is gone. */
 export function removeRecord(lock: Lock): void {
   const { path } = lock;
   // First, so that nobody who looks meanwhile takes what is left for a container.
-  raw.unlinkat(AT_FDCWD, `${path}/state.json`, 0);
-  for (const { name, type } of readDirectory(path)) {
-    const result = raw.unlinkat(AT_FDCWD, `${path}/${name}`, type === DT_DIR ? AT_REMOVEDIR : 0);
-    if (result < 0 && result !== ENOENT) throw new SysError("unlinkat", -result, [`${path}/${name}`]);
+  for (const name of USUAL) raw.unlinkat(AT_FDCWD, `${path}/${name}`, 0);
+  // Mostly that is all, and it takes no descriptor: there may be none left.
+  if (raw.unlinkat(AT_FDCWD, path, AT_REMOVEDIR) < 0) {
+    for (const { name, type } of readDirectory(path)) {
+      const result = raw.unlinkat(AT_FDCWD, `${path}/${name}`, type === DT_DIR ? AT_REMOVEDIR : 0);
+      if (result < 0 && result !== ENOENT) throw new SysError("unlinkat", -result, [`${path}/${name}`]);
+    }
+    sys.unlinkat(AT_FDCWD, path, AT_REMOVEDIR);
   }
-  sys.unlinkat(AT_FDCWD, path, AT_REMOVEDIR);
   unlock(lock);
 }

@@ -12,7 +12,6 @@ import { hookState } from "../plan/hooks.ts";
 import { plan as makePlan } from "../plan/plan.ts";
 import type { Plan } from "../plan/step.ts";
 import type { Config } from "../spec/config.ts";
-import { replaceFile } from "../sys/files.ts";
 import { raw, SysError, sys } from "../sys/sys.ts";
 import { absolute, type Bundle, loadBundle } from "./bundle.ts";
 import { sendToConsoleSocket } from "./console-socket.ts";
@@ -21,6 +20,7 @@ import {
   type ContainerRecord,
   claimContainer,
   type Lock,
+  recordFile,
   removeRecord,
   UNKNOWN_START,
   writeInit,
@@ -158,7 +158,7 @@ function make(
   });
   for (const text of plan.warnings) warn(text);
   debugPlan(plan, debug);
-  replaceFile(`${lock.path}/config.json`, configText);
+  recordFile(lock, "config.json", configText);
   const state = hookState(config, id, bundlePath);
   const record = newRecord(plan, config, { id, bundle, newKeyring });
   // Hooks start in the bundle.

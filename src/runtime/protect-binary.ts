@@ -97,11 +97,13 @@ function sealedCopy(): number {
   }
 }
 
-const unprotected = (cause: SysError): ContainerError =>
-  new ContainerError("BINARY_UNPROTECTED", "cannot protect the runtime's own file from the container", {
+function unprotected(cause: SysError): ContainerError {
+  const hint =
+    cause.code === "ENOENT"
+      ? "it is found by /proc/self/exe: mount -t proc proc /proc"
+      : "it needs an overlay filesystem, or some megabytes of memory for a copy of itself";
+  return new ContainerError("BINARY_UNPROTECTED", "cannot protect the runtime's own file from the container", {
     cause,
-    hint:
-      cause.code === "EMFILE"
-        ? "too many files are open: raise the limit (ulimit -n)"
-        : "it needs /proc to be mounted, and an overlay filesystem or some megabytes of memory for a copy of itself",
+    ...(cause.code === "EMFILE" || cause.code === "ENFILE" ? {} : { hint }),
   });
+}

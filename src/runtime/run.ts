@@ -1,8 +1,8 @@
 /** `run`: create and start in one, in the foreground or detached. */
-
-import { whyItEnded } from "../explain-failure/end.ts";
+import { ContainerError } from "../error.ts";
+import { type Ended, whyItEnded } from "../explain-failure/end.ts";
 import { PR_SET_CHILD_SUBREAPER } from "../sys/constants.ts";
-import { sys } from "../sys/sys.ts";
+import { SysError, sys } from "../sys/sys.ts";
 import { recordedConfig } from "./bundle.ts";
 import { unlock } from "./container.ts";
 import { deleteContainer, destroy } from "./delete.ts";
@@ -24,19 +24,37 @@ export function runContainer(request: RunRequest): number {
   const { detach, keep, subreaper, warn } = request;
   if (!detach && subreaper) sys.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
   const { container, lock, pid, terminal } = launch(request, { waits: false, attached: !detach });
-  const signals = detach ? -1 : openSignals();
+  const signals = detach ? -1 : orElse(openSignals, () => destroy(container, lock, warn));
   runPoststartHooks(container, () => destroy(container, lock, warn));
   // Others may exec into it, pause it, delete it from here on.
   unlock(lock);
   if (detach) return 0;
-  const code = supervise({ pid, terminal }, signals, (ended) => {
+  // Only ours: somebody may have deleted it by now and made another of the name.
+  const end = () => keep || deleteContainer(request.root, request.id, true, warn, container.record);
+  const say = (ended: Ended) => {
     const why = whyItEnded(ended, {
       groups: container.record.cgroups,
       linux: recordedConfig(container).linux,
     });
     if (why !== undefined) warn(why);
-  });
-  // Only ours: somebody may have deleted it by now and made another of the name.
-  if (!keep) deleteContainer(request.root, request.id, true, warn, container.record);
+  };
+  const code = orElse(() => supervise({ pid, terminal }, signals, say), end);
+  try {
+    end();
+  } catch (error) {
+    // What the command's exit code says stays true.
+    if (!(error instanceof SysError || error instanceof ContainerError)) throw error;
+    warn(`the container stays on record until it is deleted: ${error.message}`);
+  }
   return code;
+}
+
+/** What `act` returns; when it throws, after `undo`. */
+function orElse<T>(act: () => T, undo: () => unknown): T {
+  try {
+    return act();
+  } catch (error) {
+    undo();
+    throw error;
+  }
 }

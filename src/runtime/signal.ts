@@ -10,7 +10,7 @@ export function openProcess({ pid, startTime }: { pid: number; startTime: string
   if (pidfd === ESRCH || pidfd === -22) return undefined;
   if (pidfd < 0) throw new SysError("pidfd_open", -pidfd, [pid]);
   // With the descriptor in hand the number cannot be given away between this look and the signal.
-  if (startTimeOf(pid) === startTime) return pidfd;
+  if (startTimeOf(pid, startTime) === startTime) return pidfd;
   raw.close(pidfd);
   return undefined;
 }

@@ -1,5 +1,8 @@
 /** What tells a process from a later one of the same number. proc_pid_stat(5). */
-import { readSmallFile } from "../sys/files.ts";
+import { ContainerError } from "../error.ts";
+import { AT_FDCWD } from "../sys/constants.ts";
+import { readFileIfThere, readSmallFile } from "../sys/files.ts";
+import { raw, SysError } from "../sys/sys.ts";
 
 /** `R`, `S`, `D` …, and the start time in clock ticks since boot: fields 3 and 22 of /proc/PID/stat. */
 export interface FoundProcess {
@@ -7,15 +10,49 @@ export interface FoundProcess {
   startTime: string;
 }
 
-/** Undefined when there is no such process, or only its zombie. */
-export function findProcess(pid: number): FoundProcess | undefined {
+/**
+ * Undefined when there is no such process, or only its zombie. Throws PROC_MISSING: without /proc every process would seem
+ * to have ended, and its container could be deleted. `recorded`: what the start time probably is, which saves a look at the clock.
+ */
+export function findProcess(pid: number, recorded?: string): FoundProcess | undefined {
   const stat = readSmallFile(`/proc/${pid}/stat`);
-  if (stat === undefined) return undefined;
+  if (stat === undefined) {
+    const self = raw.readlinkText(AT_FDCWD, "/proc/self");
+    if (self !== String(raw.getpid())) throw procMissing(self);
+    return undefined;
+  }
   // The command's name, in brackets, may contain spaces and brackets.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ", 20);
   const [state = "", startTime = ""] = [fields[0], fields[19]];
-  return state === "Z" || state === "X" ? undefined : { state, startTime };
+  if (state === "Z" || state === "X") return undefined;
+  if (startTime === recorded) return { state, startTime };
+  bootOffset ??= ownBootOffset();
+  return { state, startTime: bootOffset === 0 ? startTime : String(Number(startTime) - bootOffset) };
 }
 
+let bootOffset: number | undefined;
+
+/** Of the first time namespace. Fixed in the kernel since Linux 5.6: include/linux/proc_ns.h. */
+const FIRST = "time:[4026531834]";
+
+/**
+ * How far ahead our own clock since boot is of the machine's, in ticks: /proc shows start times as the reader's time
+ * namespace has them, and who asks may live in another one than who made the record. time_namespaces(7)
+ */
+function ownBootOffset(): number {
+  const own = raw.readlinkText(AT_FDCWD, "/proc/self/ns/time");
+  if (typeof own !== "string" || own === FIRST) return 0;
+  const [, seconds, nanoseconds] =
+    /^boottime\s+(-?\d+)\s+(\d+)$/m.exec(readFileIfThere("/proc/self/timens_offsets") ?? "") ?? [];
+  return Number(seconds ?? 0) * 100 + Math.floor(Number(nanoseconds ?? 0) / 10_000_000);
+}
+
+const procMissing = (self: string | number): ContainerError =>
+  new ContainerError("PROC_MISSING", "there is no /proc of this PID namespace, so nothing is known of processes", {
+    hint: "mount -t proc proc /proc",
+    ...(typeof self === "number" ? { cause: new SysError("readlinkat", -self, [AT_FDCWD, "/proc/self"]) } : {}),
+  });
+
 /** The start time alone. */
-export const startTimeOf = (pid: number): string | undefined => findProcess(pid)?.startTime;
+export const startTimeOf = (pid: number, recorded?: string): string | undefined =>
+  findProcess(pid, recorded)?.startTime;

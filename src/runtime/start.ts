@@ -1,9 +1,10 @@
 /** `start`: the command of a created container. runtime.md, "Start". */
 import { ContainerError } from "../error.ts";
 import { runHooks } from "../execute/run-hooks.ts";
-import { sendStart } from "../execute/start-socket.ts";
+import { awaitCommand, sendStart } from "../execute/start-socket.ts";
+import { killedBeforeStart } from "../explain-failure/end.ts";
 import { AT_FDCWD } from "../sys/constants.ts";
-import { sys } from "../sys/sys.ts";
+import { raw, sys } from "../sys/sys.ts";
 import { type Container, loadContainer, lockContainer, statusOf, unlock } from "./container.ts";
 import { destroy } from "./delete.ts";
 import { processMissing } from "./launch.ts";
@@ -15,6 +16,11 @@ export function startContainer(root: string, id: string, warn: (text: string) =>
   try {
     const container = loadContainer(root, id);
     const status = statusOf(container);
+    const { cgroups } = container.record;
+    // Its socket goes when it is started.
+    const hasWaited = status === "stopped" && raw.faccessat(AT_FDCWD, `${container.path}/start`, 0) >= 0;
+    const forMemory = hasWaited ? killedBeforeStart(cgroups) : undefined;
+    if (forMemory !== undefined) throw forMemory;
     if (status !== "created")
       throw new ContainerError("CONTAINER_NOT_CREATED", `cannot start a container in the ${status} state`, {
         hint: status === "stopped" ? "delete it and create it anew" : "it has been started already",
@@ -25,7 +31,7 @@ export function startContainer(root: string, id: string, warn: (text: string) =>
     } catch (error) {
       // A startContainer hook that fails is the end of the container too. runtime.md, "Lifecycle", step 7.
       if (error instanceof ContainerError && error.code === "HOOK_FAILED") destroy(container, lock, warn);
-      throw error;
+      throw (error instanceof ContainerError && error.code === "INIT_DIED" && killedBeforeStart(cgroups)) || error;
     }
     runPoststartHooks(container, () => destroy(container, lock, warn));
   } finally {
@@ -36,8 +42,9 @@ export function startContainer(root: string, id: string, warn: (text: string) =>
 /** The command of a container that waits runs, or never will: it waits no more. */
 function letGo({ path, record, init }: Container, warn: (text: string) => void): void {
   const state = () => ({ ...hookStateOf(record), status: "created" as const, pid: init?.pid ?? 0 });
+  const answers = sendStart(`${path}/start`);
   try {
-    sendStart(`${path}/start`, state, warn);
+    awaitCommand(answers, state, warn);
   } finally {
     sys.unlinkat(AT_FDCWD, `${path}/start`, 0);
   }

@@ -45,8 +45,10 @@ test("parseJson says where a text is no JSON, what is missing, and what stands t
   );
 });
 
-test("parseJson finds the mistake in a text that is nested deeper than any stack", () => {
-  assert.equal(mistake("[".repeat(1_000_000)), "line 1, column 1000001: a value is missing, the text ends there");
+test("parseJson finds the mistake in a text that is nested deeper than many a stack, and looks no further than that", () => {
+  assert.equal(mistake("[".repeat(20_000)), "line 1, column 20001: a value is missing, the text ends there");
+  for (const text of ["[".repeat(1_000_000), '[{"a":'.repeat(1_000_000)])
+    assert.throws(() => parseJson(text, "config.json"), { message: "config.json is nested too deeply" });
 });
 
 test("parseJson: no mistake is found in a text that is JSON, and one in each that is not", () => {

@@ -4,14 +4,17 @@
  * JSON.parse is native and fast, but says little about where a text is wrong and rounds whole numbers beyond 2^53.
  * Both are made good by a second look at the text, which only those texts get that need it.
  */
-import { ContainerError } from "../error.ts";
+import { ContainerError, isOutOfMemory } from "../error.ts";
 
 /** `name` is what people call the document. Throws a {@link ContainerError} with line, column and the text there. */
 export function parseJson(text: string, name: string): unknown {
   try {
     return JSON.parse(text);
   } catch (cause) {
+    if (isOutOfMemory(cause)) throw cause;
     const { offset, expected } = findMistake(text);
+    if (expected === SHALLOWER)
+      throw new ContainerError("CONFIG_SYNTAX", `${name} is nested too deeply`, { field: name, cause });
     const before = text.slice(0, offset).split("\n");
     const place = `line ${before.length}, column ${(before.at(-1) ?? "").length + 1}`;
     throw new ContainerError(
@@ -78,6 +81,10 @@ interface Mistake {
   expected: string;
 }
 
+/** There is nothing wrong but that. JSON.parse gives up somewhere below a depth of so many. */
+const SHALLOWER = "a text less deep";
+const DEEP = 20_000;
+
 const SPACE = /[ \t\n\r]*/y;
 const STRING = /"(?:[^"\\\p{Cc}]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})|[\x7f-\x9f])*"/uy;
 const SCALAR = /-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null/y;
@@ -104,7 +111,7 @@ function findMistake(text: string): Mistake {
       const closing = opening === "{" ? "}" : "]";
       if (text[at] === closing) at++;
       else {
-        open.push(closing);
+        if (open.push(closing) > DEEP) return missing(SHALLOWER);
         if (opening === "{") {
           const mistake = skipName();
           if (mistake !== undefined) return mistake;
@@ -120,9 +127,7 @@ function findMistake(text: string): Mistake {
       skip(SPACE);
       const closing = open.at(-1);
       if (closing === undefined) {
-        return at < text.length
-          ? missing("the end of the text")
-          : { offset: 0, expected: "a document less deeply nested" };
+        return missing(at < text.length ? "the end of the text" : SHALLOWER);
       }
       if (text[at] === closing) {
         at++;

@@ -13,7 +13,7 @@ import { homeIn } from "../../../src/execute/home.ts";
 import { packNumberList } from "../../../src/execute/number-mask.ts";
 import { parseSubordinateIds } from "../../../src/execute/probe.ts";
 import { matchMounts, parseCgroupMounts, parseSelfCgroup } from "../../../src/execute/probe-cgroups.ts";
-import { awaitStart, sendStart } from "../../../src/execute/start-socket.ts";
+import { awaitCommand, awaitStart, sendStart } from "../../../src/execute/start-socket.ts";
 import { managerGroup, timeLimitMs } from "../../../src/execute/systemd.ts";
 import { planUpdate } from "../../../src/plan/cgroup/update.ts";
 import { parseMountOptions } from "../../../src/plan/mount-options.ts";
@@ -214,8 +214,8 @@ function messages({ text }: Input, real: RawSys): string {
   const garbage = lines.map((line, i) => ({ text: line, fds: Array.from({ length: i % 3 }, () => 0) }));
   const start = { text: '{"kind":"start"}', fds: [0] };
   const waits = within([...garbage, start], () => void awaitStart(5));
-  const state = () => ({ pid: 1 }) as unknown as ReturnType<Parameters<typeof sendStart>[1]>;
-  return `${waits} ${within(garbage, () => sendStart("/run/start", state, () => {}))}`;
+  const state = () => ({ pid: 1 }) as unknown as ReturnType<Parameters<typeof awaitCommand>[1]>;
+  return `${waits} ${within(garbage, () => awaitCommand(sendStart("/run/start"), state, () => {}))}`;
 }
 
 export const TARGETS: Readonly<Record<string, Target>> = {
