@@ -53,8 +53,8 @@ error: cannot execute /srv/app: a directory on the way may not be entered by thi
 \`\`\`
 
 One sentence with its code, and below it as far as they are known: the config field or flag behind it; the system call that failed; what was read from the
-machine after the failure; what to do. Nothing of that is looked up while all goes well. [faults.md](faults.md) shows the sentences of planted faults beside those
-of other runtimes.
+machine after the failure; what to do. Nothing of that is looked up while all goes well. \`npm run faults\` writes the sentences of planted faults
+beside those of other runtimes.
 
 **For programs.** \`tupper --error-format json COMMAND …\`, and every command with \`--format json\`, print one JSON object on the last line of stderr:
 \`code\`, \`message\`, and where they are known \`field\`, \`kernel\`, \`syscall\`, \`errno\`, \`evidence\`, \`hint\`. \`tupper-runtime --log-format json\` has the same
@@ -73,7 +73,8 @@ beside \`level\`, \`msg\` and \`time\`: in the file of \`--log\`, without one on
 
 **Ends.** When a signal ended the command, \`tupper run\` and \`tupper-runtime run\` say in a warning which and why: the control group, limit and peak of a kill for want
 of memory; the system call behind SIGSYS, where the kernel's log (\`/dev/kmsg\`) names it and may be read, otherwise which calls the profile kills for; the process that
-sent the signal to tupper; or that somebody outside sent it. The kernel tells nobody who sent a SIGKILL, so tupper does not say more than that.
+sent the signal to tupper; or that somebody outside sent it. The kernel tells nobody who sent a SIGKILL, so tupper does not say more than that. \`tupper-runtime state\` of a stopped container has
+\`end\`: the exit code or signal, as long as its parent has not taken it, and \`outOfMemory\` with group, limit, peak and count, until \`delete\`.
 
 ${tables.join("\n")}
 ## Steps

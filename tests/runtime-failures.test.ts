@@ -383,3 +383,24 @@ test("--log-format json: all that is known of an error, on stderr without a log 
     evidence: "the kernel's log: tmpfs: Unknown parameter 'sise'",
   });
 });
+
+test("state: what is left to be seen of the end of a container for want of memory", {
+  skip: missing("root", "package:busybox-static", "cgroup:memory"),
+}, async () => {
+  const id = newId();
+  const config = configOf({
+    args: ["sh", "-c", "exec head -c 200m /dev/zero | tail; exit 7"],
+    resources: { memory: { limit: 33_554_432 } },
+  });
+  atEnd(() => runtime(["delete", "--force", id]));
+  await runtimePrints(["create", "--bundle", makeBundle(config), id]);
+  assert.equal((JSON.parse(await runtimePrints(["state", id])) as { end?: unknown }).end, undefined);
+  await runtimePrints(["start", id]);
+  await eventually("it has stopped", async () => (await stateOf(id)).status === "stopped");
+  interface Ended {
+    end?: { outOfMemory?: { cgroup: string; kills: number; limitBytes: number; peakBytes?: number } };
+  }
+  const memory = (JSON.parse(await runtimePrints(["state", id])) as Ended).end?.outOfMemory;
+  assert.deepEqual([memory?.cgroup.endsWith(`/${GROUP}`), memory?.limitBytes], [true, 33_554_432]);
+  assert.ok((memory?.kills ?? 0) >= 1, JSON.stringify(memory));
+});

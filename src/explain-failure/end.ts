@@ -9,7 +9,7 @@ import type { Plan } from "../plan/step.ts";
 import type { Linux } from "../spec/config.ts";
 import type { LinuxSeccomp } from "../spec/seccomp.ts";
 import { AT_FDCWD, O_CLOEXEC, O_NONBLOCK, O_RDONLY, SIGNALS } from "../sys/constants.ts";
-import type { WaitStatus } from "../sys/structs.ts";
+import { parseWaitStatus, type WaitStatus } from "../sys/structs.ts";
 import { raw, sys } from "../sys/sys.ts";
 import { machineOfThis, read } from "./machine.ts";
 import { actionFor } from "./seccomp.ts";
@@ -104,21 +104,64 @@ export function whyInitDied(status: WaitStatus, { steps }: Plan): { why?: string
 const AFTER_FILTER = ["sendmsg", "rt_sigprocmask", "prctl", "setresuid", "setresgid", "setgroups", "capset", "execve"];
 const KILLING: ReadonlySet<number> = new Set([ACTION_VALUES.SCMP_ACT_KILL_THREAD, ACTION_VALUES.SCMP_ACT_KILL_PROCESS]);
 
+export interface MemoryKills {
+  cgroup: string;
+  kills: number;
+  limitBytes: number | undefined;
+  peakBytes: number | undefined;
+}
+
 /** The kernel kills without a word: what the control group counted says whether it was for want of memory. */
-export function outOfMemory(groups: Lived["groups"]): string | undefined {
+export function memoryKills(groups: Lived["groups"]): MemoryKills | undefined {
   const last = (name: string) => groups.findLast(({ controller }) => controller.split(",").includes(name))?.path;
   const v1 = last("memory");
-  const group = v1 ?? last("unified");
-  if (group === undefined) return undefined;
+  const cgroup = v1 ?? last("unified");
+  if (cgroup === undefined) return undefined;
   const [events, limit, peak] =
     v1 === undefined
       ? ["memory.events", "memory.max", "memory.peak"]
       : ["memory.oom_control", "memory.limit_in_bytes", "memory.max_usage_in_bytes"];
-  const kills = /^oom_kill (\d+)$/m.exec(read(`${group}/${events}`) ?? "")?.[1];
-  if (kills === undefined || kills === "0") return undefined;
-  const bytes = (file: string) => read(`${group}/${file}`)?.trim();
-  const used = bytes(peak);
-  return `the kernel killed the container because it ran out of memory: its limit is ${bytes(limit)} bytes (--memory, linux.resources.memory.limit)${used === undefined ? "" : `, it used up to ${used}`}, and ${group} counts ${kills} killed; raise the limit`;
+  const kills = Number(/^oom_kill (\d+)$/m.exec(read(`${cgroup}/${events}`) ?? "")?.[1] ?? 0);
+  if (kills === 0) return undefined;
+  const bytes = (file: string) => {
+    const text = read(`${cgroup}/${file}`)?.trim();
+    return text === undefined || text === "max" ? undefined : Number(text);
+  };
+  return { cgroup, kills, limitBytes: bytes(limit), peakBytes: bytes(peak) };
+}
+
+function outOfMemory(groups: Lived["groups"]): string | undefined {
+  const found = memoryKills(groups);
+  if (found === undefined) return undefined;
+  const { cgroup, kills, limitBytes, peakBytes } = found;
+  const used = peakBytes === undefined ? "" : `, it used up to ${peakBytes}`;
+  return `the kernel killed the container because it ran out of memory: its limit is ${limitBytes ?? "that of a group above:"} bytes (--memory, linux.resources.memory.limit)${used}, and ${cgroup} counts ${kills} killed; raise the limit`;
+}
+
+/** What is left to be seen of the end of a container whose parent is another program. */
+export interface EndSeen {
+  /** Until the parent has taken the status of its process. proc_pid_stat(5), exit_code: for who may trace it. */
+  exitCode?: number;
+  signal?: string;
+  outOfMemory?: MemoryKills;
+}
+
+/** Undefined where nothing is left. `init`: its process, with the start time that tells it from a later one of its number. */
+export function endSeen(
+  init: { pid: number; startTime: string } | undefined,
+  groups: Lived["groups"],
+): EndSeen | undefined {
+  const memory = memoryKills(groups);
+  const stat = init === undefined ? undefined : read(`/proc/${init.pid}/stat`);
+  const fields = stat?.slice(stat.lastIndexOf(")") + 2).split(" ");
+  const isZombie = fields?.[0] === "Z" && fields[19] === init?.startTime;
+  const status = isZombie && fields[49] !== undefined ? parseWaitStatus(Number(fields[49])) : undefined;
+  if (memory === undefined && status === undefined) return undefined;
+  return {
+    ...(status?.state === "exited" ? { exitCode: status.code } : {}),
+    ...(status?.state === "signaled" ? { signal: nameOf(status.signal) } : {}),
+    ...(memory === undefined ? {} : { outOfMemory: memory }),
+  };
 }
 
 function filtered(pid: number, { defaultAction, syscalls = [] }: LinuxSeccomp): string {

@@ -1,4 +1,5 @@
 /** `state`: what callers are told of a container. runtime.md, "State"; `owner` and `rootfs` as runc has them. */
+import { type EndSeen, endSeen } from "../explain-failure/end.ts";
 import type { HookState } from "../plan/step.ts";
 import { type Container, type ContainerRecord, loadContainer, type Status, statusOf } from "./container.ts";
 
@@ -13,6 +14,8 @@ export interface ContainerState {
   created: string;
   owner: string;
   annotations?: Record<string, string>;
+  /** Of a stopped one: what is left to be seen of its end. */
+  end?: EndSeen;
 }
 
 /** Throws CONTAINER_UNKNOWN. */
@@ -21,6 +24,7 @@ export const stateOfContainer = (root: string, id: string): ContainerState => de
 export function describeState(container: Container): ContainerState {
   const { ociVersion, id, bundle, rootfs, created, owner, annotations } = container.record;
   const status = statusOf(container);
+  const end = status === "stopped" ? endSeen(container.init, container.record.cgroups) : undefined;
   return {
     ociVersion,
     id,
@@ -31,6 +35,7 @@ export function describeState(container: Container): ContainerState {
     created,
     owner,
     ...(annotations === undefined ? {} : { annotations }),
+    ...(end === undefined ? {} : { end }),
   };
 }
 

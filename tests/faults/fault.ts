@@ -48,7 +48,13 @@ export interface Saying {
   remedy: boolean;
 }
 
-export type Runtime = { name: string; argv0: string; file: string };
+export interface Runtime {
+  name: string;
+  argv0: string;
+  file: string;
+  /** What it needs of the machine first, in the case's mount namespace. */
+  before?: string;
+}
 
 export const usualConfig = (rootfs: string): Config => ({
   ociVersion: "1.0.2",
@@ -141,7 +147,7 @@ export function meet(fault: Fault, runtime: Runtime, base: string): Saying {
       : JSON.stringify(config, (_key, value) => (typeof value === "bigint" ? Number(value) : value)),
   );
   const id = `fault-${process.pid}-${runs}`;
-  const script = `set -e\nmount --make-rprivate /\n${fault.before?.(place) ?? ""}\nset +e\nexec "$@"`;
+  const script = `set -e\nmount --make-rprivate /\n${runtime.before ?? ""}\n${fault.before?.(place) ?? ""}\nset +e\nexec "$@"`;
   const mine = [
     "unshare",
     "--mount",

@@ -115,6 +115,8 @@ export const LIMIT_FAULTS: readonly Fault[] = [
   },
   {
     name: "a group that is frozen",
+    // Others wait in it for ever.
+    only: "tupper",
     cause: /frozen|FROZEN/,
     remedy: /thaw|THAWED|unfreeze|resume/,
     config: limits({ pids: { limit: 50 } }, "/tupper-fault-frozen"),
