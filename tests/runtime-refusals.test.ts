@@ -3,7 +3,7 @@
  * an error that names the field, and nothing is left; or it makes a container that can be deleted. The same ones each time;
  * TUPPER_TORTURE tries many more, from the seed FUZZ_SEED.
  *
- * Needs: root
+ * Needs: checkout, root
  */
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, writeFileSync } from "node:fs";
