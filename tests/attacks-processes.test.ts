@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import type { Config } from "../src/spec/config.ts";
 import { makeBundle, makeConfig, newId, runtime, stateOf } from "./bundle.ts";
-import { atEnd, compiled, eventually, output, temporaryDirectory, watchForLeftovers } from "./harness.ts";
+import { atEnd, compiled, eventually, output, temporaryDirectory, tupper, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { makeRootfs } from "./rootfs.ts";
 import { rounds } from "./weakened.ts";
@@ -74,3 +74,51 @@ for (const how of ["exec", "run"] as const)
       assert.deepEqual(await reachedThroughJoiners(how, rounds(25)), []);
     },
   );
+
+/* ---- what each layer keeps --------------------------------------------------------------------- */
+
+/** A command of the container that says `reached`, and without which steps of the plan it does. */
+const ATTEMPTS: readonly { what: string; script: string; weak: string; need?: string }[] = [
+  { what: "a user namespace of one's own, as CVE-2022-0492 wants", script: "unshare -U -r true", weak: "drop:seccomp" },
+  { what: "core_pattern", script: ": >>/proc/sys/kernel/core_pattern", weak: "drop:makeReadonly" },
+  { what: "the machine's keys in /proc/keys", script: "[ -f /proc/keys ]", weak: "drop:mask" },
+  {
+    what: "a mount of one's own",
+    script: "mount -t tmpfs x /tmp",
+    weak: "drop:seccomp,drop:setCapabilities,drop:limitBoundingSet",
+  },
+  {
+    what: "a device of the machine, by a node of one's own",
+    script: "mknod /tmp/kmsg c 1 11 && : >/tmp/kmsg",
+    weak: "drop:write",
+    need: "cgroup:devices",
+  },
+];
+
+for (const { what, script, weak, need } of ATTEMPTS)
+  test(`run: ${what} is not reached`, { skip: needs.skip || (need !== undefined && missing(need)) }, async () => {
+    const root = makeRootfs();
+    const says = async (without?: string) =>
+      (await tupper(["run", root, "sh", "-c", `(${script}) 2>/dev/null && echo reached`], { weak: without })).stdout;
+    assert.equal(await says(weak), "reached\n");
+    assert.equal(await says(), "");
+  });
+
+test(
+  "run: a directory of the machine that the caller has open is not the command's (CVE-2024-21626)",
+  needs,
+  async () => {
+    const secret = temporaryDirectory();
+    writeFileSync(join(secret, "marker"), "the machine's\n");
+    const root = makeRootfs();
+    const says = async (weak?: string) =>
+      (
+        await tupper(["run", "--workdir", "/proc/self/fd/9", root, "cat", "marker"], {
+          prefix: ["sh", "-c", 'exec 9<"$0"; exec "$@"', secret],
+          weak,
+        })
+      ).stdout;
+    assert.equal(await says("descriptors-stay,directory-unchecked"), "the machine's\n");
+    assert.equal(await says(), "");
+  },
+);

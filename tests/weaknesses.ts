@@ -1,6 +1,6 @@
 /**
  * The naive code that attacks are first tried on (docs/security.md). `scripts/build.ts --weakened` makes build/weakened/tupper of
- * the sources with these edits; `TUPPER_WEAK=drop:mask,path-mounts` switches some of them on in it. An edit whose text is not in
+ * the sources with these edits; `TUPPER_WEAK=drop:mask,mount-early` switches some of them on in it. An edit whose text is not in
  * the source any more breaks that build. The binary that is shipped is made without this file (tests/weakened.test.ts).
  */
 
@@ -33,12 +33,6 @@ export const EDITS: readonly Edit[] = [
         : []),
       ...enterRoot(rootfs.root, noPivot),
       ...(isWeak("mount-early") ? [] : mounts.place),`,
-  },
-  {
-    // … and look first whether the target is a link, then mount by path.
-    file: "src/execute/init/mounts.ts",
-    find: "  if (exact) refuseSymlink(target);\n  if (proc) requireProcRoot",
-    replace: "  if (exact || isWeak('check-then-use')) refuseSymlink(target);\n  if (proc) requireProcRoot",
   },
   {
     file: "src/execute/init/mounts.ts",
