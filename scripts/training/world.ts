@@ -118,12 +118,16 @@ function fill(buffer: ArrayBuffer, text: string): number {
   return text.length;
 }
 
+/** The magic numbers of procfs and sysfs, whose roots are inode 1. */
+const ROOTS: Readonly<Record<string, bigint>> = { "/proc": 0x9fa0n, "/sys": 0x62656572n };
+
 function statx(dirfd: number | bigint, path: string, buffer: ArrayBuffer): number {
   const name = absolute(dirfd, path);
   const kind = name.startsWith("/dev/") ? S_IFCHR : files.has(name) ? S_IFREG : S_IFDIR;
   const view = new DataView(buffer);
   view.setUint32(16, 2, true); // stx_nlink
   view.setUint16(28, kind | 0o755, true); // stx_mode
+  view.setBigUint64(32, name in ROOTS ? 1n : 2n, true); // stx_ino
   view.setUint32(128, 1, true); // stx_rdev_major and _minor: every device is the null device
   view.setUint32(132, 3, true);
   view.setBigUint64(40, BigInt(files.get(name)?.length ?? 0), true); // stx_size
@@ -184,6 +188,10 @@ const fakes: { [K in keyof RawSys]?: RawSys[K] } = {
     return text.length;
   },
   statx: (dirfd, path, _flags, _mask, buffer) => statx(dirfd, path, buffer),
+  fstatfs: (fd, buffer) => {
+    new DataView(buffer).setBigUint64(0, ROOTS[open.get(number(fd))?.path ?? ""] ?? 0n, true);
+    return 0;
+  },
   getdents64: readEntries,
   // LOCK_NB says no where LOCK_EX alone would wait.
   flock: (fd, operation) => {
