@@ -160,7 +160,7 @@ export function meet(fault: Fault, runtime: Runtime, base: string): Saying {
       : ["setpriv", `--reuid=${fault.user}`, `--regid=${fault.user}`, "--clear-groups"]),
     ...(fault.prefix?.(place) ?? []),
   ];
-  const named = ["bash", "-c", 'exec -a "$0" "$@"', runtime.argv0, runtime.file];
+  const named = ["bash", "--norc", "-c", 'exec -a "$0" "$@"', runtime.argv0, runtime.file];
   const globals = fault.globals ?? ["--root", join(own, "state")];
   const [program = "", ...args] = [
     ...mine,
