@@ -2,9 +2,9 @@
  * The host: QuickJS, one global object `sys`, and a heap that starts where the build left it.
  *
  * A normal build runs itself with --snapshot to evaluate the TypeScript bundle, and stores the
- * resulting heap in its own sections .snap and .snap.cold (scripts/build.ts). At start the heap is
+ * resulting heap in its own sections .snap and .cold (scripts/build.ts). At start the heap is
  * simply there: no parsing, no evaluation. This needs a non-PIE static binary (pointers in the
- * heap stay true), an allocator that keeps everything in those sections (pool.h), and a bundle whose
+ * heap stay true), an allocator that keeps everything in those places (pool.h), and a bundle whose
  * top level reads nothing of the outside world.
  *
  * With -DHOST_PLAIN the same program uses libc's allocator and evaluates the bundle's bytecode at
@@ -15,6 +15,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,6 +29,9 @@
 
 #ifndef HOST_PLAIN
 #include "pool.h"
+#include "cold.h"
+#else
+#define cold_wake(p, n) ((void)(p), (void)(n))
 #endif
 #ifdef HOST_TRAINING
 #define TRAINING 1
@@ -196,6 +200,7 @@ static int make_snapshot(void *data) {
   char **argv = data;
   size_t length;
   if (!TRAINING && argv[6]) pool_place((const struct pool_placement *)read_whole(argv[6], &length));
+  if (mmap(pool_cold, POOL_COLD_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) _exit(70);
   host_source_map = read_whole_into_pool(argv[3]);
   JSRuntime *rt = JS_NewRuntime2(&pool_functions, NULL);
   JSContext *ctx = new_context(rt);
@@ -211,12 +216,13 @@ static int make_snapshot(void *data) {
   snap.source_map = host_source_map;
   snap.ready = 1;
   write_file(argv[4], &snap, sizeof snap);
-  write_file(argv[5], pool_cold, sizeof pool_cold);
+  write_file(argv[5], pool_cold, POOL_COLD_BYTES);
   _exit(0);
 }
 
 int main(int argc, char **argv) {
   if (snap.ready) {
+    cold_begin();
     host_source_map = snap.source_map;
     JS_UpdateStackTop(JS_GetRuntime(snap.context));
 #ifdef HOST_TRAINING

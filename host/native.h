@@ -107,6 +107,7 @@ static int take_text(JSContext *ctx, JSValueConst v, struct text *t, int nullabl
 static int take_span(JSContext *ctx, JSValueConst v, struct span *s, int nullable) {
   if (nullable && (JS_IsNull(v) || JS_IsUndefined(v))) { *s = (struct span){ 0 }; return 0; }
   s->bytes = JS_GetArrayBuffer(ctx, &s->length, v);
+  cold_wake(s->bytes, s->length);
   return s->bytes || s->length == 0 ? (JS_HasException(ctx) ? -1 : 0) : -1;
 }
 

@@ -13,7 +13,7 @@
 #define POOL_H
 
 #define POOL_BYTES (POOL_KIB << 10)           /* of .snap: what commands need */
-#define POOL_COLD_BYTES (POOL_COLD_KIB << 10) /* of .snap.cold, a mapping of its own: what they do not */
+#define POOL_COLD_BYTES (POOL_COLD_KIB << 10) /* of the cold part (cold.h): what they do not */
 #define POOL_GRAIN 8u                 /* what QuickJS keeps in a block wants no more alignment */
 #define POOL_FINE 2048u               /* up to here multiples of the grain are classes, above four per doubling */
 #define POOL_LARGE (256u << 10)       /* beyond here a block is a mapping of its own */
@@ -36,7 +36,7 @@ __attribute__((section(".snap"), aligned(4096))) static struct snapshot snap = {
   .ready = 0, .room = { .next = snap.pool, .end = snap.pool + POOL_BYTES },
 };
 
-__attribute__((section(".snap.cold"), aligned(4096))) static char pool_cold[POOL_COLD_BYTES];
+extern char pool_cold[]; /* an address, from the linker's command line */
 
 /* What the finished program allocates first: zero pages, which cost less than copies of a file's. */
 static char pool_first_chunk[POOL_CHUNK];
@@ -45,8 +45,10 @@ static char pool_first_chunk[POOL_CHUNK];
 #define POOL_HEADER sizeof(size_t)
 static inline size_t *pool_size(void *p) { return (size_t *)p - 1; }
 
+static inline int pool_is_cold(const void *p) { return (uintptr_t)p - (uintptr_t)pool_cold < POOL_COLD_BYTES; }
+
 static inline int pool_is_frozen(const void *p) {
-  return (uintptr_t)p - (uintptr_t)snap.pool < POOL_BYTES || (uintptr_t)p - (uintptr_t)pool_cold < POOL_COLD_BYTES;
+  return (uintptr_t)p - (uintptr_t)snap.pool < POOL_BYTES || pool_is_cold(p);
 }
 
 /* Whether a block is a mapping of its own. Until the snapshot is taken none is: it would not be in it. */
@@ -185,7 +187,7 @@ static void *pool_malloc(JSMallocState *state, size_t n) {
 
 static void pool_free(JSMallocState *state, void *p) {
   (void)state;
-  if (!p) return;
+  if (!p || (snap.ready && pool_is_cold(p))) return; /* to keep it for others would cost its page */
   size_t usable = *pool_size(p), class = pool_class(usable);
   if (pool_is_mapping(p)) { munmap((char *)p - 16, usable + 16); return; }
   struct pool_area *area = pool_area_of(p);

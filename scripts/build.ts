@@ -4,7 +4,8 @@
  *
  * 1. sys glue from host/sys.table; 2. the TypeScript bundled by esbuild; 3. QuickJS and the host by musl-gcc, static
  * and non-PIE; 4. a training build that shows which parts of the heap commands need (placement.ts); 5. the binary run
- * once to evaluate the bundle into places that follow from that; 6. the heap it ends with put into .snap and .snap.cold.
+ * once to evaluate the bundle into places that follow from that; 6. the heap it ends with put into .snap and, what is
+ * rarely used, compressed into .cold.
  * The result depends on nothing but the sources and the tools: two builds are byte-identical (tests/host.test.ts).
  */
 import { execFileSync } from "node:child_process";
@@ -26,6 +27,7 @@ import type { EncodedSourceMap } from "@jridgewell/trace-mapping";
 import { build as esbuild, type Plugin } from "esbuild";
 import { defaultSeccompProgram } from "../src/plan/seccomp/default-program.ts";
 import { NAMES, NUMBERS } from "../src/plan/seccomp/syscall-numbers.ts";
+import { compress, writeNoBlocks } from "./cold.ts";
 import { generate } from "./generate.ts";
 import { lineMapOf } from "./line-map.ts";
 import {
@@ -34,6 +36,7 @@ import {
   coveredQuickjs,
   freezeHeap,
   linkHost,
+  makeHeap,
   QUICKJS_FLAGS,
   quickjs,
   root,
@@ -165,12 +168,18 @@ async function buildTupper(): Promise<void> {
   const out = `${root}/build/${target.directory}`;
   mkdirSync(out, { recursive: true });
   const [tupper, runtime] = [`${out}tupper`, `${out}tupper-runtime`];
-  linkHost({ objects, init, output: host, pool });
+  const compressed = `${host}.cold.lz4`;
+  writeNoBlocks(compressed);
+  linkHost({ objects, init, output: host, pool, cold: compressed });
+  const { hot, cold } = makeHeap(host, placement);
+  // Linked once more: nothing else moves by it, so the heap stays true.
+  writeFileSync(compressed, compress(readFileSync(cold)));
+  linkHost({ objects, init, output: host, pool, cold: compressed });
   const frozen = `${host}.frozen`;
-  const { hot, cold } = freezeHeap(host, frozen, placement);
+  freezeHeap(host, hot, frozen);
   for (const path of [tupper, runtime]) rmSync(path, { force: true });
   writeInPages(tupper, readFileSync(frozen));
-  for (const path of [frozen, hot, cold]) rmSync(path);
+  for (const path of [frozen, hot, cold, compressed]) rmSync(path);
   linkSync(tupper, runtime);
   const size = (name: string) => `${Math.round(statSync(`${root}/build/${name}`).size / 1024)} KiB`;
   console.error(

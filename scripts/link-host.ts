@@ -26,8 +26,10 @@ export const QUICKJS_FLAGS = [
 const PLACELESS = `-ffile-prefix-map=${root}=.`;
 /** Room for the heap where no placement says yet how much it takes. */
 const TRAINING_POOL_KIB = 16384;
-/** Section .snap.cold begins here, far behind everything else, so that the linker gives it a segment of its own. */
-const COLD_ADDRESS = "0x2000000";
+/** The compressed part of the heap begins here, far behind everything else: its size moves nothing. */
+const COLD_SECTION = "0x2000000";
+/** And here is where it is used: below 2 GiB, as code wants it, and behind what brk(2) may get. */
+const COLD_ADDRESS = "0x10000000";
 
 export const run = (command: string, ...args: string[]) =>
   execFileSync(command, args, { stdio: ["ignore", "pipe", "inherit"], cwd: root });
@@ -127,15 +129,17 @@ export interface HostLink {
   objects: readonly string[];
   init: string;
   output: string;
-  /** KiB of the sections .snap and .snap.cold. */
+  /** KiB of the heap's two parts. */
   pool?: { hotKiB: number; coldKiB: number };
+  /** The cold part as scripts/cold.ts compresses it; none where there is no heap. */
+  cold?: string;
   /** The build whose accesses are counted (host/training.h). */
   training?: boolean;
   /** Without a heap of its own: the bytecode that is evaluated at each start, and its map of lines. */
   plain?: { bytecode: string; map: string };
 }
 
-export function linkHost({ objects, init, output, pool, training = false, plain }: HostLink): void {
+export function linkHost({ objects, init, output, pool, cold, training = false, plain }: HostLink): void {
   const wraps =
     plain !== undefined
       ? []
@@ -144,7 +148,15 @@ export function linkHost({ objects, init, output, pool, training = false, plain 
     target.muslGcc,
     ...["-std=gnu11", "-O2", "-Wall", "-Wextra", "-static", "-no-pie", "-fno-pie", "-fno-ident", ...LEAN, PLACELESS],
     ...[`-DPOOL_KIB=${pool?.hotKiB ?? TRAINING_POOL_KIB}`, `-DPOOL_COLD_KIB=${pool?.coldKiB ?? 4}`],
-    ...[`-DINIT_PROGRAM="${init}"`, "-isystem", quickjs, `-I${root}/build/gen`, "-idirafter", kernelHeaders()],
+    ...[
+      `-DINIT_PROGRAM="${init}"`,
+      ...(cold === undefined ? [] : [`-DCOLD_FILE="${cold}"`]),
+      "-isystem",
+      quickjs,
+      `-I${root}/build/gen`,
+      "-idirafter",
+      kernelHeaders(),
+    ],
     // What QuickJS's atomics would call in the training build is never called.
     ...(plain === undefined
       ? []
@@ -152,21 +164,26 @@ export function linkHost({ objects, init, output, pool, training = false, plain 
     ...(training ? ["-DHOST_TRAINING", "-Wl,--unresolved-symbols=ignore-all"] : ["-s"]),
     `${root}/host/host.c`,
     ...objects,
-    ...["-lm", "-Wl,--gc-sections", "-Wl,--build-id=none", `-Wl,--section-start=.snap.cold=${COLD_ADDRESS}`],
+    ...["-lm", "-Wl,--gc-sections", "-Wl,--build-id=none", `-Wl,--section-start=.cold=${COLD_SECTION}`],
+    `-Wl,--defsym=pool_cold=${COLD_ADDRESS}`,
     ...wraps.map((name) => `-Wl,--wrap=${name}`),
     ...["-o", output],
   );
 }
 
 /**
- * Runs a host once, so that it makes the heap, and puts that back into it. `blocks`: where each block of the heap goes;
- * in the training build the file that says which block begins where.
+ * Runs a host once, so that it makes the heap. `blocks`: where each block of the heap goes; in the training build the
+ * file that says which block begins where.
  */
-export function freezeHeap(host: string, output: string, blocks: string): { hot: string; cold: string } {
-  const [hot, cold] = [`${output}.hot`, `${output}.cold`];
+export function makeHeap(host: string, blocks: string): { hot: string; cold: string } {
+  const [hot, cold] = [`${host}.hot`, `${host}.cold`];
   // -R: no address randomisation while the heap is made, so that it is the same each time.
   const files = ["build/bundle.bytecode", "build/bundle.js.map", hot, cold, blocks];
   run("setarch", "-R", ...target.runner, host, "--snapshot", ...files);
-  run(target.objcopy, "--update-section", `.snap=${hot}`, "--update-section", `.snap.cold=${cold}`, host, output);
   return { hot, cold };
+}
+
+/** A host with the heap that it begins with. */
+export function freezeHeap(host: string, hot: string, output: string): void {
+  run(target.objcopy, "--update-section", `.snap=${hot}`, host, output);
 }

@@ -9,7 +9,8 @@
 import { spawnSync } from "node:child_process";
 import { appendFileSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { build as esbuild } from "esbuild";
-import { freezeHeap, linkHost, root, run } from "./link-host.ts";
+import { writeNoBlocks } from "./cold.ts";
+import { freezeHeap, linkHost, makeHeap, root, run } from "./link-host.ts";
 import { target } from "./target.ts";
 
 /** As in host/pool.h. */
@@ -42,11 +43,23 @@ const COMMANDS: readonly { group: (typeof GROUPS)[number]; words: string; before
   },
   { group: "launch", words: "tupper-runtime run --bundle /bundle box" },
   { group: "launch", words: "tupper-runtime run --bundle /bundle box", first: true },
+  { group: "launch", words: "tupper-runtime run --bundle bundle box" },
   {
     group: "launch",
     words: "tupper-runtime --log /log --log-format json create --bundle /bundle --pid-file /pid box",
   },
-  ...["--version", "state box", "start box", "kill box KILL", "delete --force box"].map((words) => ({
+  ...[
+    "--version",
+    "state box",
+    "start box",
+    "kill box KILL",
+    "delete --force box",
+    "exec box true",
+    "list",
+    "pause box",
+    "events --stats box",
+    "update --pids-limit 100 box",
+  ].map((words) => ({
     group: "verbs" as const,
     words: `tupper-runtime ${words}`,
     before: "tupper-runtime create --bundle /bundle box",
@@ -64,10 +77,13 @@ const directory = `${root}/build/training`;
 export async function placeBlocks({ objects, init }: { objects: readonly string[]; init: string }): Promise<Placement> {
   rmSync(directory, { recursive: true, force: true });
   mkdirSync(directory);
-  linkHost({ objects, init, output: `${directory}/host`, training: true });
+  const cold = `${directory}/no-blocks`;
+  writeNoBlocks(cold);
+  linkHost({ objects, init, output: `${directory}/host`, cold, training: true });
   const [compiler = "", ...rest] = [...target.runner, `${directory}/host`];
   run(compiler, ...rest, "--compile", "build/bundle.js", "build/bundle.bytecode");
-  const { hot } = freezeHeap(`${directory}/host`, `${directory}/tupper`, `${directory}/numbers`);
+  const { hot } = makeHeap(`${directory}/host`, `${directory}/numbers`);
+  freezeHeap(`${directory}/host`, hot, `${directory}/tupper`);
   linkSync(`${directory}/tupper`, `${directory}/tupper-runtime`);
   await esbuild({
     entryPoints: ["world", "names"].map((name) => `${root}/scripts/training/${name}.ts`),

@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() { say "$*"; exit 69; }
 
-build_packages="gcc libc6-dev musl-tools linux-libc-dev binutils xz-utils util-linux"
+build_packages="gcc libc6-dev musl-tools linux-libc-dev binutils lz4 xz-utils util-linux"
 test_packages="crun runc libcap2-bin libseccomp-dev uidmap busybox-static strace tmux iproute2 procps libasan8 libubsan1 bubblewrap"
 engine_packages="docker.io containerd podman"
 # Virtual machines (tests/vm).

@@ -4,11 +4,12 @@
  * Needs: checkout
  */
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { execFileSync, spawnSync } from "node:child_process";
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { makeBundle, makeConfig } from "./bundle.ts";
 import { binary, isSanitizer, start, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { sharedRootfs } from "./rootfs.ts";
@@ -69,6 +70,51 @@ test(`exec: needs less than ${LIMIT_KIB} KiB`, { skip }, async () => {
 });
 
 test(`--version: needs less than ${LIMIT_KIB} KiB`, { skip }, () => assertSmall(measure("--version")));
+
+/** How many blocks of the compressed heap a command brings in (ADR 24): faults that strace(1) sees. */
+function blocksBroughtIn(...words: readonly string[]): number {
+  const [name = "", ...args] = words;
+  const [trace, said] = [join(work, "trace"), openSync(join(work, "said"), "w")];
+  // Without -f: a created container stays, and strace would stay with it.
+  const follow = name === "tupper" || args[0] === "run" ? ["-f"] : [];
+  const file = name === "tupper" ? binary : `${binary}-runtime`;
+  const options = { stdio: ["ignore", said, said] as ["ignore", number, number] };
+  const { status } = spawnSync("strace", [...follow, "-o", trace, file, ...args], options);
+  closeSync(said);
+  assert.equal(status, 0, `${words.join(" ")}: ${readFileSync(join(work, "said"), "utf8")}`);
+  return readFileSync(trace, "utf8").split("SEGV_MAPERR").length - 1;
+}
+
+test("run, create, state, start, exec, list, delete: nothing of the compressed heap is used", {
+  skip: elsewhere || missing("root", "package:busybox-static", "package:strace"),
+}, () => {
+  const bundle = makeBundle(makeConfig(root));
+  const [id, once] = [`memory-${process.pid}`, `memory-once-${process.pid}`];
+  const run = `runtime run --bundle ${makeBundle(makeConfig(root, { args: ["true"] }))} ${once}`;
+  blocksBroughtIn(...run.split(" ")); // the first on a machine makes the state root
+  const commands = [
+    `tupper run --no-tty --root-kind bind ${root} true`,
+    `tupper run --no-tty --root-kind overlay --security-opt seccomp=unconfined ${root} true`,
+    run,
+    `runtime create --bundle ${bundle} ${id}`,
+    ...["state", "start", "exec"].map((verb) => `runtime ${verb} ${id}${verb === "exec" ? " true" : ""}`),
+    "runtime list",
+    `runtime delete --force ${id}`,
+  ];
+  const used = commands.map((words) => [words, blocksBroughtIn(...words.split(" "))]);
+  assert.deepEqual(
+    used.filter(([, blocks]) => blocks !== 0),
+    [],
+  );
+});
+
+test("a caller that blocks or ignores SIGSEGV changes nothing: rarely used parts of the program are brought in", {
+  skip: elsewhere,
+}, () => {
+  const help = execFileSync(binary, ["--help"], { encoding: "utf8" });
+  assert.equal(execFileSync("env", ["--block-signal=SEGV", binary, "--help"], { encoding: "utf8" }), help);
+  assert.equal(execFileSync("env", ["--ignore-signal=SEGV", binary, "--help"], { encoding: "utf8" }), help);
+});
 
 test("training: every command that the build runs on the make-believe machine succeeds", { skip: elsewhere }, () => {
   const failures = join(repository, "build/training/failures");

@@ -63,12 +63,17 @@ const files = new Map<string, string>([
     `${layout === "v2" ? "" : CONTROLLERS.map((one, i) => `${i + 1}:${one}:/\n`).join("")}0::/user.slice\n`,
   ],
   [`${tree}/cgroup.controllers`, layout === "v2" ? "cpuset cpu io memory hugetlb pids rdma misc\n" : "\n"],
+  [`${tree}/engine/box/cgroup.controllers`, layout === "v2" ? "cpuset cpu io memory pids\n" : "\n"],
+  [`${tree}/engine/box/cgroup.events`, "populated 1\nfrozen 1\n"],
   [`${tree}/cgroup.subtree_control`, ""],
   ["/proc/self/status", "Name:\ttupper\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n"],
   [`/proc/${INIT}/stat`, `${INIT} (true) S 1 ${"4242 ".repeat(17)}123456 4096 1`],
   ["/bundle/config.json", bundleConfig(layout === "v2")],
   ["/etc/hosts", ""],
-  ["/rootfs/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n"],
+  ...["/rootfs/etc/", "/etc/"].flatMap((etc): [string, string][] => [
+    [`${etc}passwd`, "root:x:0:0:root:/root:/bin/sh\nbox:x:1000:1000::/home/box:/bin/sh\n\n"],
+    [`${etc}group`, "root:x:0:\nusers:x:100:box,root\n\n"],
+  ]),
   ["/sys/fs/cgroup/cpuset/cpuset.cpus", "0-1\n"],
   ["/sys/fs/cgroup/cpuset/cpuset.mems", "0\n"],
 ]);
@@ -81,6 +86,12 @@ interface OpenFile {
 const open = new Map<number, OpenFile>();
 /** Who holds the lock on a path. */
 const locked = new Map<string, number>();
+/** What a set-up has to make before it can mount there. */
+const missing = new Set<string>();
+/** Not everything that is to be hidden is there, or a file. */
+const [ABSENT, DIRECTORIES] = ["/proc/asound", ["/proc/acpi", "/proc/scsi", "/sys/firmware"]];
+/** Where commands are looked for and are not. */
+const ELSEWHERE = /^\/usr\/local\//;
 let nextFd = FIRST_FD;
 let keepsFiles = false;
 let busy = true;
@@ -95,6 +106,7 @@ function openFile(dirfd: number | bigint, path: string, flags: number): number {
   const name = absolute(dirfd, path);
   const writes = (flags & (O_WRONLY | O_CREAT)) !== 0;
   const text = files.get(name);
+  if (missing.has(name)) return ENOENT;
   const isDirectory = !/\/(etc|proc\/self\/[a-z_]+$)|\.[a-z]+$/.test(name);
   // O_PATH: what is mounted upon is there.
   if (text === undefined && !writes && (flags & O_PATH) === 0 && !isDirectory && !name.includes("/cpuset."))
@@ -134,15 +146,17 @@ function statx(dirfd: number | bigint, path: string, buffer: ArrayBuffer): numbe
   return 0;
 }
 
-/** One entry, a directory, for the state root; nothing elsewhere. getdents64(2). */
+/** One entry for the state root and for a container's own directory; nothing elsewhere. getdents64(2). */
 function readEntries(fd: number | bigint, buffer: ArrayBuffer): number {
   const file = open.get(Number(fd));
-  if (file?.path !== "/run/tupper" || file.at > 0) return 0;
+  const isOwn = file?.path === "/run/tupper-runtime/box";
+  if (file === undefined || (file.path !== "/run/tupper" && !isOwn) || file.at > 0) return 0;
   file.at = 1;
   const view = new DataView(buffer);
-  const name = "box\0";
+  const [DT_DIR, DT_REG] = [4, 8];
+  const name = isOwn ? "init\0" : "box\0";
   view.setUint16(16, 24, true);
-  view.setUint8(18, 4);
+  view.setUint8(18, isOwn ? DT_REG : DT_DIR);
   for (let i = 0; i < name.length; i++) view.setUint8(19 + i, name.charCodeAt(i));
   return 24;
 }
@@ -164,6 +178,17 @@ const fakes: { [K in keyof RawSys]?: RawSys[K] } = {
   socket: () => nextFd++,
   memfdCreate: () => nextFd++,
   signalfd4: () => nextFd++,
+  mkdirat: (dirfd, path) => {
+    missing.delete(absolute(dirfd, path));
+    return 0;
+  },
+  // The container's root has less in it than the machine's.
+  pivotRoot: () => {
+    for (const name of ["pts", "shm", "mqueue"]) missing.add(`/dev/${name}`);
+    if (layout !== "v2") for (const controller of CONTROLLERS) missing.add(directoryOf(controller));
+    return 0;
+  },
+  moveMount: (_from, _fromPath, _dirfd, path) => (path === ABSENT ? ENOENT : DIRECTORIES.includes(path) ? EINVAL : 0),
   close: (fd) => {
     if (isReal(fd)) return real.close(fd);
     const path = open.get(number(fd))?.path ?? "";
@@ -182,7 +207,7 @@ const fakes: { [K in keyof RawSys]?: RawSys[K] } = {
     const file = open.get(number(fd));
     const text = typeof data === "string" ? data : (real.decodeText(data, 0, data.byteLength) as string);
     if (file !== undefined) {
-      file.text += text;
+      file.text = file.path.endsWith("freezer.state") ? `${text}\n` : file.text + text;
       files.set(file.path, file.text);
     }
     return text.length;
@@ -207,7 +232,9 @@ const fakes: { [K in keyof RawSys]?: RawSys[K] } = {
   },
   // A control group stays busy for a moment after its last process.
   unlinkat: (dirfd, path) => {
-    if (!keepsFiles) files.delete(absolute(dirfd, path));
+    const name = absolute(dirfd, path);
+    if (name.startsWith("/run/tupper-runtime/") && !files.has(name) && /\.|socket$/.test(name)) return ENOENT;
+    if (!keepsFiles) files.delete(name);
     if (!busy || !path.startsWith("/sys/")) return 0;
     busy = false;
     return EBUSY;
@@ -215,6 +242,8 @@ const fakes: { [K in keyof RawSys]?: RawSys[K] } = {
   readlinkText: (_dirfd, path) => {
     if (path === "/proc/self/cwd") return "/root";
     if (path === OWN_FILE) return "/usr/bin/tupper-runtime";
+    if (path === "/proc/self/ns/user") return "user:[4026531837]";
+    if (missing.has(path)) return ENOENT;
     return open.get(Number(path.slice(path.lastIndexOf("/") + 1)))?.path ?? EINVAL;
   },
   getcwd: (buffer) => fill(buffer, "/\0"),
@@ -237,7 +266,10 @@ const fakes: { [K in keyof RawSys]?: RawSys[K] } = {
   execve: () => real.exitGroup(0),
   execveat: () => real.exitGroup(0),
   // The runtime executes itself once more from where its file cannot be written; TRAINING_FIRST: before that.
-  faccessat: (_dirfd, path) => (path === OWN_FILE && variable("TRAINING_FIRST") === "" ? EROFS : 0),
+  faccessat: (_dirfd, path) => {
+    if (path === OWN_FILE && variable("TRAINING_FIRST") === "") return EROFS;
+    return ELSEWHERE.test(path) ? ENOENT : 0;
+  },
   exitGroup: real.exitGroup,
   socketpair: real.socketpair,
   // The init process of `create` waits on a socket with a name for `start`, and here gets it at once.

@@ -152,7 +152,7 @@ function readInRoot(rootFd: number, path: string): string | undefined {
     packOpenHow({ flags: O_RDONLY | O_NONBLOCK | O_CLOEXEC, resolve: RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS }),
   );
   // A user's groups are not to be lost because the machine is out of something.
-  if (OF_THE_MACHINE.has(fd)) throw new SysError("openat2", -fd, [path]);
+  if (fd < 0 && OF_THE_MACHINE.has(fd)) throw new SysError("openat2", -fd, [path]);
   if (fd < 0) return undefined;
   try {
     const buffer = new ArrayBuffer(STATX_SIZE);
