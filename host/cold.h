@@ -57,12 +57,20 @@ static void cold_put(size_t block) {
   lz4_decode(bytes + (block ? cold_index.ends[block - 1] : 0), bytes + cold_index.ends[block], (uint8_t *)to);
 }
 
+/* musl's sigaction makes a call more, for its threads. */
+extern void __restore_rt(void);
+static void handle_faults(void (*handler)(int, siginfo_t *, void *)) {
+  const struct { void (*handler)(int, siginfo_t *, void *); unsigned long flags; void (*restorer)(void); uint64_t mask; } action =
+    { handler, SA_SIGINFO | 0x04000000 /* SA_RESTORER */, __restore_rt, 0 };
+  syscall(SYS_rt_sigaction, SIGSEGV, &action, NULL, sizeof action.mask);
+}
+
 static void on_fault(int signal, siginfo_t *info, void *context) {
   (void)context;
   const int kept = errno;
   if (info->si_code > 0 && pool_is_cold(info->si_addr)) cold_put(((char *)info->si_addr - pool_cold) / COLD_BLOCK);
   else if (info->si_code <= 0) _exit(128 + signal);                                 /* somebody sent it */
-  else sigaction(signal, &(struct sigaction){ .sa_handler = SIG_DFL }, NULL); /* a fault of ours: it comes again */
+  else handle_faults(NULL); /* a fault of ours: it comes again */
   errno = kept;
 }
 
@@ -80,7 +88,7 @@ static void cold_begin(void) {
   sigemptyset(&set);
   sigaddset(&set, SIGSEGV);
   sigprocmask(SIG_UNBLOCK, &set, NULL);
-  sigaction(SIGSEGV, &(struct sigaction){ .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO }, NULL);
+  handle_faults(on_fault);
 }
 
 #endif

@@ -20,7 +20,7 @@ import {
   SIG_SETMASK,
   SIGNALS,
 } from "../sys/constants.ts";
-import { readFile, writeFile } from "../sys/files.ts";
+import { readSmallFile, writeFile } from "../sys/files.ts";
 import { exitCodeOf, type WaitStatus } from "../sys/structs.ts";
 import { check, raw, SysError, sys } from "../sys/sys.ts";
 import { type Message, openChannel, packError, receive, send, unpackError } from "./channel.ts";
@@ -309,7 +309,7 @@ function diedEarly(status: WaitStatus, plan: Plan): ContainerError {
  * of its end. proc_pid_status(5), signal(7).
  */
 function defaultIgnoredSignals(): void {
-  const ignored = /^SigIgn:\t([0-9a-f]+)$/m.exec(readFile("/proc/self/status"))?.[1] ?? "0";
+  const ignored = /^SigIgn:\t([0-9a-f]+)$/m.exec(readSmallFile("/proc/self/status") ?? "")?.[1] ?? "0";
   const SIG_DFL = new ArrayBuffer(32); // struct kernel_sigaction, all zero
   if (BigInt(`0x${ignored}`) === 0n) return;
   for (let signal = 1; signal <= 64; signal++) {

@@ -15,7 +15,7 @@ import {
   OPEN_TREE_CLONE,
   PR_SET_DUMPABLE,
 } from "../sys/constants.ts";
-import { readFile, writeFile } from "../sys/files.ts";
+import { readFile, readSmallFile, writeFile } from "../sys/files.ts";
 import { packMountAttr } from "../sys/structs.ts";
 import { check, raw, SysError, sys } from "../sys/sys.ts";
 import { requireUnused, vacateCgroup } from "./cgroup-processes.ts";
@@ -168,10 +168,11 @@ const performers: Performers = {
   },
 
   inheritCgroupValue({ path }) {
-    if (readFile(path).trim() !== "") return;
+    const read = (file: string) => (readSmallFile(file) ?? readFile(file)).trim();
+    if (read(path) !== "") return;
     const at = path.lastIndexOf("/");
     const above = path.slice(0, path.lastIndexOf("/", at - 1));
-    writeFile(path, readFile(`${above}${path.slice(at)}`).trim());
+    writeFile(path, read(`${above}${path.slice(at)}`));
   },
 
   startScope({ unit, properties, path }, context) {
