@@ -142,6 +142,7 @@ function statx(dirfd: number | bigint, path: string, buffer: ArrayBuffer): numbe
   view.setBigUint64(32, name in ROOTS ? 1n : 2n, true); // stx_ino
   view.setUint32(128, 1, true); // stx_rdev_major and _minor: every device is the null device
   view.setUint32(132, 3, true);
+  view.setBigUint64(32, 1n, true); // stx_ino: the root of its filesystem
   view.setBigUint64(40, BigInt(files.get(name)?.length ?? 0), true); // stx_size
   return 0;
 }
@@ -214,7 +215,9 @@ const fakes: { [K in keyof RawSys]?: RawSys[K] } = {
   },
   statx: (dirfd, path, _flags, _mask, buffer) => statx(dirfd, path, buffer),
   fstatfs: (fd, buffer) => {
-    new DataView(buffer).setBigUint64(0, ROOTS[open.get(number(fd))?.path ?? ""] ?? 0n, true);
+    const [PROC, SYSFS, EXT4] = [0x9fa0n, 0x62656572n, 0xef53n];
+    const path = open.get(number(fd))?.path ?? "";
+    new DataView(buffer).setBigInt64(0, /^\/proc/.test(path) ? PROC : /^\/sys/.test(path) ? SYSFS : EXT4, true);
     return 0;
   },
   getdents64: readEntries,
