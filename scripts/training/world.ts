@@ -142,7 +142,6 @@ function statx(dirfd: number | bigint, path: string, buffer: ArrayBuffer): numbe
   view.setBigUint64(32, name in ROOTS ? 1n : 2n, true); // stx_ino
   view.setUint32(128, 1, true); // stx_rdev_major and _minor: every device is the null device
   view.setUint32(132, 3, true);
-  view.setBigUint64(32, 1n, true); // stx_ino: the root of its filesystem
   view.setBigUint64(40, BigInt(files.get(name)?.length ?? 0), true); // stx_size
   return 0;
 }
@@ -189,7 +188,10 @@ const fakes: { [K in keyof RawSys]?: RawSys[K] } = {
     if (layout !== "v2") for (const controller of CONTROLLERS) missing.add(directoryOf(controller));
     return 0;
   },
-  moveMount: (_from, _fromPath, _dirfd, path) => (path === ABSENT ? ENOENT : DIRECTORIES.includes(path) ? EINVAL : 0),
+  moveMount: (from, _fromPath, dirfd, name) => {
+    const [path, isFile] = [absolute(dirfd, name), open.get(number(from))?.path === "/dev/null"];
+    return path === ABSENT ? ENOENT : isFile && DIRECTORIES.includes(path) ? EINVAL : 0;
+  },
   close: (fd) => {
     if (isReal(fd)) return real.close(fd);
     const path = open.get(number(fd))?.path ?? "";
@@ -215,9 +217,8 @@ const fakes: { [K in keyof RawSys]?: RawSys[K] } = {
   },
   statx: (dirfd, path, _flags, _mask, buffer) => statx(dirfd, path, buffer),
   fstatfs: (fd, buffer) => {
-    const [PROC, SYSFS, EXT4] = [0x9fa0n, 0x62656572n, 0xef53n];
-    const path = open.get(number(fd))?.path ?? "";
-    new DataView(buffer).setBigInt64(0, /^\/proc/.test(path) ? PROC : /^\/sys/.test(path) ? SYSFS : EXT4, true);
+    const EXT4 = 0xef53n;
+    new DataView(buffer).setBigInt64(0, ROOTS[open.get(number(fd))?.path ?? ""] ?? EXT4, true);
     return 0;
   },
   getdents64: readEntries,
@@ -246,6 +247,7 @@ const fakes: { [K in keyof RawSys]?: RawSys[K] } = {
     if (path === "/proc/self/cwd") return "/root";
     if (path === OWN_FILE) return "/usr/bin/tupper-runtime";
     if (path === "/proc/self/ns/user") return "user:[4026531837]";
+    if (path === "/proc/self/ns/time") return "time:[4026531834]";
     if (missing.has(path)) return ENOENT;
     return open.get(Number(path.slice(path.lastIndexOf("/") + 1)))?.path ?? EINVAL;
   },
