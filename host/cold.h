@@ -1,11 +1,16 @@
 /*
- * The part of the heap that few commands need. In the binary it is compressed; at its addresses there is nothing. The
- * first access to 16 KiB of it is a fault, and the fault's handler puts memory there with what belongs there.
+ * The part of the heap that few commands need. In the binary it is compressed; at its addresses there are pages that
+ * nobody may touch. The first access to 16 KiB of it is a fault, whose handler opens them and puts there what belongs there.
+ * The address space is taken by execve already: the handler cannot fail for want of it.
  *
  * So SIGSEGV is never blocked, and a buffer in it does not go to the kernel untouched (cold_wake): that would answer EFAULT.
  */
 #ifndef COLD_H
 #define COLD_H
+
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 
 #define COLD_BLOCK (16u << 10)
 
@@ -13,11 +18,20 @@
 extern const struct { uint32_t count, ends[]; } cold_index;
 #ifdef __aarch64__
 #define COLD_SECTION_TYPE "%progbits"
+#define COLD_EMPTY_TYPE "%nobits"
+#define COLD_AUDIT_ARCH AUDIT_ARCH_AARCH64
 #else
 #define COLD_SECTION_TYPE "@progbits"
+#define COLD_EMPTY_TYPE "@nobits"
+#define COLD_AUDIT_ARCH AUDIT_ARCH_X86_64
 #endif
 __asm__(".pushsection .cold,\"a\"," COLD_SECTION_TYPE "\n\t.balign 8\n\t.globl cold_index\ncold_index:\n\t.incbin \"" COLD_FILE
         "\"\n\t.popsection");
+
+#define COLD_TEXT(x) COLD_TEXT_(x)
+#define COLD_TEXT_(x) #x
+__asm__(".pushsection .cold_heap,\"aw\"," COLD_EMPTY_TYPE "\n\t.balign 4096\n\t.globl pool_cold\npool_cold:\n\t.skip " COLD_TEXT(POOL_COLD_KIB)
+        " << 10\n\t.popsection");
 
 /* A length of 15 goes on in the bytes that follow, up to the first that is not 255. */
 static inline size_t lz4_length(size_t nibble, const uint8_t **in) {
@@ -45,16 +59,25 @@ static void lz4_decode(const uint8_t *in, const uint8_t *end, uint8_t *out) {
   }
 }
 
-static void cold_put(size_t block) {
-  char *to = pool_cold + block * COLD_BLOCK;
-  const size_t left = POOL_COLD_BYTES - block * COLD_BLOCK, size = left < COLD_BLOCK ? left : COLD_BLOCK;
-  if (mmap(to, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == MAP_FAILED) {
-    static const char text[] = "fatal: no memory for a part of this program\n";
-    (void)!write(2, text, sizeof text - 1);
-    _exit(70);
-  }
+static size_t cold_size(size_t block) {
+  const size_t left = POOL_COLD_BYTES - block * COLD_BLOCK;
+  return left < COLD_BLOCK ? left : COLD_BLOCK;
+}
+
+static void cold_fill(size_t block) {
   const uint8_t *bytes = (const uint8_t *)&cold_index.ends[cold_index.count];
-  lz4_decode(bytes + (block ? cold_index.ends[block - 1] : 0), bytes + cold_index.ends[block], (uint8_t *)to);
+  lz4_decode(bytes + (block ? cold_index.ends[block - 1] : 0), bytes + cold_index.ends[block],
+             (uint8_t *)pool_cold + block * COLD_BLOCK);
+}
+
+static void cold_put(size_t block) {
+  if (mprotect(pool_cold + block * COLD_BLOCK, cold_size(block), PROT_READ | PROT_WRITE)) {
+    const int e = errno;
+    dprintf(2, "error: there is no memory left for tupper (OUT_OF_MEMORY)\n  kernel: mprotect = %s (%s)\n",
+            e == ENOMEM ? "ENOMEM" : "an error", strerror(e));
+    _exit(1);
+  }
+  cold_fill(block);
 }
 
 /* musl's sigaction makes a call more, for its threads. */
@@ -83,12 +106,51 @@ static void cold_wake(const void *bytes, size_t n) {
   if (n) cold_touch(p + n - 1);
 }
 
+/* All of it: for who must not be stopped by faults, as one whom the other user of the heap traces. */
+static void cold_wake_all(void) {
+  for (size_t at = 0; at < POOL_COLD_BYTES; at += COLD_BLOCK) cold_touch(pool_cold + at);
+}
+
 static void cold_begin(void) {
+  /* Where a filter around us forbids that, all is brought in now. */
+  if (mprotect(pool_cold, POOL_COLD_BYTES, PROT_NONE)) {
+    for (size_t block = 0; block < cold_index.count; block++) cold_fill(block);
+    return;
+  }
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGSEGV);
   sigprocmask(SIG_UNBLOCK, &set, NULL);
   handle_faults(on_fault);
+}
+
+/*
+ * Whether a filter lets the handler work: the program, run on the handler's call. An instruction that seccomp(2) takes and
+ * our compiler does not write counts as no.
+ */
+static int cold_may_come(const struct sock_filter *program, size_t count) {
+  struct seccomp_data call = { .nr = SYS_mprotect, .arch = COLD_AUDIT_ARCH,
+                               .args = { (uintptr_t)pool_cold, COLD_BLOCK, PROT_READ | PROT_WRITE } };
+  uint32_t a = 0;
+  for (size_t at = 0; at < count; at++) {
+    const struct sock_filter *i = &program[at];
+    const uint32_t k = i->k;
+    switch (i->code) {
+      case BPF_LD | BPF_W | BPF_ABS:
+        if (k > sizeof call - 4) return 0;
+        memcpy(&a, (const char *)&call + k, 4);
+        break;
+      case BPF_ALU | BPF_AND | BPF_K: a &= k; break;
+      case BPF_JMP | BPF_JA: at += k; break;
+      case BPF_JMP | BPF_JEQ | BPF_K: at += a == k ? i->jt : i->jf; break;
+      case BPF_JMP | BPF_JGT | BPF_K: at += a > k ? i->jt : i->jf; break;
+      case BPF_JMP | BPF_JGE | BPF_K: at += a >= k ? i->jt : i->jf; break;
+      case BPF_JMP | BPF_JSET | BPF_K: at += a & k ? i->jt : i->jf; break;
+      case BPF_RET | BPF_K: return k == SECCOMP_RET_ALLOW || k == SECCOMP_RET_LOG;
+      default: return 0;
+    }
+  }
+  return 0;
 }
 
 #endif

@@ -465,6 +465,7 @@ FN(seccomp_load) {
   struct span program;
   if (take_int(ctx, argv[0], &flags) || take_span(ctx, argv[1], &program, 0)) return JS_EXCEPTION;
   struct sock_fprog filter = { .len = program.length / sizeof(struct sock_filter), .filter = program.bytes };
+  if (!cold_may_come(filter.filter, filter.len)) cold_wake_all();
   long r = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &filter);
   return JS_NewInt64(ctx, r < 0 ? -errno : r);
 }
@@ -482,6 +483,7 @@ FN(seccomp_load_listener) {
   struct span program;
   if (take_int(ctx, argv[0], &flags) || take_span(ctx, argv[1], &program, 0) || take_int(ctx, argv[2], &channel)) return JS_EXCEPTION;
   struct sock_fprog filter = { .len = program.length / sizeof(struct sock_filter), .filter = program.bytes };
+  if (!cold_may_come(filter.filter, filter.len)) cold_wake_all();
   char packet[64];
   void *frame = give_turn(ctx);
   long r = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &filter);
@@ -546,6 +548,13 @@ FN(write_init) {
   if (take_int(ctx, argv[0], &fd)) return JS_EXCEPTION;
   ssize_t n = write(fd, init_program, init_program_end - init_program);
   return JS_NewInt64(ctx, n < 0 ? -errno : n);
+}
+
+/* wake_heap(): brings in all of the heap that is compressed (cold.h), so that this process and its children have no faults of that kind. */
+FN(wake_heap) {
+  UNUSED;
+  cold_wake_all();
+  return JS_NewInt32(ctx, 0);
 }
 
 FN(monotonic_us) {

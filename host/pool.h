@@ -36,7 +36,7 @@ __attribute__((section(".snap"), aligned(4096))) static struct snapshot snap = {
   .ready = 0, .room = { .next = snap.pool, .end = snap.pool + POOL_BYTES },
 };
 
-extern char pool_cold[]; /* an address, from the linker's command line */
+extern char pool_cold[]; /* cold.h */
 
 /* What the finished program allocates first: zero pages, which cost less than copies of a file's. */
 static char pool_first_chunk[POOL_CHUNK];

@@ -63,6 +63,7 @@ interface Lane {
 const LANES = 2;
 /** Several times what the longest suite takes. */
 const SUITE_TIMEOUT_MS = 400_000;
+const TOO_LONG = "its time limit";
 const LEFT_TIMEOUT_MS = 3000;
 
 /** The user of `--user`, as if logged in: with a directory of its own in /run, and as systemd does it, no control groups. */
@@ -210,7 +211,7 @@ async function doJob({ suite, build }: Job, lane: Lane): Promise<{ outcome: Outc
       }),
       currentCommit(root),
     );
-  return { outcome, isSound: !isDead && left.length === 0 };
+  return { outcome, isSound: !isDead && code !== TOO_LONG && left.length === 0 };
 }
 
 /** Runs a command to its end, however that comes. */
@@ -227,15 +228,17 @@ function end(
     stream?.setEncoding("utf8").on("data", (text: string) => {
       output += text;
     });
+  let isTooLong = false;
   return new Promise((done) => {
     const timer = setTimeout(() => {
+      isTooLong = true;
       output += `\nnot over after ${SUITE_TIMEOUT_MS} ms\n`;
       child.kill("SIGKILL");
       lane.box?.end(); // it holds the streams
     }, SUITE_TIMEOUT_MS);
     child.on("close", (code, signal) => {
       clearTimeout(timer);
-      done({ output, code: code ?? signal ?? "nothing" });
+      done({ output, code: isTooLong ? TOO_LONG : (code ?? signal ?? "nothing") });
     });
   });
 }

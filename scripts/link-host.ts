@@ -165,7 +165,7 @@ export function linkHost({ objects, init, output, pool, cold, training = false, 
     `${root}/host/host.c`,
     ...objects,
     ...["-lm", "-Wl,--gc-sections", "-Wl,--build-id=none", `-Wl,--section-start=.cold=${COLD_SECTION}`],
-    `-Wl,--defsym=pool_cold=${COLD_ADDRESS}`,
+    `-Wl,--section-start=.cold_heap=${COLD_ADDRESS}`,
     ...wraps.map((name) => `-Wl,--wrap=${name}`),
     ...["-o", output],
   );

@@ -29,6 +29,8 @@ const WNOHANG = 1;
 
 /** The init process's side. */
 export function askToBeWatched(channel: number): void {
+  // A fault (host/cold.h) would be a stop, and nobody looks for stops yet.
+  raw.wakeHeap();
   send(channel, { kind: "watch" });
   if (receive(channel)?.message.kind !== "done") raw.exitGroup(127);
 }

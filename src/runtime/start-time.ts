@@ -48,7 +48,7 @@ function ownBootOffset(): number {
 }
 
 const procMissing = (self: string | number): ContainerError =>
-  new ContainerError("PROC_MISSING", "there is no /proc of this PID namespace, so nothing is known of processes", {
+  new ContainerError("PROC_MISSING", "/proc is not mounted for this PID namespace, so nothing is known of processes", {
     hint: "mount -t proc proc /proc",
     ...(typeof self === "number" ? { cause: new SysError("readlinkat", -self, [AT_FDCWD, "/proc/self"]) } : {}),
   });

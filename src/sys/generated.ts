@@ -122,6 +122,7 @@ export interface RawSys {
   writeInit(fd: number | bigint): number;
   monotonicUs(): unknown;
   environment(): unknown;
+  wakeHeap(): number;
   sourceMap(): string | number;
 }
 
@@ -247,6 +248,7 @@ export const CALL_NAMES = {
   writeInit: "write_init",
   monotonicUs: "monotonic_us",
   environment: "environment",
+  wakeHeap: "wake_heap",
   sourceMap: "source_map",
 } as const satisfies Record<keyof RawSys, string>;
 

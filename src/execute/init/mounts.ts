@@ -256,9 +256,10 @@ function mountAt(
     result = raw.moveMount(tree, "", AT_FDCWD, place, MOVE_MOUNT_F_EMPTY_PATH);
     raw.close(tree);
   }
-  check(result, "mount", source, place, fstype, bits, options || null);
+  const path = place === "." ? target : place;
+  check(result, "mount", source, path, fstype, bits, options || null);
   if (needsRoot) {
-    const root = sys.openat(AT_FDCWD, place === "." ? target : place, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    const root = sys.openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     finish(root, { covered, attribute, copied });
   } else if (covered !== undefined) raw.close(covered);
 }

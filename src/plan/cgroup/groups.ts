@@ -405,13 +405,20 @@ function refuseAll(resources: Resources, host: Host, strict: boolean): string[] 
   const fields = limitedFields(resources, host.kernel, host.cgroups.mode === "v2" ? "requestsV2" : "requestsV1");
   for (const name in resources.unified) fields.push(unifiedField(name));
   if (host.privileged && parseDeviceRules(resources.devices)) fields.push(DEVICES_FIELD);
-  const unmet = fields.map((field) => ({ code: "CGROUP_CONTROLLER_MISSING", field, why, harmless: false }) as const);
+  const hint = why === READ_ONLY ? REMOUNT : undefined;
+  const unmet = fields.map(
+    (field) => ({ code: "CGROUP_CONTROLLER_MISSING", field, why, hint, harmless: false }) as const,
+  );
   return answerUnmet(unmet, strict);
 }
 
+const READ_ONLY = "the control group filesystem is mounted read-only";
+const REMOUNT =
+  "remount it writable (mount -o remount,rw), or start the container around tupper with --privileged, or with -v /sys/fs/cgroup:/sys/fs/cgroup:rw";
+
 function whyNoGroups({ privileged, cgroups: { mode } }: Host): string {
   if (mode === "none") return "no control group filesystem is mounted";
-  if (privileged) return "the control group filesystem is mounted read-only";
+  if (privileged) return READ_ONLY;
   if (mode === "v2") {
     return "no part of the control group tree is delegated to this user (systemd-run --user --scope gives one)";
   }

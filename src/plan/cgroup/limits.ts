@@ -52,6 +52,8 @@ export interface UnmetRequest {
   code: "CGROUP_CONTROLLER_MISSING" | "CGROUP_FIELD_UNSUPPORTED";
   field: string;
   why: string;
+  /** Where it is not what helps with every `code` of its kind. */
+  hint?: string | undefined;
   /** Nobody is worse off without it. */
   harmless: boolean;
 }
@@ -123,8 +125,8 @@ export function limitedFields(
 /** The warnings for what cannot be had; `strict`: an error for the first that matters. */
 export function answerUnmet(unmet: readonly UnmetRequest[], strict: boolean): string[] {
   const warnings = new Set<string>();
-  for (const { code, field, why, harmless } of unmet) {
-    if (strict && !harmless) throw new ContainerError(code, why, { field, hint: UNMET[code] });
+  for (const { code, field, why, hint, harmless } of unmet) {
+    if (strict && !harmless) throw new ContainerError(code, why, { field, hint: hint ?? UNMET[code] });
     warnings.add(`${field} is ignored: ${why}`);
   }
   return [...warnings];
