@@ -23,11 +23,12 @@ import {
 import { packOpenHow, parseStatfs, STATFS_SIZE } from "../../sys/structs.ts";
 import { check, raw, SysError } from "../../sys/sys.ts";
 import { takeFilesystem } from "../trees.ts";
-import { ENOSYS, type InitContext } from "./context.ts";
+import { ENOENT, ENOSYS, ENOTDIR, type InitContext } from "./context.ts";
 import { statOf } from "./paths.ts";
 
 /** The root of every procfs and sysfs has this inode number, and nothing else in it. <linux/proc_ns.h>, kernfs_mount(). */
 const ROOT_INO = 1;
+const ELOOP = -40;
 
 /** Refuses to mount in procfs, whatever path led there. */
 export function refuseInsideProcFd(fd: number, target: string): void {
@@ -54,7 +55,8 @@ const isProc = (fd: number): boolean => isOn(fd, PROC_SUPER_MAGIC);
 
 function isOn(fd: number, magic: number): boolean {
   const buffer = new ArrayBuffer(STATFS_SIZE);
-  return raw.fstatfs(fd, buffer) >= 0 && parseStatfs(buffer).type === magic;
+  check(raw.fstatfs(fd, buffer), "fstatfs", fd);
+  return parseStatfs(buffer).type === magic;
 }
 
 /**
@@ -63,6 +65,7 @@ function isOn(fd: number, magic: number): boolean {
  */
 export function keepKernelRoot(target: string, context: InitContext): void {
   const fd = raw.openat(AT_FDCWD, target, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+  if (fd !== ENOENT && fd !== ENOTDIR && fd !== ELOOP) check(fd, "openat", target);
   const magic = target === "/proc" ? PROC_SUPER_MAGIC : SYSFS_MAGIC;
   if (fd < 0 || !isOn(fd, magic) || statOf(fd, "", AT_EMPTY_PATH).ino !== ROOT_INO)
     throw new ContainerError("MOUNT_REPLACED", `what was mounted on ${target} is not there any more`, {
