@@ -75,7 +75,6 @@ for (const [how, prefix, flags] of [
   test(`tupper-runtime ${how}: create, update, pause, events, ps, exec, delete`, needs, async () => {
     const id = newId();
     const made = makeConfig(root, { resources: { memory: { limit: 64_000_000 }, pids: { limit: 20 } } });
-    made.linux.namespaces?.push({ type: "user" });
     delete made.linux.resources?.devices;
     const as = { prefix: [...prefix] };
     const call = (...args: string[]) => runtimePrints([...flags, ...args], as);
