@@ -112,7 +112,7 @@ static void pool_place(const struct pool_placement *placement) {
     if (i != POOL_COLD) at += placement->size[i];
   }
   if (at > snap.pool + POOL_BYTES || placement->size[POOL_COLD] > POOL_COLD_BYTES) {
-    dprintf(2, "host: the areas do not fit into .snap and .snap.cold\n");
+    dprintf(2, "host: the areas do not fit into .snap and .cold_heap\n");
     _exit(70);
   }
   pool_areas[POOL_DROPPED] = (struct pool_area){ .next = dropped, .end = dropped + POOL_DROPPED_BYTES };
