@@ -175,3 +175,11 @@ export const withFault = (
   command: readonly string[],
   directory: string,
 ): Traced => traced([process, number, nth, errnoNumber(errno)].map(String), command, directory);
+
+/** Runs a command and sends SIGKILL before the call at this point: to the command, to what it cloned last, to a process of this number. */
+export const withKill = (
+  { process, number, nth }: Point,
+  whom: readonly ("parent" | "child" | number)[],
+  command: readonly string[],
+  directory: string,
+): Traced => traced([...[process, number, nth].map(String), `kill:${whom.join()}`], command, directory);

@@ -2,6 +2,8 @@
  * inject_fault list FILE PROGRAM ARG…: runs a program and writes every system call it makes, one a line: PROCESS CALL NTH.
  * inject_fault PROCESS CALL NTH ERRNO FILE PROGRAM ARG…: the same call of the same process fails with ERRNO and is not made;
  * a close is made all the same, as the kernel does. What became of it goes to FILE: reached or not, and a process that a signal of the kernel's ended.
+ * inject_fault PROCESS CALL NTH kill:WHO[,WHO] FILE PROGRAM ARG…: before that call is made SIGKILL goes to WHO: `parent`, the program;
+ * `child`, what was cloned last and is still there, if anything was; or a process ID.
  *
  * PROCESS counts in the order in which they were cloned, 0 is the program; NTH counts the process's own calls of this
  * number. Only what a container's command does is left out: a process is let go when it executes something, except the first.
@@ -36,7 +38,20 @@ static struct process *process_of(pid_t pid) {
 }
 
 static int wanted_process = -1, wanted_call, wanted_nth, wanted_errno, reached;
+static char *wanted_kills;
 static FILE *report;
+
+static void kill_wanted(void) {
+  for (char *who = strtok(wanted_kills, ","); who != NULL; who = strtok(NULL, ",")) {
+    pid_t pid = -1;
+    if (strcmp(who, "parent") == 0) pid = processes[0].pid;
+    else if (strcmp(who, "child") == 0) {
+      for (int i = 1; i < known; i++)
+        if (processes[i].pid > 0) pid = processes[i].pid;
+    } else pid = atoi(who);
+    if (pid > 1) kill(pid, SIGKILL);
+  }
+}
 
 static void at_call(struct process *process) {
   struct user_regs_struct regs;
@@ -57,6 +72,10 @@ static void at_call(struct process *process) {
   if (wanted_process < 0) fprintf(report, "%d %ld %d\n", index, call, nth);
   if (reached || index != wanted_process || call != wanted_call || nth != wanted_nth) return;
   reached = 1;
+  if (wanted_kills != NULL) {
+    kill_wanted();
+    return;
+  }
   process->injected = 1;
   if (call == SYS_close) return;
   regs.orig_rax = -1;
@@ -72,7 +91,8 @@ int main(int argc, char **argv) {
     wanted_process = atoi(argv[1]);
     wanted_call = atoi(argv[2]);
     wanted_nth = atoi(argv[3]);
-    wanted_errno = atoi(argv[4]);
+    if (strncmp(argv[4], "kill:", 5) == 0) wanted_kills = argv[4] + 5;
+    else wanted_errno = atoi(argv[4]);
     report = fopen(argv[5], "w");
     program = argv + 6;
   } else {
