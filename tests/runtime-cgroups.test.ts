@@ -273,6 +273,24 @@ test("run: devices are allowed and denied in the order of the rules", needs("fil
   );
 });
 
+// As runc does. Kubernetes hands on what a device plugin wrote.
+test(
+  "run: letters of a device rule that are no access are left out with a warning",
+  needs("file:/dev/fuse"),
+  async () => {
+    const devices = [
+      { allow: false, access: "rwm" },
+      { allow: true, type: "c", major: 10, minor: 229, access: "rwa" } as const,
+    ];
+    const config = makeConfig(root, { args: ["sh", "-c", OPEN_FUSE], process: MKNOD, resources: { devices } });
+    assert.deepEqual(await runtime(["run", "-b", makeBundle(config), newId()]), {
+      stdout: "opened\n",
+      stderr: 'warning: a device rule has the access "rwa": only r, w and m are known, it is read as "rw"\n',
+      code: 0,
+    });
+  },
+);
+
 test(
   "run: without device rules nodes that not every container has cannot be opened, as under runc",
   needs("file:/dev/fuse"),

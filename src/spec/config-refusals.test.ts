@@ -795,9 +795,9 @@ test("parseConfig refuses wrong resources", () => {
       'linux.resources.devices[0].type is "p": it must be one of a, c or b',
     ],
     [
-      inResources({ devices: [{ allow: true, access: "rx" }] }),
+      inResources({ devices: [{ allow: true, access: "x" }] }),
       INVALID,
-      'linux.resources.devices[0].access is "rx": it must be made of the letters r, w and m',
+      'linux.resources.devices[0].access is "x": it must be made of the letters r, w and m',
     ],
     [
       inResources({ devices: [{ allow: true, type: "c", major: -2 }] }),

@@ -218,7 +218,15 @@ test("parseConfig: seccomp that is left unchecked is as it stands in the text, a
 test("parseConfig: what cannot be granted but need not stop a container is a warning", () => {
   const { config, warnings } = accept(
     inLinux(
-      { personality: { domain: "LINUX32", flags: ["ADDR_NO_RANDOMIZE"] } },
+      {
+        personality: { domain: "LINUX32", flags: ["ADDR_NO_RANDOMIZE"] },
+        resources: {
+          devices: [
+            { allow: true, access: "rwa" },
+            { allow: false, access: "rwa" },
+          ],
+        },
+      },
       {
         mounts: [{ destination: "data", type: "tmpfs" }],
         process: {
@@ -233,15 +241,25 @@ test("parseConfig: what cannot be granted but need not stop a container is a war
     ),
   );
   assert.deepEqual(
-    { capabilities: config.process.capabilities, personality: config.linux.personality, warnings },
+    {
+      capabilities: config.process.capabilities,
+      personality: config.linux.personality,
+      devices: config.linux.resources?.devices,
+      warnings,
+    },
     {
       capabilities: { bounding: ["CAP_CHOWN", "CAP_KILL"], effective: [] },
       personality: { domain: "LINUX32" },
+      devices: [
+        { allow: true, access: "rw" },
+        { allow: false, access: "rw" },
+      ],
       warnings: [
         "process.capabilities names CAP_FLY, which is no capability: it is left out",
         "process.capabilities names CAP_SWIM, which is no capability: it is left out",
         "the mount destination data is relative, which is deprecated: it is taken from /",
         'linux.personality.flags is ["ADDR_NO_RANDOMIZE"]: the spec has no such flags yet, they are left out',
+        'a device rule has the access "rwa": only r, w and m are known, it is read as "rw"',
       ],
     },
   );

@@ -7,6 +7,7 @@ import {
   list,
   object,
   oneOf,
+  type Pass,
   type Problem,
   record,
   text,
@@ -33,16 +34,25 @@ const deviceRule = object<DeviceRule>(
     type: oneOf(["a", "c", "b"]),
     major: deviceNumber,
     minor: deviceNumber,
-    access: textLike("made of the letters r, w and m", (letters) => /^[rwm]+$/.test(letters)),
+    access: textLike("made of the letters r, w and m", (letters) => /[rwm]/.test(letters)),
   },
   [],
-  (rule) => {
+  (rule, pass) => {
+    if (rule.access !== undefined && !/^[rwm]+$/.test(rule.access)) leaveOutUnknownAccess(rule, rule.access, pass);
     rule.allow ??= false;
     if (rule.major === -1) delete rule.major;
     if (rule.minor === -1) delete rule.minor;
     return undefined;
   },
 );
+
+/** Permissions come through the engines as a device plugin wrote them; runc takes the letters that it knows. */
+function leaveOutUnknownAccess(rule: DeviceRule, access: string, pass: Pass): void {
+  const known = access.replace(/[^rwm]/g, "");
+  const warning = `a device rule has the access ${JSON.stringify(access)}: only r, w and m are known, it is read as ${JSON.stringify(known)}`;
+  if (!pass.warnings.includes(warning)) pass.warnings.push(warning);
+  rule.access = known;
+}
 
 /** docker writes -1, as an unsigned number, for unset. */
 const isUnset = (swappiness: unknown): boolean => swappiness === 2n ** 64n - 1n || swappiness === 2 ** 64;

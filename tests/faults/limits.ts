@@ -93,9 +93,9 @@ export const LIMIT_FAULTS: readonly Fault[] = [
   },
   {
     name: "a device rule with an access that there is not",
-    cause: /resources\.devices|rwx/,
+    cause: /resources\.devices|"x"/,
     remedy: /r.*w.*m/,
-    config: limits({ devices: [{ allow: true, type: "c", access: "rwx" }] } as never),
+    config: limits({ devices: [{ allow: true, type: "c", access: "x" }] } as never),
   },
   {
     name: "a controller that is mounted nowhere",
