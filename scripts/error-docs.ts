@@ -73,7 +73,24 @@ beside \`level\`, \`msg\` and \`time\`: in the file of \`--log\`, without one on
 
 **Ends.** When a signal ended the command, \`tupper run\` and \`tupper-runtime run\` say in a warning which and why: the control group, limit and peak of a kill for want
 of memory; the system call behind SIGSYS, where the kernel's log (\`/dev/kmsg\`) names it and may be read, otherwise which calls the profile kills for; the process that
-sent the signal to tupper; or that somebody outside sent it. The kernel tells nobody who sent a SIGKILL, so tupper does not say more than that. \`tupper-runtime state\` of a stopped container has
+sent the signal to tupper; the \`tupper kill\` that sent it; or that somebody else did. The kernel tells nobody who sent a SIGKILL, so tupper does not say more than that.
+
+\`tupper wait NAME…\` prints the exit codes of containers of \`tupper run\`, a line each on stdout, and the same reasons on stderr; also of the last 32 that have ended. With \`--format json\` it
+prints an object a line: \`id\`, \`created\`, \`finished\`, \`pid\`, \`exitCode\`, \`cause\`, and where they are known \`why\` (the sentence), \`signal\`, \`outOfMemory\`
+(\`cgroup\`, \`kills\`, \`limitBytes\`, \`peakBytes\`), \`syscall\`, \`sender\`. \`tupper inspect\` of one that has ended has the same as \`end\`. \`cause\` is one of
+
+| cause | |
+|---|---|
+| \`exited\` | the exit code says it all |
+| \`signal\` | a signal of its own making, or of somebody outside |
+| \`passed-on\` | a signal that \`sender\` sent to the \`tupper run\` |
+| \`tupper-kill\` | a signal of \`tupper kill\`; \`sender\` was that |
+| \`out-of-memory\` | the kernel killed for want of memory: its control group counts |
+| \`seccomp\` | SIGSYS under a seccomp profile |
+| \`runner-died\` | the \`tupper run\` was killed, and the container with it |
+| \`not-started\` | the error of the start is in \`why\` |
+
+\`tupper-runtime state\` of a stopped container has
 \`end\`: the exit code or signal, as long as its parent has not taken it, and \`outOfMemory\` with group, limit, peak and count, until \`delete\`.
 
 ${tables.join("\n")}

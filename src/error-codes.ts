@@ -257,6 +257,10 @@ export const ERROR_CODES = {
   CONTAINER_RUNNING: ["delete of a running container", "kill it first, or --force"],
   CONTAINER_STAYS: ["the container does not end after SIGKILL", "a process sleeps in the kernel (state D): see dmesg"],
   CONTAINER_UNKNOWN: ["there is no container of that name", "`list` or `tupper ps` shows them"],
+  END_UNKNOWN: [
+    "the container has ended, and how is not on record: it could not be written, or many ended at once",
+    "a warning of the tupper that ran it says why",
+  ],
   STATE_BROKEN: ["the record of the container cannot be read", "`delete --force`"],
   STATE_BUSY: ["other commands work on the same name all the time", "try again"],
   STATE_NEWER: ["the record is of a newer version of tupper", "use that version"],

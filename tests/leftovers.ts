@@ -76,7 +76,8 @@ function state(homes: readonly string[]): string[] {
   const roots = ["/run/tupper", "/run/tupper-runtime", ...ofUsersHere];
   const ofUsers = names("/tmp").filter((name) => /^tupper-(runtime-)?\d+$/.test(name));
   return [...roots, ...ofUsers.map((name) => join("/tmp", name))].flatMap((root) =>
-    names(root).map((name) => `state ${root}/${name}`),
+    // How containers ended stays on record for tupper wait.
+    names(root).flatMap((name) => (name.startsWith(".ended-") ? [] : [`state ${root}/${name}`])),
   );
 }
 

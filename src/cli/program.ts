@@ -16,6 +16,7 @@ import { runCommand } from "./run.ts";
 import { scriptCommand } from "./script.ts";
 import { statsCommand } from "./stats.ts";
 import { versionText } from "./version.ts";
+import { waitCommand } from "./wait.ts";
 import { whyCommand } from "./why.ts";
 
 export const program = new Command("tupper")
@@ -30,6 +31,7 @@ export const program = new Command("tupper")
   .addCommand(execCommand)
   .addCommand(psCommand)
   .addCommand(killCommand)
+  .addCommand(waitCommand)
   .addCommand(inspectCommand)
   .addCommand(statsCommand)
   .commandsGroup("Looking inside:")

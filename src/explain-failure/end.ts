@@ -20,7 +20,14 @@ export interface Ended {
   pid: number;
   status: WaitStatus;
   /** The last signal that tupper passed on to it, and who sent that. */
-  relayed?: { signal: number; pid: number } | undefined;
+  relayed?: Sent | undefined;
+  /** The last signal that a `tupper kill` sent to it, and which process that was. */
+  killed?: Sent | undefined;
+}
+
+export interface Sent {
+  signal: number;
+  pid: number;
 }
 
 export interface Lived {
@@ -28,29 +35,59 @@ export interface Lived {
   linux: Pick<Linux, "seccomp" | "namespaces">;
 }
 
-/** One sentence; undefined where the exit code says it all. */
-export function whyItEnded(
-  { pid, status, relayed }: Ended,
+/** What ended a command that its exit code does not tell. Stable words: programs compare them. */
+export interface Explained {
+  cause: "out-of-memory" | "seccomp" | "passed-on" | "tupper-kill" | "signal";
+  /** One sentence. */
+  why: string;
+  /** `SIGKILL`; what a shell's exit code stands for too. */
+  signal: string;
+  outOfMemory?: MemoryKills;
+  /** The system call that a filter killed for, where the kernel's log tells it. */
+  syscall?: string;
+  /** Who sent the signal: to tupper, or by `tupper kill`. */
+  sender?: number;
+}
+
+/** Undefined where the exit code says it all. */
+export function explainEnd(
+  { pid, status, relayed, killed }: Ended,
   { groups, linux: { seccomp, namespaces = [] } }: Lived,
-): string | undefined {
-  const signal = status.state === "signaled" ? status.signal : status.state === "exited" ? status.code - 128 : 0;
-  if (signal <= 0) return undefined;
-  if (signal === 9) {
-    const memory = outOfMemory(groups);
-    if (memory !== undefined) return memory;
+): Explained | undefined {
+  const number = status.state === "signaled" ? status.signal : status.state === "exited" ? status.code - 128 : 0;
+  if (number <= 0) return undefined;
+  const signal = nameOf(number);
+  const outOfMemory = number === SIGNALS.KILL ? memoryKills(groups) : undefined;
+  if (outOfMemory !== undefined) {
+    return { cause: "out-of-memory", why: memorySentence(outOfMemory), signal, outOfMemory };
   }
   // A shell's code for a child of its own: who knows.
   const who = status.state === "signaled" ? "the container's command" : "a process of the container";
-  if (signal === SIGNALS.SYS && seccomp !== undefined) return `${who} was killed by ${filtered(pid, seccomp)}`;
+  if (number === SIGNALS.SYS && seccomp !== undefined) {
+    const { sentence, syscall } = filtered(pid, seccomp);
+    const call = syscall === undefined ? {} : { syscall };
+    return { cause: "seccomp", why: `${who} was killed by ${sentence}`, signal, ...call };
+  }
   if (status.state !== "signaled") return undefined;
-  const name = nameOf(signal);
-  if (relayed?.signal === signal) return `${who} was ended by ${name}, which process ${relayed.pid} sent to tupper`;
-  if (signal === 9) {
+  const by = (sent: Sent, cause: Explained["cause"], words: string): Explained => ({
+    cause,
+    why: `${who} was ended by ${signal}, which ${words}`,
+    signal,
+    sender: sent.pid,
+  });
+  if (relayed?.signal === number) return by(relayed, "passed-on", `process ${relayed.pid} sent to tupper`);
+  if (killed?.signal === number) return by(killed, "tupper-kill", `tupper kill sent to it (process ${killed.pid})`);
+  return { cause: "signal", why: `${who} ${signalSentence(number, status.coreDumped, namespaces)}`, signal };
+}
+
+function signalSentence(number: number, coreDumped: boolean, namespaces: NonNullable<Linux["namespaces"]>): string {
+  const name = nameOf(number);
+  if (number === SIGNALS.KILL) {
     const joined = namespaces.some(({ type, path }) => type === "pid" && path !== undefined);
     const others = joined ? "process 1 of the PID namespace that it joined has ended, or " : "";
-    return `${who} was killed by SIGKILL: not by tupper, and not for want of memory as far as its control groups count; ${others}somebody outside sent it (tupper kill, kill -9)`;
+    return `was killed by SIGKILL: not by tupper, and not for want of memory as far as its control groups count; ${others}somebody outside sent it (kill -9)`;
   }
-  return `${who} was ended by ${name}${CAUSES[name] === undefined ? "" : `: ${CAUSES[name]}`}${status.coreDumped ? "; the kernel wrote a core dump (core_pattern)" : ""}`;
+  return `was ended by ${name}${CAUSES[name] === undefined ? "" : `: ${CAUSES[name]}`}${coreDumped ? "; the kernel wrote a core dump (core_pattern)" : ""}`;
 }
 
 const CAUSES: Readonly<Record<string, string>> = {
@@ -132,8 +169,10 @@ export function memoryKills(groups: Lived["groups"]): MemoryKills | undefined {
 
 function outOfMemory(groups: Lived["groups"]): string | undefined {
   const found = memoryKills(groups);
-  if (found === undefined) return undefined;
-  const { cgroup, kills, limitBytes, peakBytes } = found;
+  return found === undefined ? undefined : memorySentence(found);
+}
+
+function memorySentence({ cgroup, kills, limitBytes, peakBytes }: MemoryKills): string {
   const used = peakBytes === undefined ? "" : `, it used up to ${peakBytes}`;
   return `the kernel killed the container because it ran out of memory: its limit is ${limitBytes ?? "that of a group above:"} bytes (--memory, linux.resources.memory.limit)${used}, and ${cgroup} counts ${kills} killed; raise the limit`;
 }
@@ -164,18 +203,22 @@ export function endSeen(
   };
 }
 
-function filtered(pid: number, { defaultAction, syscalls = [] }: LinuxSeccomp): string {
+function filtered(
+  pid: number,
+  { defaultAction, syscalls = [] }: LinuxSeccomp,
+): { sentence: string; syscall: string | undefined } {
   const killing = syscalls.flatMap(({ names, action }) => (SECCOMP_KILLS.has(action) ? names : []));
   const rules = SECCOMP_KILLS.has(defaultAction)
     ? "the profile kills for all that it does not allow"
     : `the profile kills for ${killing.slice(0, 12).join(", ")}${killing.length > 12 ? ", …" : ""}`;
   const said = auditRecord(pid);
   const call = said === undefined ? undefined : callOf(said);
-  return `SIGSYS: ${
+  const sentence = `SIGSYS: ${
     call === undefined
       ? `its seccomp filter forbids a system call; which, the kernel tells only in its log (dmesg: type=1326), and ${rules}`
       : `its seccomp filter does not allow the system call ${call}${said?.comm === undefined ? "" : ` of ${said.comm}`} (from the kernel's log)`
   }; allow it in the profile (linux.seccomp, --security-opt seccomp=FILE) if it is wanted`;
+  return { sentence, syscall: call };
 }
 
 interface AuditRecord {

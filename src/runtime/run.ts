@@ -1,6 +1,6 @@
 /** `run`: create and start in one, in the foreground or detached. */
 import { ContainerError } from "../error.ts";
-import { type Ended, whyItEnded } from "../explain-failure/end.ts";
+import { type Ended, explainEnd } from "../explain-failure/end.ts";
 import { PR_SET_CHILD_SUBREAPER } from "../sys/constants.ts";
 import { SysError, sys } from "../sys/sys.ts";
 import { recordedConfig } from "./bundle.ts";
@@ -32,11 +32,11 @@ export function runContainer(request: RunRequest): number {
   // Only ours: somebody may have deleted it by now and made another of the name.
   const end = () => keep || deleteContainer(request.root, request.id, true, warn, container.record);
   const say = (ended: Ended) => {
-    const why = whyItEnded(ended, {
+    const explained = explainEnd(ended, {
       groups: container.record.cgroups,
       linux: recordedConfig(container).linux,
     });
-    if (why !== undefined) warn(why);
+    if (explained !== undefined) warn(explained.why);
   };
   const code = orElse(() => supervise({ pid, terminal }, signals, say), end);
   try {

@@ -1,10 +1,13 @@
-/** `tupper inspect`: everything on record about a running container. */
+/** `tupper inspect`: everything on record about a running container, and of one that has ended how. */
+import { ContainerError } from "../../error.ts";
 import { rootKind } from "../../plan/rootfs.ts";
 import { startTimeOf } from "../../runtime/start-time.ts";
 import type { Config } from "../../spec/config.ts";
 import { AT_FDCWD } from "../../sys/constants.ts";
 import { raw } from "../../sys/sys.ts";
-import { loadState } from "./state.ts";
+import type { End } from "./ends.ts";
+import { type ContainerState, loadState } from "./state.ts";
+import { loadEnd } from "./wait.ts";
 
 export interface Inspection {
   id: string;
@@ -19,9 +22,29 @@ export interface Inspection {
   config: Config;
 }
 
-/** Throws CONTAINER_UNKNOWN. */
-export function inspectContainer(id: string): Inspection {
-  const { pid, startTime, created, config, cgroups } = loadState(id);
+/** All that is left of a container that has ended. */
+export interface InspectionOfEnded {
+  id: string;
+  status: "stopped";
+  created: string;
+  end: Omit<End, "id" | "created">;
+}
+
+/** Of the one that runs, if there is one of that name. Throws CONTAINER_UNKNOWN. */
+export function inspectContainer(id: string): Inspection | InspectionOfEnded {
+  let state: ContainerState;
+  try {
+    state = loadState(id);
+  } catch (error) {
+    const ended = error instanceof ContainerError && error.code === "CONTAINER_UNKNOWN" ? loadEnd(id) : undefined;
+    if (ended === undefined) throw error;
+    const { id: _id, created, ...end } = ended;
+    return { id, status: "stopped", created, end };
+  }
+  return inspectState(state);
+}
+
+function inspectState({ id, pid, startTime, created, config, cgroups }: ContainerState): Inspection {
   const namespaces: Record<string, string> = {};
   for (const name of ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"]) {
     const link = raw.readlinkText(AT_FDCWD, `/proc/${pid}/ns/${name}`);

@@ -2,6 +2,7 @@
 import { ContainerError } from "../../error.ts";
 import { startTimeOf } from "../../runtime/start-time.ts";
 import { raw, SysError } from "../../sys/sys.ts";
+import { noteKill } from "./kill-note.ts";
 import { loadState } from "./state.ts";
 
 /** Throws CONTAINER_UNKNOWN, CONTAINER_NOT_RUNNING. */
@@ -13,6 +14,7 @@ export function killContainer(id: string, signal: number): void {
   if (pidfd < 0) throw notRunning();
   // With the descriptor in hand the pid cannot be given to another process between this look and the signal.
   const alive = startTimeOf(pid) === startTime;
+  if (alive) noteKill(id, signal);
   const result = alive ? raw.pidfdSendSignal(pidfd, signal, null, 0) : -3;
   raw.close(pidfd);
   if (result === -3) throw notRunning();

@@ -1,10 +1,11 @@
 /** `tupper run`: a container in the foreground, cleaned up when it ends, however it ends. */
+import { ContainerError } from "../../error.ts";
 import { blockSignals, execute } from "../../execute/execute.ts";
 import { probeHost } from "../../execute/probe.ts";
 import type { Watch } from "../../execute/ptrace.ts";
 import { removeCgroups } from "../../execute/remove-cgroups.ts";
 import { makeTracer, type TraceLevel } from "../../execute/tracer.ts";
-import { whyItEnded } from "../../explain-failure/end.ts";
+import { type Explained, explainEnd } from "../../explain-failure/end.ts";
 import { hookState } from "../../plan/hooks.ts";
 import type { Host } from "../../plan/host.ts";
 import { plan as makePlan } from "../../plan/plan.ts";
@@ -12,9 +13,19 @@ import type { Plan } from "../../plan/step.ts";
 import { type OnSignal, supervise } from "../../runtime/supervise.ts";
 import { openSignals } from "../../runtime/terminal.ts";
 import type { Config } from "../../spec/config.ts";
+import { errnoText } from "../../sys/errno.ts";
 import type { WaitStatus } from "../../sys/structs.ts";
 import { raw, SysError } from "../../sys/sys.ts";
-import { claimState, recordContainer, recordInit, releaseState, sweepStates } from "./state.ts";
+import { readKillNote } from "./kill-note.ts";
+import {
+  claimState,
+  recordContainer,
+  recordEndOf,
+  recordInit,
+  releaseState,
+  type StateLock,
+  sweepStates,
+} from "./state.ts";
 
 export interface RunRequest {
   config: Config;
@@ -47,22 +58,28 @@ export function runContainer({ config, id, trace, warnings, host = probeHost(), 
   let groupsStay = false;
   try {
     const signals = openSignals();
-    const started = execute(plan, {
-      tracer,
-      warn,
-      recordState: () => recordContainer(lock, plan, config),
-      ...(follower === undefined ? {} : { watch: follower.watch }),
-      containerState: (pid) => ({ ...hookState(config, id, `${host.stateRoot}/${id}`), status: "creating", pid }),
-    });
+    const started = recordingFailure(lock, () =>
+      execute(plan, {
+        tracer,
+        warn,
+        recordState: () => recordContainer(lock, plan, config),
+        ...(follower === undefined ? {} : { watch: follower.watch }),
+        containerState: (pid) => ({ ...hookState(config, id, `${host.stateRoot}/${id}`), status: "creating", pid }),
+      }),
+    );
     try {
       recordInit(lock, started.pid);
       sweepOthers(warn);
+      let explained: Explained | undefined;
       const onSignal: OnSignal = (ended) => {
         const groups = plan.steps.flatMap((step) => (step.op === "makeCgroup" ? [step] : []));
-        const why = whyItEnded(ended, { groups, linux: config.linux });
-        if (why !== undefined) warn(why);
+        explained = explainEnd({ ...ended, killed: readKillNote(lock) }, { groups, linux: config.linux });
+        if (explained !== undefined) warn(explained.why);
       };
-      return supervise(started, signals, onSignal, follower?.reap);
+      const exitCode = supervise(started, signals, onSignal, follower?.reap);
+      const recorded = recordEndOf(lock, { pid: started.pid, exitCode, cause: "exited", ...explained });
+      if (recorded < 0) warn(`how it ended is not on record for tupper wait: ${errnoText(-recorded)}`);
+      return exitCode;
     } finally {
       groupsStay = true;
       removeCgroups(plan.cleanup.cgroups);
@@ -71,6 +88,19 @@ export function runContainer({ config, id, trace, warnings, host = probeHost(), 
   } finally {
     // Without its record no later command would know of the groups.
     if (!groupsStay) releaseState(lock);
+  }
+}
+
+/** For those who wait for its end. */
+function recordingFailure<T>(lock: StateLock, start: () => T): T {
+  try {
+    return start();
+  } catch (error) {
+    if (error instanceof ContainerError) {
+      const why = `${error.message} (${error.code})`;
+      recordEndOf(lock, { pid: 0, exitCode: error.exitCode, cause: "not-started", why });
+    }
+    throw error;
   }
 }
 

@@ -3,6 +3,7 @@
  *
  *     <id>/state.json   the config and where its control groups are; written before anything is made, never changed
  *     <id>/init         pid and start time of the init process, once there is one
+ *     <id>/killed       the last signal that a `tupper kill` sent, and its pid: a link's target (ends.ts)
  *
  * The process that runs the container holds flock(2) on the directory; the kernel drops it when that process dies,
  * however it dies. A directory without a lock is what a crash left: the next command cleans it up.
@@ -34,6 +35,7 @@ import { createFile, readDirectory, readFileIfThere } from "../../sys/files.ts";
 import { sleepMs } from "../../sys/sleep.ts";
 import { parseStatx, STATX_BASIC_STATS, STATX_SIZE } from "../../sys/structs.ts";
 import { check, raw, SysError, sys } from "../../sys/sys.ts";
+import { type End, findEnd, isEnd, pruneEnds, recordEnd } from "./ends.ts";
 
 export interface ContainerState {
   id: string;
@@ -50,6 +52,10 @@ export interface ContainerState {
 export interface StateLock {
   fd: number;
   path: string;
+  /** Tells the directory from a later one of the name. */
+  inode: number;
+  /** ISO 8601, once the container is on record. */
+  created?: string;
 }
 
 /** Others may pass root's but not look: root of a user namespace is another user, and mounts its root on the directory. */
@@ -99,7 +105,7 @@ export function claimState(id: string): StateLock {
 }
 
 /** ENOENT, ENOTDIR, ELOOP, EACCES: gone, or somebody else's. */
-const NOT_OURS: ReadonlySet<number> = new Set([-2, -20, -40, -13]);
+export const NOT_OURS: ReadonlySet<number> = new Set([-2, -20, -40, -13]);
 
 /** The lock on an existing state directory, or undefined while its owner lives (or when it is gone). */
 function tryLock(path: string): StateLock | undefined {
@@ -108,7 +114,8 @@ function tryLock(path: string): StateLock | undefined {
   check(fd, "openat", path);
   const locked = raw.flock(fd, LOCK_EX | LOCK_NB);
   try {
-    if (locked >= 0 && linksOf(fd) > 0) return { fd, path };
+    const { nlink, ino } = locked < 0 ? GONE : statusOf(fd);
+    if (nlink > 0) return { fd, path, inode: ino };
   } catch (error) {
     raw.close(fd);
     throw error;
@@ -118,11 +125,13 @@ function tryLock(path: string): StateLock | undefined {
   return undefined;
 }
 
-/** 0 for a directory that was removed after it was opened. */
-function linksOf(fd: number): number {
+const GONE = { nlink: 0, ino: 0 };
+
+/** A directory that was removed after it was opened has no link. */
+export function statusOf(fd: number): { nlink: number; ino: number } {
   const buffer = new ArrayBuffer(STATX_SIZE);
   sys.statx(fd, "", 0x1000, STATX_BASIC_STATS, buffer);
-  return parseStatx(buffer).nlink;
+  return parseStatx(buffer);
 }
 
 /** A directory that belongs to the caller alone. In /tmp somebody else could have made it first. */
@@ -135,7 +144,7 @@ function makeStateRoot(root: string): void {
 }
 
 /** In /tmp a record may be somebody else's, who would have us kill the process that it names. */
-function ownStateRoot(): string {
+export function ownStateRoot(): string {
   const root = stateRoot();
   if (root.startsWith("/tmp/")) requireOwn(root);
   return root;
@@ -158,19 +167,20 @@ function requireOwn(root: string): void {
 }
 
 /** Puts on record what is about to be made, before it is made. */
-export function recordContainer({ path }: StateLock, plan: Plan, config: Config): void {
+export function recordContainer(lock: StateLock, plan: Plan, config: Config): void {
+  lock.created = now();
   const cgroups = plan.steps.flatMap((step) =>
     step.op === "makeCgroup" ? [{ controller: step.controller, path: step.path }] : [],
   );
   const record = {
     version: 1,
     id: plan.id,
-    created: now(),
+    created: lock.created,
     config: packConfig(config),
     cgroups,
     remove: plan.cleanup.cgroups,
   };
-  createFile(`${path}/state.json`, JSON.stringify(record));
+  createFile(`${lock.path}/state.json`, JSON.stringify(record));
 }
 
 /** The default profile is named, not stored: it is most of a config. */
@@ -186,16 +196,34 @@ export function recordInit({ path }: StateLock, pid: number): void {
 
 /** Removes the record of a container that has ended. */
 export function releaseState({ fd, path }: StateLock): void {
-  for (const name of ["init", "state.json"]) {
-    const result = raw.unlinkat(AT_FDCWD, `${path}/${name}`, 0);
-    if (result < 0 && result !== ENOENT) throw new SysError("unlinkat", -result, [`${path}/${name}`]);
+  removeFile(`${path}/init`);
+  removeFile(`${path}/state.json`);
+  let removed = raw.unlinkat(AT_FDCWD, path, AT_REMOVEDIR);
+  for (let attempt = 0; removed < 0 && attempt < 10; attempt++) {
+    // Somebody's `tupper kill` has left its note, perhaps only now.
+    raw.unlinkat(AT_FDCWD, `${path}/killed`, 0);
+    removed = raw.unlinkat(AT_FDCWD, path, AT_REMOVEDIR);
   }
-  sys.unlinkat(AT_FDCWD, path, AT_REMOVEDIR);
+  check(removed, "unlinkat", AT_FDCWD, path, AT_REMOVEDIR);
   raw.close(fd);
 }
 
+function removeFile(path: string): void {
+  const result = raw.unlinkat(AT_FDCWD, path, 0);
+  if (result < 0 && result !== ENOENT) throw new SysError("unlinkat", -result, [path]);
+}
+
+/** Puts on record how the container ended. 0, or the kernel's answer where it has no place for that. */
+export function recordEndOf(
+  { path, inode, created }: StateLock,
+  end: Omit<End, "id" | "created" | "finished">,
+): number {
+  const slash = path.lastIndexOf("/");
+  return recordEnd(path.slice(0, slash), inode, { id: path.slice(slash + 1), created: created ?? now(), ...end });
+}
+
 /** Cleans up after a container whose runner died: its processes, control groups, record. */
-function discard(lock: StateLock): void {
+export function discard(lock: StateLock): void {
   const text = readFileIfThere(`${lock.path}/state.json`);
   const record = text === undefined ? undefined : parseRecord(text);
   const init = readInit(lock.path);
@@ -207,20 +235,32 @@ function discard(lock: StateLock): void {
     }
   }
   if (record !== undefined) removeCgroups(record.remove);
+  if (record !== undefined && init !== undefined) recordRunnerDied(lock, record, init.pid);
   raw.unlinkat(AT_FDCWD, `${lock.path}/init.new`, 0);
   releaseState(lock);
 }
 
-/** Cleans up what crashed runs left. What is still running is not touched. */
+/** Unless it had said how the container ended, and died over the rest. */
+function recordRunnerDied(lock: StateLock, { id, created }: StateRecord, pid: number): void {
+  const root = lock.path.slice(0, lock.path.lastIndexOf("/"));
+  if (findEnd(root, stateNames(root), id, lock.inode) !== undefined) return;
+  const why = "the tupper that ran the container was killed, and the container with it";
+  recordEnd(root, lock.inode, { id, created, pid, exitCode: 137, cause: "runner-died", why, signal: "SIGKILL" });
+}
+
+/** Cleans up what crashed runs left, and the oldest of too many ends. What is still running is not touched. */
 export function sweepStates(): void {
   const root = ownStateRoot();
-  for (const id of stateNames(root)) {
+  const names = stateNames(root);
+  for (const id of names) {
+    if (isEnd(id)) continue;
     const lock = tryLock(`${root}/${id}`);
     if (lock !== undefined) discard(lock);
   }
+  pruneEnds(root, names);
 }
 
-function stateNames(root: string): string[] {
+export function stateNames(root: string): string[] {
   try {
     return readDirectory(root).map(({ name }) => name);
   } catch (error) {
@@ -265,23 +305,28 @@ function readInit(path: string): { pid: number; startTime: string } | undefined 
   return pid === undefined || startTime === undefined ? undefined : { pid: Number(pid), startTime };
 }
 
+export const CONTAINER_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
+
 /** Longer than a busy machine takes from the command's first instruction to its pid on record. */
 const STARTING_MS = 2000;
 
 /** A running container's record. Waits for one that is just being started to have a process. Throws CONTAINER_UNKNOWN. */
 export function loadState(id: string): ContainerState {
   const path = `${ownStateRoot()}/${id}`;
-  let state = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(id) ? readState(path) : undefined;
+  let state = CONTAINER_NAME.test(id) ? readState(path) : undefined;
   for (let waitedMs = 0; state?.pid === 0 && waitedMs < STARTING_MS; waitedMs += 2) {
     sleepMs(2);
     const isOver = raw.faccessat(AT_FDCWD, `${path}/state.json`, 0) < 0;
     if (isOver || readInit(path) !== undefined) state = readState(path);
   }
   if (state !== undefined) return state;
-  throw new ContainerError("CONTAINER_UNKNOWN", `the container ${id} does not exist`, {
+  throw unknownContainer(id);
+}
+
+export const unknownContainer = (id: string): ContainerError =>
+  new ContainerError("CONTAINER_UNKNOWN", `the container ${id} does not exist`, {
     hint: "`tupper ps` lists the running ones",
   });
-}
 
 function readState(path: string): ContainerState | undefined {
   const text = readFileIfThere(`${path}/state.json`);
@@ -296,7 +341,7 @@ function readState(path: string): ContainerState | undefined {
 export function loadStates(): ContainerState[] {
   sweepStates();
   const root = ownStateRoot();
-  return stateNames(root).flatMap((id) => readState(`${root}/${id}`) ?? []);
+  return stateNames(root).flatMap((id) => (isEnd(id) ? [] : (readState(`${root}/${id}`) ?? [])));
 }
 
 function now(): string {
