@@ -68,7 +68,19 @@ test("--help: of the program and of each command, on stdout, with exit code 0", 
     const text = await runtimePrints([command, "--help"]);
     assert.ok(text.includes(`tupper-runtime ${command}`), text);
     assert.equal(await runtimePrints([command, "-h"]), text);
+    assert.equal(await runtimePrints(["help", command]), text);
   }
+});
+
+test("--help and help: of a command that does not exist they are errors, of the program and of a group of commands", async () => {
+  for (const line of ["creat --help", "creat -h", "help creat", "--debug creat -h"])
+    assert.equal(await runtimeFails(line.split(" ")), "UNKNOWN_COMMAND: unknown command 'creat'", line);
+  for (const line of ["mounts ad --help", "mounts help ad"])
+    assert.equal(await runtimeFails(line.split(" ")), "UNKNOWN_COMMAND: unknown command 'ad'", line);
+  assert.equal(await runtimePrints(["help"]), await runtimePrints(["--help"]));
+  const group = await runtimePrints(["mounts", "--help"]);
+  assert.match(group, /^Usage: tupper-runtime mounts \[OPTIONS\] COMMAND\n/);
+  assert.equal(await runtimePrints(["help", "mounts"]), group);
 });
 
 test(

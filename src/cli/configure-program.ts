@@ -1,5 +1,5 @@
 /** How commander behaves in every command of tupper and tupper-runtime: texts, errors, and what is spared at start. */
-import type { Command, CommanderError, Help } from "commander";
+import type { Command, CommanderError, Help, HelpContext } from "commander";
 import { columnsOf, wantsColor, writeErr, writeOut } from "./terminal.ts";
 import { pathOf, usageError } from "./usage-error.ts";
 
@@ -31,14 +31,28 @@ function configure(command: Command, program: Command): void {
     });
   command.usage(inOurSpelling(command.usage()));
   if (command !== program && command.name() !== "run") command.helpOption("-h, --help", "show this help");
+  if (command.commands.length > 0) refuseHelpOfUnknown(command);
   prepare(command);
   for (const child of command.commands) configure(child, program);
 }
 
-/** `[options] <NAME...>` is `[OPTIONS] NAME…`. */
+/** `creat --help` and `help creat`: commander would show the help of the program, with exit code 0 in the first case. */
+function refuseHelpOfUnknown(command: Command): void {
+  const show = command.outputHelp.bind(command);
+  const showUnlessUnknown = (context?: HelpContext) => {
+    const name = command.args[command.args[0] === "help" ? 1 : 0] ?? "help";
+    if (name !== "help" && !name.startsWith("-") && !command.commands.some((child) => child.name() === name))
+      command.error(`error: unknown command '${name}'`, { code: "commander.unknownCommand" });
+    show(context);
+  };
+  Object.assign(command, { outputHelp: showUnlessUnknown });
+}
+
+/** `[options] <NAME...>` is `[OPTIONS] NAME…`, and a command is never left out. */
 const inOurSpelling = (usage: string): string =>
   usage
     .replace("[options]", "[OPTIONS]")
+    .replace("[command]", "COMMAND")
     .replaceAll("...", "…")
     .replace(/<([A-Z]+…?)>/g, "$1");
 

@@ -58,6 +58,27 @@ test("tupper-runtime: an unknown command is an error with the nearest one", () =
   );
 });
 
+test("an unknown command is an error in `NAME --help`, `NAME -h` and `help NAME` too", () => {
+  const unknown = (name: string, hint: string, usage: string, code: number) => ({
+    code,
+    stdout: "",
+    stderr: `error: unknown command '${name}' (UNKNOWN_COMMAND)\n  hint:   ${hint}\nusage: ${usage}\n`,
+  });
+  const runtime = "tupper-runtime [OPTIONS] COMMAND [ARG…]";
+  const creat = unknown("creat", "did you mean create?", runtime, 1);
+  for (const words of [
+    ["creat", "--help"],
+    ["creat", "-h"],
+    ["help", "creat"],
+    ["--debug", "creat", "-h"],
+  ])
+    assert.deepEqual(call("tupper-runtime", ...words), creat, words.join(" "));
+  assert.deepEqual(
+    call("tupper", "rnu", "--help"),
+    unknown("rnu", "did you mean run?", "tupper [OPTIONS] COMMAND [ARG…]", 2),
+  );
+});
+
 test("tupper: without arguments, help on stderr and exit code 2; with --help on stdout and 0", () => {
   const bare = call("tupper");
   const asked = call("tupper", "--help");
