@@ -298,6 +298,18 @@ test("root.path: relative to the bundle, a link, a mount point; root.readonly", 
   assert.equal(lstatSync(join(parent, "link")).isSymbolicLink(), true);
 });
 
+// Go's decoder, and so runc, does not look at the case: who wrote `readOnly` believes the root to be read-only.
+test("root.readOnly: a property in other letters is what it is meant for, with a warning", needs, () => {
+  const config = configOf("touch /made 2>&1; true", ({ root }) => {
+    Object.assign(root, { readOnly: true });
+  });
+  assert.deepEqual(run(config), {
+    stdout: "touch: /made: Read-only file system\n",
+    stderr: "warning: the property readOnly is taken for readonly\n",
+    code: 0,
+  });
+});
+
 test(
   "--no-pivot: the same view, entered by MS_MOVE and chroot, with no proc or sysfs of the machine under it",
   needs,

@@ -76,8 +76,8 @@ function step(segment: string | number): string {
 type Fields<T> = { readonly [Name in keyof T]-?: Check };
 
 /**
- * Properties that `fields` does not name are left alone. `rule` is about several properties together; it sees only good
- * ones, and may mend them.
+ * Properties that `fields` does not name are left alone, unless the case of letters is all that differs. `rule` is about
+ * several properties together; it sees only good ones, and may mend them.
  */
 export function object<T extends object>(
   fields: Fields<T>,
@@ -87,7 +87,8 @@ export function object<T extends object>(
   const checks = table<Check>(fields);
   return (value, pass) => {
     if (!isObject(value)) return wrong(value, "an object");
-    for (const name in value) {
+    for (const key in value) {
+      const name = checks[key] === undefined ? nameInOtherCase(value, key, checks, pass) : key;
       const check = checks[name];
       if (check === undefined) continue;
       const member = value[name];
@@ -106,6 +107,22 @@ export function object<T extends object>(
     // Every field of T has been checked.
     return rule?.(value as T, pass);
   };
+}
+
+/**
+ * Go's decoder takes `pagesize` for `pageSize`, and so runc does: a `readOnly` that is ignored would be a root that is
+ * writable. The property gets its right name; its own stays where that one is there too, or none is near.
+ */
+function nameInOtherCase(value: JsonObject, key: string, known: Readonly<Record<string, unknown>>, pass: Pass): string {
+  for (const name in known) {
+    if (name.length !== key.length || name in value || name.toLowerCase() !== key.toLowerCase()) continue;
+    value[name] = value[key];
+    delete value[key];
+    const warning = `the property ${key} is taken for ${name}`;
+    if (!pass.warnings.includes(warning)) pass.warnings.push(warning);
+    return name;
+  }
+  return key;
 }
 
 export function list<T>(item: Check, rule?: (value: T[], pass: Pass) => Problem | undefined): Check {

@@ -265,6 +265,64 @@ test("parseConfig: what cannot be granted but need not stop a container is a war
   );
 });
 
+test("parseConfig: the case of letters in a property's name does not matter, as to Go's decoder, but is told", () => {
+  const { config, warnings } = accept({
+    ociVersion: "1.3.0",
+    Root: { path: "rootfs", readOnly: true },
+    process: {
+      cwd: "/",
+      args: ["sh"],
+      noNewPrivileges: false,
+      nonewprivileges: true,
+      Name: "unknown",
+      env: ["a=b"],
+      ENV: ["a=c"],
+    },
+    linux: {
+      resources: {
+        hugepageLimits: [
+          { pagesize: "2MB", limit: 1 },
+          { pagesize: "1GB", limit: 1 },
+        ],
+      },
+    },
+    annotations: { Process: "x" },
+  });
+  assert.deepEqual(
+    { config, warnings },
+    {
+      config: {
+        ociVersion: "1.3.0",
+        root: { path: "rootfs", readonly: true },
+        process: {
+          cwd: "/",
+          args: ["sh"],
+          noNewPrivileges: false,
+          nonewprivileges: true,
+          Name: "unknown",
+          env: ["a=b"],
+          ENV: ["a=c"],
+          user: { uid: 0, gid: 0 },
+        },
+        linux: {
+          resources: {
+            hugepageLimits: [
+              { pageSize: "2MB", limit: 1 },
+              { pageSize: "1GB", limit: 1 },
+            ],
+          },
+        },
+        annotations: { Process: "x" },
+      },
+      warnings: [
+        "the property Root is taken for root",
+        "the property readOnly is taken for readonly",
+        "the property pagesize is taken for pageSize",
+      ],
+    },
+  );
+});
+
 test("parseConfig: names of sysctls with slashes get dots", () => {
   const { config } = accept(
     inLinux({ sysctl: { "net/ipv4/conf/eth0.1/rp_filter": "1", "net.core.somaxconn": "2", "kernel.domainname": "x" } }),

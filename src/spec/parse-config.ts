@@ -1,5 +1,5 @@
 /**
- * config.json from text to {@link Config}: config.md. Unknown properties are ignored, wrong values are errors with the path
+ * config.json from text to {@link Config}: config.md. Unknown properties are ignored (not for the case of their letters), wrong values are errors with the path
  * of the field; what cannot be granted but need not stop a container is a warning.
  *
  * The result is what JSON.parse made, checked in place and mended: `null` and `""` are gone, `linux`, `process` and `process.user` are
