@@ -3,7 +3,7 @@ import { Command } from "commander";
 import { type ContainerSummary, listContainers } from "../engine/containers/list.ts";
 import { formatOption } from "./flags.ts";
 import { printable, renderTable, shorten } from "./table.ts";
-import { type Colors, colorsOf, writeOut } from "./terminal.ts";
+import { type Colors, colorsOf, writeOut, writeWarning } from "./terminal.ts";
 
 interface PsOptions {
   format: "table" | "json";
@@ -21,7 +21,7 @@ export const psCommand = new Command("ps")
   .addOption(formatOption())
   .option("-q, --quiet", "names only")
   .action(({ format, quiet }: PsOptions) => {
-    const containers = listContainers();
+    const containers = listContainers(writeWarning);
     if (quiet) writeOut(containers.map(({ id }) => `${id}\n`).join(""));
     else if (format === "json") writeOut(`${JSON.stringify(containers, null, 2)}\n`);
     else writeOut(renderContainers(containers, Date.now(), colorsOf(1)));

@@ -3,7 +3,7 @@ import { Command } from "commander";
 import { scriptOf } from "../explain/script.ts";
 import { planOfRun } from "./plan-of-run.ts";
 import { addRunOptions } from "./run-flags.ts";
-import { writeErr, writeOut } from "./terminal.ts";
+import { writeOut, writeWarning } from "./terminal.ts";
 
 const scriptRun = addRunOptions(new Command("run"))
   .summary("print the script for a `tupper run` with the same words")
@@ -12,7 +12,7 @@ const scriptRun = addRunOptions(new Command("run"))
   )
   .action((root: string, args: string[], _options: unknown, command: Command) => {
     const made = planOfRun(root, args, command);
-    for (const text of made.warnings) writeErr(`warning: ${text}\n`);
+    for (const text of made.warnings) writeWarning(text);
     writeOut(scriptOf(made));
   });
 

@@ -7,7 +7,7 @@ import { sleepMs } from "../sys/sleep.ts";
 import { raw } from "../sys/sys.ts";
 import { addSwitch, formatOption } from "./flags.ts";
 import { renderTable } from "./table.ts";
-import { type Colors, colorsOf, isTerminal, writeOut } from "./terminal.ts";
+import { type Colors, colorsOf, isTerminal, writeOut, writeWarning } from "./terminal.ts";
 
 interface StatsOptions {
   format: "table" | "json";
@@ -39,7 +39,7 @@ statsCommand.action((ids: string[], { format, stream }: StatsOptions) => {
   if (format === "json") {
     writeOut(
       `${JSON.stringify(
-        takeSamples(ids).map(({ stats }) => stats),
+        takeSamples(ids, writeWarning).map(({ stats }) => stats),
         undefinedAsNull,
         2,
       )}\n`,
@@ -48,7 +48,7 @@ statsCommand.action((ids: string[], { format, stream }: StatsOptions) => {
   }
   const live = stream ?? isTerminal(1);
   const colors = colorsOf(1);
-  let before = takeSamples(ids);
+  let before = takeSamples(ids, writeWarning);
   sleepMs(FIRST_INTERVAL_MS);
   for (;;) {
     const now = takeSamples(ids);
@@ -62,9 +62,9 @@ statsCommand.action((ids: string[], { format, stream }: StatsOptions) => {
 const undefinedAsNull = (_key: string, value: unknown): unknown => (value === undefined ? null : value);
 
 /** A container that ends while all are looked at is left out; one that was named must be there. */
-function takeSamples(ids: readonly string[]): Sample[] {
+function takeSamples(ids: readonly string[], warn = (_text: string): void => {}): Sample[] {
   const named = ids.length > 0;
-  const wanted = named ? ids : listContainers().map(({ id }) => id);
+  const wanted = named ? ids : listContainers(warn).map(({ id }) => id);
   return wanted.flatMap((id) => {
     try {
       return [{ stats: containerStats(id), timeUs: (raw.monotonicUs as () => number)() }];

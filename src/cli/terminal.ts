@@ -13,6 +13,7 @@ const DEFAULT_COLUMNS = 80;
 
 export const writeOut = (text: string): void => writeAll(1, text);
 export const writeErr = (text: string): void => writeAll(2, text);
+export const writeWarning = (text: string): void => writeErr(`warning: ${text}\n`);
 
 export const isTerminal = (fd: number): boolean => raw.ioctl(fd, TCGETS, new ArrayBuffer(TERMIOS_SIZE)) === 0;
 

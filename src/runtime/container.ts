@@ -262,7 +262,9 @@ function parseRecord(text: string, path: string): ContainerRecord {
     if (!(error instanceof SyntaxError)) throw error;
   }
   if (isObject(record) && typeof record.version === "number" && record.version > VERSION)
-    throw new ContainerError("STATE_NEWER", `${path}/state.json was written by a newer version of tupper-runtime`);
+    throw new ContainerError("STATE_NEWER", `${path}/state.json was written by a newer version of tupper-runtime`, {
+      hint: "use that version for this container",
+    });
   if (isRecord(record)) return record;
   throw new ContainerError("STATE_BROKEN", `${path}/state.json is not a container's record`, {
     hint: "`delete --force` ends its process, as far as it is known, and removes the record",

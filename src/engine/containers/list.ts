@@ -14,8 +14,9 @@ export interface ContainerSummary {
   rootKind: "overlay" | "bind" | "copy";
 }
 
-export function listContainers(): ContainerSummary[] {
-  return loadStates().map(({ id, pid, startTime, created, config }) => ({
+/** `warn` hears of those whose record cannot be read. */
+export function listContainers(warn: (text: string) => void): ContainerSummary[] {
+  return loadStates(warn).map(({ id, pid, startTime, created, config }) => ({
     id,
     pid,
     status: pid === 0 ? "creating" : startTimeOf(pid) === startTime ? "running" : "stopped",

@@ -1,7 +1,8 @@
 /**
  * What is on record about containers: a directory each below the state root.
  *
- *     <id>/state.json   the config and where its control groups are; written before anything is made, never changed
+ *     <id>/state.json   the config and where its control groups are; written before anything is made, never changed.
+ *                       Fields are only ever added, or the version goes up
  *     <id>/init         pid and start time of the init process, once there is one
  *     <id>/killed       the last signal that a `tupper kill` sent, and its pid: a link's target (ends.ts)
  *
@@ -16,7 +17,7 @@ import { stateRootRefused } from "../../explain-failure/state-root.ts";
 import { DEFAULT_PROFILE } from "../../plan/seccomp/profile-program.ts";
 import type { Plan } from "../../plan/step.ts";
 import { startTimeOf } from "../../runtime/start-time.ts";
-import { object, text } from "../../spec/check.ts";
+import { isObject, object, text } from "../../spec/check.ts";
 import type { Config } from "../../spec/config.ts";
 import { CONFIG } from "../../spec/config-schema.ts";
 import {
@@ -61,11 +62,13 @@ export interface StateLock {
 /** Others may pass root's but not look: root of a user namespace is another user, and mounts its root on the directory. */
 const stateMode = (): number => (raw.geteuid() === 0 ? 0o711 : 0o700);
 
+const VERSION = 1;
 const EEXIST = -17;
 const EWOULDBLOCK = -11;
 const ENOENT = -2;
+const DT_DIR = 4;
 
-/** Makes and locks the directory of a new container. Throws CONTAINER_EXISTS. */
+/** Makes and locks the directory of a new container. Throws CONTAINER_EXISTS, STATE_NEWER. */
 export function claimState(id: string): StateLock {
   const root = stateRoot();
   const path = `${root}/${id}`;
@@ -173,7 +176,7 @@ export function recordContainer(lock: StateLock, plan: Plan, config: Config): vo
     step.op === "makeCgroup" ? [{ controller: step.controller, path: step.path }] : [],
   );
   const record = {
-    version: 1,
+    version: VERSION,
     id: plan.id,
     created: lock.created,
     config: packConfig(config),
@@ -196,8 +199,8 @@ export function recordInit({ path }: StateLock, pid: number): void {
 
 /** Removes the record of a container that has ended. */
 export function releaseState({ fd, path }: StateLock): void {
-  removeFile(`${path}/init`);
-  removeFile(`${path}/state.json`);
+  remove(`${path}/init`, 0);
+  remove(`${path}/state.json`, 0);
   let removed = raw.unlinkat(AT_FDCWD, path, AT_REMOVEDIR);
   for (let attempt = 0; removed < 0 && attempt < 10; attempt++) {
     // Somebody's `tupper kill` has left its note, perhaps only now.
@@ -208,8 +211,8 @@ export function releaseState({ fd, path }: StateLock): void {
   raw.close(fd);
 }
 
-function removeFile(path: string): void {
-  const result = raw.unlinkat(AT_FDCWD, path, 0);
+function remove(path: string, how: number): void {
+  const result = raw.unlinkat(AT_FDCWD, path, how);
   if (result < 0 && result !== ENOENT) throw new SysError("unlinkat", -result, [path]);
 }
 
@@ -222,10 +225,16 @@ export function recordEndOf(
   return recordEnd(path.slice(0, slash), inode, { id: path.slice(slash + 1), created: created ?? now(), ...end });
 }
 
-/** Cleans up after a container whose runner died: its processes, control groups, record. */
+/** Cleans up after a container whose runner died: its processes, control groups, record. Throws STATE_NEWER; the lock is dropped. */
 export function discard(lock: StateLock): void {
   const text = readFileIfThere(`${lock.path}/state.json`);
-  const record = text === undefined ? undefined : parseRecord(text);
+  let record: unknown;
+  try {
+    record = text === undefined ? undefined : parseRecord(text, lock.path);
+  } catch (error) {
+    raw.close(lock.fd);
+    throw error;
+  }
   const init = readInit(lock.path);
   if (init !== undefined && startTimeOf(init.pid) === init.startTime) {
     const pidfd = raw.pidfdOpen(init.pid, 0);
@@ -234,28 +243,38 @@ export function discard(lock: StateLock): void {
       raw.close(pidfd);
     }
   }
-  if (record !== undefined) removeCgroups(record.remove);
-  if (record !== undefined && init !== undefined) recordRunnerDied(lock, record, init.pid);
-  raw.unlinkat(AT_FDCWD, `${lock.path}/init.new`, 0);
+  // Whatever else it says, perhaps of another version's making.
+  if (saysWhatToRemove(record)) {
+    removeCgroups(record.remove);
+    if (init !== undefined) recordRunnerDied(lock, record, init.pid);
+  }
+  // Files of other versions, too.
+  for (const { name, type } of readDirectory(lock.path))
+    if (name !== "state.json") remove(`${lock.path}/${name}`, type === DT_DIR ? AT_REMOVEDIR : 0);
   releaseState(lock);
 }
 
 /** Unless it had said how the container ended, and died over the rest. */
-function recordRunnerDied(lock: StateLock, { id, created }: StateRecord, pid: number): void {
+function recordRunnerDied(lock: StateLock, { id, created }: Removable, pid: number): void {
   const root = lock.path.slice(0, lock.path.lastIndexOf("/"));
   if (findEnd(root, stateNames(root), id, lock.inode) !== undefined) return;
   const why = "the tupper that ran the container was killed, and the container with it";
   recordEnd(root, lock.inode, { id, created, pid, exitCode: 137, cause: "runner-died", why, signal: "SIGKILL" });
 }
 
-/** Cleans up what crashed runs left, and the oldest of too many ends. What is still running is not touched. */
+/** Cleans up what crashed runs left, and the oldest of too many ends. What is still running is not touched, nor what a newer version made. */
 export function sweepStates(): void {
   const root = ownStateRoot();
   const names = stateNames(root);
   for (const id of names) {
     if (isEnd(id)) continue;
     const lock = tryLock(`${root}/${id}`);
-    if (lock !== undefined) discard(lock);
+    if (lock === undefined) continue;
+    try {
+      discard(lock);
+    } catch (error) {
+      if (!(error instanceof ContainerError) || error.code !== "STATE_NEWER") throw error;
+    }
   }
   pruneEnds(root, names);
 }
@@ -277,8 +296,8 @@ interface StateRecord {
   remove: string[];
 }
 
-/** Undefined for what is no record: one that was being written when its writer died, or a damaged one. */
-function parseRecord(text: string): StateRecord | undefined {
+/** Undefined for what is no JSON: a record that was being written when its writer died. Throws STATE_NEWER. */
+function parseRecord(text: string, path: string): unknown {
   let record: unknown;
   try {
     record = JSON.parse(text);
@@ -286,9 +305,13 @@ function parseRecord(text: string): StateRecord | undefined {
     if (error instanceof SyntaxError) return undefined;
     throw error;
   }
+  if (isObject(record) && typeof record.version === "number" && record.version > VERSION)
+    throw new ContainerError("STATE_NEWER", `${path}/state.json was written by a newer version of tupper`, {
+      hint: "use that version for this container",
+    });
   const linux = (record as { config?: { linux?: { seccomp?: unknown } } } | null)?.config?.linux;
   if (linux?.seccomp === "default") linux.seccomp = DEFAULT_PROFILE;
-  return fits(RECORD, record) ? (record as StateRecord) : undefined;
+  return record;
 }
 
 const RECORD = object<StateRecord>({ id: text, created: text, config: CONFIG, cgroups: GROUPS, remove: PATHS }, [
@@ -298,6 +321,11 @@ const RECORD = object<StateRecord>({ id: text, created: text, config: CONFIG, cg
   "cgroups",
   "remove",
 ]);
+type Removable = Pick<StateRecord, "id" | "created" | "remove">;
+const REMOVABLE = object<Removable>({ id: text, created: text, remove: PATHS }, ["id", "created", "remove"]);
+
+const isRecord = (value: unknown): value is StateRecord => fits(RECORD, value);
+const saysWhatToRemove = (value: unknown): value is Removable => fits(REMOVABLE, value);
 
 function readInit(path: string): { pid: number; startTime: string } | undefined {
   const text = readFileIfThere(`${path}/init`);
@@ -310,7 +338,7 @@ export const CONTAINER_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
 /** Longer than a busy machine takes from the command's first instruction to its pid on record. */
 const STARTING_MS = 2000;
 
-/** A running container's record. Waits for one that is just being started to have a process. Throws CONTAINER_UNKNOWN. */
+/** A running container's record. Waits for one that is just being started to have a process. Throws CONTAINER_UNKNOWN, STATE_NEWER, STATE_BROKEN. */
 export function loadState(id: string): ContainerState {
   const path = `${ownStateRoot()}/${id}`;
   let state = CONTAINER_NAME.test(id) ? readState(path) : undefined;
@@ -328,20 +356,33 @@ export const unknownContainer = (id: string): ContainerError =>
     hint: "`tupper ps` lists the running ones",
   });
 
+/** Throws STATE_NEWER, STATE_BROKEN. */
 function readState(path: string): ContainerState | undefined {
   const text = readFileIfThere(`${path}/state.json`);
-  const record = text === undefined ? undefined : parseRecord(text);
+  const record = text === undefined ? undefined : parseRecord(text, path);
   if (record === undefined) return undefined;
+  if (!isRecord(record))
+    throw new ContainerError("STATE_BROKEN", `${path}/state.json is not a container's record`, {
+      hint: "it is damaged, or of a version of tupper that knows more: `tupper kill` of that version ends it",
+    });
   const { id, created, config, cgroups } = record;
   const init = readInit(path);
   return { id, created, config, cgroups, pid: init?.pid ?? 0, startTime: init?.startTime ?? "0" };
 }
 
-/** All containers on record that are alive, after cleaning up those that are not. */
-export function loadStates(): ContainerState[] {
+/** All containers on record that are alive, after cleaning up those that are not. `warn` hears of those whose record cannot be read. */
+export function loadStates(warn: (text: string) => void): ContainerState[] {
   sweepStates();
   const root = ownStateRoot();
-  return stateNames(root).flatMap((id) => (isEnd(id) ? [] : (readState(`${root}/${id}`) ?? [])));
+  return stateNames(root).flatMap((id) => {
+    try {
+      return isEnd(id) ? [] : (readState(`${root}/${id}`) ?? []);
+    } catch (error) {
+      if (!(error instanceof ContainerError)) throw error;
+      warn(error.message);
+      return [];
+    }
+  });
 }
 
 function now(): string {
