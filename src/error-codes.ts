@@ -301,6 +301,11 @@ export const ERROR_CODES = {
     "run as root; kernel.yama.ptrace_scope and the container around tupper may forbid it",
   ],
 
+  // Lessons
+  LESSON_NEEDS: ["the lesson needs what this user or machine does not have", "run it as root"],
+  LESSON_UNKNOWN: ["there is no lesson of that name or number", "`tupper lesson` lists them"],
+  LESSON_WITHOUT: ["the lesson has no such step to leave out", "`tupper lesson` lists them in its last column"],
+
   // Checkpoint and restore
   CHECKPOINT_DIRECTORY: ["the directory for images cannot be made", "make the one above it"],
   CHECKPOINT_FAILED: ["criu dump failed", "the first errors of its log are in the message"],

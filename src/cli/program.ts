@@ -10,6 +10,7 @@ import { explainCommand } from "./explain.ts";
 import { inspectCommand } from "./inspect.ts";
 import { killCommand } from "./kill.ts";
 import { learnCommand } from "./learn.ts";
+import { lessonCommand } from "./lesson.ts";
 import { nsCommand } from "./ns.ts";
 import { psCommand } from "./ps.ts";
 import { runCommand } from "./run.ts";
@@ -38,6 +39,7 @@ export const program = new Command("tupper")
   .addCommand(explainCommand)
   .addCommand(whyCommand)
   .addCommand(learnCommand)
+  .addCommand(lessonCommand)
   .addCommand(scriptCommand)
   .addCommand(nsCommand)
   .commandsGroup("This program:")

@@ -53,6 +53,7 @@ export type Message =
       kind: "watch";
     }
   | { kind: "warning"; text: string }
+  | /** For whoever follows the steps in the parent (lessons); answered with `done`. */ { kind: "aside"; text: string }
   | /** From the process between parent and init: init's number. */ { kind: "spawned"; pid: number }
   | /** Set-up is complete; execve is next. */ { kind: "exec" }
   | { kind: "error"; error: SentError };

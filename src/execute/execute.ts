@@ -266,6 +266,10 @@ function serveInit(
       case "warning":
         options.warn(message.text);
         break;
+      case "aside":
+        options.aside?.(message.text, pid);
+        answer({ kind: "done" });
+        break;
       case "created":
         options.recordCreated?.(pid, terminal);
         answer({ kind: "done" });

@@ -57,5 +57,5 @@ export function runInit(steps: readonly InitStep[], context: InitContext): never
 /** The last step, `exec`, comes back only with an error. */
 function performStep(step: PlainStep, context: InitContext): void {
   const perform = performers[step.op] as (step: PlainStep, context: InitContext) => void;
-  context.tracer.step(step, () => perform(step, context));
+  context.tracer.step(step, () => perform(step, context), context.channel);
 }

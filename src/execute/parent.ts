@@ -56,6 +56,8 @@ export interface ExecuteOptions {
   watch?: Watch;
   /** Performs `startScope` and `attachProcess`. */
   systemd?: Systemd;
+  /** Hears what the tracer says in the init process, whose number is `pid`. */
+  aside?: (text: string, pid: number) => void;
 }
 
 /** What parent steps share. */

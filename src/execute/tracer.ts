@@ -8,8 +8,8 @@ import { raw, replaceSys } from "../sys/sys.ts";
 export type TraceLevel = "off" | "steps" | "syscalls";
 
 export interface Tracer {
-  /** Performs a step. */
-  step(step: Step, perform: () => void): void;
+  /** Performs a step. `channel`: to the parent, where the init process performs it. */
+  step(step: Step, perform: () => void, channel?: number): void;
 }
 
 const silent: Tracer = { step: (_step, perform) => perform() };
@@ -42,14 +42,15 @@ export function makeTracer(level: TraceLevel): Tracer {
 function traceCalls(print: (line: string) => void): void {
   replaceSys(
     tracingSys(raw, ({ syscall, args, result, microseconds }) => {
-      if (result === undefined) return print(`           ${syscall}(${show(args)})`);
+      if (result === undefined) return print(`           ${syscall}(${showArguments(args)})`);
       const answer = typeof result !== "number" ? "…" : result < 0 ? errnoName(-result) : String(result);
-      print(`${microseconds.toFixed(0).padStart(6)} µs    ${syscall}(${show(args)}) = ${answer}`);
+      print(`${microseconds.toFixed(0).padStart(6)} µs    ${syscall}(${showArguments(args)}) = ${answer}`);
     }),
   );
 }
 
-function show(args: readonly unknown[]): string {
+/** The arguments of a call. */
+export function showArguments(args: readonly unknown[]): string {
   return args
     .map((arg) => {
       if (typeof arg === "string") return JSON.stringify(arg.length > 80 ? `${arg.slice(0, 80)}…` : arg);

@@ -194,7 +194,8 @@ const isCgroup = ({ op }: Step): boolean => op === "makeCgroup" || op === "joinC
 const runKnowledge = (run: Run): Knowledge =>
   run.length > 1 && isCgroup(run[0]) ? OPERATIONS[run[0].op] : knowledgeOf(run[0]);
 
-function paragraph(number: number, run: Run, colors: Colors): string[] {
+/** A run of steps that begins with this number: what it does, why, what it gives, what would be without it, and where to read on. */
+export function paragraph(number: number, run: Run, colors: Colors): string[] {
   const [step] = run;
   const last = number + run.length - 1;
   const numbers = run.length === 1 ? `${number}.` : `${number}-${last}.`;

@@ -4,7 +4,7 @@ import { blockSignals, execute } from "../../execute/execute.ts";
 import { probeHost } from "../../execute/probe.ts";
 import type { Watch } from "../../execute/ptrace.ts";
 import { removeCgroups } from "../../execute/remove-cgroups.ts";
-import { makeTracer, type TraceLevel } from "../../execute/tracer.ts";
+import { makeTracer, type TraceLevel, type Tracer } from "../../execute/tracer.ts";
 import { type Explained, explainEnd } from "../../explain-failure/end.ts";
 import { hookState } from "../../plan/hooks.ts";
 import type { Host } from "../../plan/host.ts";
@@ -36,6 +36,16 @@ export interface RunRequest {
   host?: Host;
   /** Follows the command call by call; it hears of the plan before it is performed. */
   follower?: Follower;
+  /** Shows the plan step by step, or a part of it. */
+  guide?: Guide;
+}
+
+export interface Guide {
+  /** What of the plan is performed. */
+  cut(plan: Plan): Plan;
+  tracer: Tracer;
+  /** Hears what the tracer says in the init process. */
+  aside(text: string, pid: number): void;
 }
 
 export interface Follower {
@@ -45,9 +55,11 @@ export interface Follower {
 }
 
 /** Returns the command's exit code, 128 + n for a signal. Throws a ContainerError when it could not be started. */
-export function runContainer({ config, id, trace, warnings, host = probeHost(), follower }: RunRequest): number {
-  const tracer = makeTracer(trace);
-  const plan = makePlan(config, host, { id });
+export function runContainer(request: RunRequest): number {
+  const { config, id, trace, warnings, host = probeHost(), follower, guide } = request;
+  const tracer = guide?.tracer ?? makeTracer(trace);
+  const whole = makePlan(config, host, { id });
+  const plan = guide?.cut(whole) ?? whole;
   const warn = (text: string) => raw.write(2, `warning: ${text}\n`);
   for (const text of [...warnings, ...plan.warnings]) warn(text);
   follower?.planned(plan);
@@ -64,6 +76,7 @@ export function runContainer({ config, id, trace, warnings, host = probeHost(), 
         warn,
         recordState: () => recordContainer(lock, plan, config),
         ...(follower === undefined ? {} : { watch: follower.watch }),
+        ...(guide === undefined ? {} : { aside: guide.aside }),
         containerState: (pid) => ({ ...hookState(config, id, `${host.stateRoot}/${id}`), status: "creating", pid }),
       }),
     );
