@@ -346,6 +346,62 @@ test("why COMMAND: a program of the machine, with its exit code, and no flags of
   assert.equal(missingCode, "COMMAND_NOT_FOUND");
 });
 
+/** The object on the last line of stderr. */
+const lastObject = (stderr: string) =>
+  JSON.parse(stderr.trimEnd().split("\n").at(-1) ?? "") as {
+    exitCode: number;
+    denied: (Record<string, string | number> & { args: string[] })[];
+  };
+
+test(
+  "run --diagnose --format json: each kind of denied call once, with its arguments, its remedy and how often",
+  needs,
+  async () => {
+    const script = "for i in 1 2 3; do /bin/mount -t tmpfs none /mnt 2>/dev/null; done; printf unfinished >&2; exit 4";
+    const { stdout, stderr, code } = await tupper(["run", "--diagnose", "--format", "json", root, "sh", "-c", script], {
+      timeoutMs: 60_000,
+    });
+    assert.deepEqual([stdout, code, stderr.split("\n")[0]], ["", 4, "unfinished"]);
+    assert.doesNotMatch(stderr, /denied:|diagnosis:/);
+    const { exitCode, denied } = lastObject(stderr);
+    assert.equal(exitCode, 4);
+    const found: Record<string, unknown> = denied.find(({ syscall }) => syscall === "mount") ?? {};
+    const { pid, ...mount } = found;
+    assert.ok(Number(pid) > 1, String(pid));
+    assert.deepEqual(mount, {
+      syscall: "mount",
+      args: ["none", "/mnt", "tmpfs", "0x8000", "NULL"],
+      call: 'mount("none", "/mnt", "tmpfs", 0x8000, NULL)',
+      errno: "EPERM",
+      command: "mount",
+      layer: "seccomp",
+      reason: "the filter answers EPERM to mount",
+      evidence: "the filter, as the kernel has it, run on this call: SCMP_ACT_ERRNO 1",
+      remedy:
+        "--cap-add SYS_ADMIN, to which the default profile opens it; or --security-opt seccomp=FILE with a profile that allows mount",
+      count: 3,
+    });
+  },
+);
+
+test("why --format json: nothing denied, a denial without a remedy of containers, and an error", {
+  skip: missing("root", "package:setpriv"),
+}, async () => {
+  const why = (...args: string[]) => tupper(["why", "--format", "json", "--", ...args], { cwd: "/tmp" });
+  const good = await why("/bin/true");
+  assert.deepEqual([good.code, lastObject(good.stderr)], [0, { exitCode: 0, denied: [] }]);
+  const path = join(temporaryDirectory(), "closed");
+  writeFileSync(path, "", { mode: 0o600 });
+  const refused = await why("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "cat", path);
+  const found = lastObject(refused.stderr).denied.find(({ args }) => args[1] === path);
+  assert.deepEqual(
+    [refused.code, found?.errno, found?.layer, found?.count, found?.remedy],
+    [1, "EACCES", "file mode", 1, undefined],
+  );
+  const { code } = await why("no-such-program").then(({ stderr }) => JSON.parse(stderr) as { code: string });
+  assert.equal(code, "COMMAND_NOT_FOUND");
+});
+
 test("run: without --diagnose nobody is traced", {
   skip: needs.skip || (isSanitizer && "one build is enough"),
 }, async () => {

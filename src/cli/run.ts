@@ -5,12 +5,13 @@ import { gatherRootFacts } from "../engine/containers/root-facts.ts";
 import { runContainer } from "../engine/containers/run.ts";
 import { probeHost } from "../execute/probe.ts";
 import { hostForLimits } from "../execute/user-scope.ts";
-import { runDiagnosed } from "./diagnose.ts";
+import { type DiagnosisFormat, diagnosisFormat, runDiagnosed } from "./diagnose.ts";
 import { exitsWith } from "./exit-code.ts";
 import { addRunOptions, addTraceOption, runOptionsOf, traceOf } from "./run-flags.ts";
 
 export const runCommand = addTraceOption(addRunOptions(new Command("run")))
   .option("--diagnose", "tell each call that is denied to the command: by which layer, and what would allow it")
+  .addOption(diagnosisFormat("how --diagnose tells it; json: one object on the last line of stderr"))
   .summary("run a command in a new container")
   .description(
     "Runs a command in a new container, in the foreground, and cleans up when it ends. The exit code is the command's, " +
@@ -24,6 +25,8 @@ export const runCommand = addTraceOption(addRunOptions(new Command("run")))
       const host = asksForLimits(options) ? hostForLimits(probed, options.id, (text) => early.push(text)) : probed;
       const { config, warnings } = configFromOptions(options, gatherRootFacts(root, host));
       const request = { config, id: options.id, trace: traceOf(command), warnings: [...early, ...warnings], host };
-      return command.getOptionValue("diagnose") === true ? runDiagnosed(request) : runContainer(request);
+      return command.getOptionValue("diagnose") === true
+        ? runDiagnosed(request, command.getOptionValue("format") as DiagnosisFormat)
+        : runContainer(request);
     }),
   );

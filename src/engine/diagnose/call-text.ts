@@ -71,6 +71,8 @@ export interface ToldCall {
   paths: { dirfd: number; path: string }[];
   /** Argument numbers, for what looks at them. */
   numbers: number[];
+  /** The arguments as `text` has them, but paths whole and without quotes. */
+  args: string[];
 }
 
 /** To be asked while the tracee is stopped. */
@@ -79,6 +81,7 @@ export function tellCall(tid: number, call: Call): ToldCall {
   const kinds = KINDS.get(name);
   const paths: ToldCall["paths"] = [];
   const numbers = call.args.map((arg) => Number(BigInt.asIntN(32, arg)));
+  const whole = new Map<number, string>();
   let dirfd = AT_FDCWD;
   const shown = [...(kinds ?? "xxx")].map((kind, i) => {
     const arg = call.args[i] ?? 0n;
@@ -89,6 +92,7 @@ export function tellCall(tid: number, call: Call): ToldCall {
         const text = readText(tid, arg);
         if (text === undefined) return `0x${arg.toString(16)}`;
         paths.push({ dirfd, path: text });
+        whole.set(i, text);
         dirfd = AT_FDCWD;
         return JSON.stringify(text.length > 120 ? `${text.slice(0, 120)}…` : text);
       }
@@ -109,7 +113,8 @@ export function tellCall(tid: number, call: Call): ToldCall {
         return `0x${arg.toString(16)}`;
     }
   });
-  return { name, text: `${name}(${shown.join(", ")}${kinds === undefined ? ", …" : ""})`, paths, numbers };
+  const text = `${name}(${shown.join(", ")}${kinds === undefined ? ", …" : ""})`;
+  return { name, text, paths, numbers, args: shown.map((arg, i) => whole.get(i) ?? arg) };
 }
 
 function openFlags(flags: number): string {

@@ -12,15 +12,20 @@ import { DENIALS, killsFor, type Reason, reasonOf } from "./reason.ts";
 import { sceneOf } from "./scene.ts";
 
 /** One kind of denied call. */
-export interface Told {
+export interface Told extends Reason {
+  /** Its name, and its arguments one by one. */
+  syscall: string;
+  args: readonly string[];
+  /** As strace would write it. */
   call: string;
+  /** `EACCES`; `SIGSYS` where the caller was killed for it. */
   errno: string;
+  /** `Permission denied`. */
+  errnoText: string;
   pid: number;
   command: string;
-  layer: Reason["layer"];
-  text: string;
-  evidence: string;
-  flag?: string;
+  /** How often it was denied, up to now. */
+  count: number;
 }
 
 export interface Diagnosis {
@@ -37,16 +42,22 @@ export interface Diagnosis {
 export function makeDiagnosis(tell: (told: Told) => void): Diagnosis {
   const filters: Uint8Array[] = [];
   const counts = { denied: 0, told: 0 };
-  const known = new Set<string>();
+  const known = new Map<string, Told>();
   const failed = (tid: number, call: Call, errno: number): void => {
     if (!DENIALS.has(errno)) return;
     counts.denied++;
     const told = tellCall(tid, call);
     const key = `${told.text} ${errno}`;
-    if (known.has(key)) return;
-    known.add(key);
+    const before = known.get(key);
+    if (before !== undefined) {
+      before.count++;
+      return;
+    }
+    const reason = reasonOf({ tid, call, told, errno }, sceneOf(tid), filters);
+    const kind = describe(tid, told, [errnoName(errno), errnoText(errno)], reason);
+    known.set(key, kind);
     counts.told++;
-    tell(describe(tid, told, errnoTold(errno), reasonOf({ tid, call, told, errno }, sceneOf(tid), filters)));
+    tell(kind);
   };
   const ended = (tid: number, signal: number | undefined, call: Call | undefined): void => {
     const SIGSYS = 31;
@@ -56,9 +67,9 @@ export function makeDiagnosis(tell: (told: Told) => void): Diagnosis {
     counts.denied++;
     counts.told++;
     const name = nameOfCall(call);
-    const told: ToldCall = { name, text: `${name}(…)`, paths: [], numbers: [] };
+    const told: ToldCall = { name, text: `${name}(…)`, paths: [], numbers: [], args: [] };
     tell(
-      describe(tid, told, "SIGSYS (killed)", {
+      describe(tid, told, ["SIGSYS", "killed"], {
         layer: "seccomp",
         text: `the filter kills whoever calls ${name}`,
         evidence:
@@ -86,10 +97,9 @@ export function makeDiagnosis(tell: (told: Told) => void): Diagnosis {
 export const filtersOf = ({ steps }: Plan): Uint8Array[] =>
   steps.flatMap((step) => (step.op === "seccomp" ? [step.program] : []));
 
-const errnoTold = (errno: number): string => `${errnoName(errno)} (${errnoText(errno)})`;
-
-function describe(tid: number, { text }: ToldCall, errno: string, reason: Reason): Told {
+function describe(tid: number, told: ToldCall, [errno, errnoText]: [string, string], reason: Reason): Told {
   const command = readFileIfThere(`/proc/${tid}/comm`)?.trimEnd() ?? "?";
   const inner = /^NSpid:.*\t(\d+)$/m.exec(readFileIfThere(`/proc/${tid}/status`) ?? "")?.[1];
-  return { call: text, errno, pid: Number(inner ?? tid), command, ...reason };
+  const { name: syscall, args, text: call } = told;
+  return { syscall, args, call, errno, errnoText, pid: Number(inner ?? tid), command, count: 1, ...reason };
 }
