@@ -284,7 +284,10 @@ export const ERROR_CODES = {
   PS_WITHOUT_PID: ["the columns for ps have no pid", "-o pid,cmd"],
   REGEX_INVALID: ["not a regular expression", "see --help"],
   PROCESS_NOT_FOUND: ["there is no such process", "ps shows those there are"],
-  PROCESS_NOT_READABLE: ["the process belongs to another user, or is not dumpable", "run as root"],
+  PROCESS_NOT_READABLE: [
+    "the process belongs to another user or another user namespace, is not dumpable, has capabilities that tupper lacks, or a security module or hidepid= hides it",
+    "the message says which; root with CAP_SYS_PTRACE, where that counts",
+  ],
 
   FOLLOW_WITH_INIT: ["--diagnose or learn together with --init", "leave --init away"],
   LEARN_INTERRUPTED: [

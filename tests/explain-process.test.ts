@@ -4,10 +4,22 @@
  */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { mkdirSync, readFileSync, readlinkSync, rmdirSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, readlinkSync, rmdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { test } from "node:test";
 import { agrees, type ExplainedProcess, told } from "./explained.ts";
-import { atEnd, background, eventually, fails, pidOf, prints, start, watchForLeftovers } from "./harness.ts";
+import {
+  atEnd,
+  background,
+  compiled,
+  eventually,
+  fails,
+  pidOf,
+  prints,
+  start,
+  temporaryDirectory,
+  watchForLeftovers,
+} from "./harness.ts";
 import { missing } from "./missing.ts";
 import { makeRootfs, sharedRootfs } from "./rootfs.ts";
 
@@ -230,12 +242,83 @@ test("explain: a name of digits is told from a process by container:", needs, as
   assert.match(details.hint ?? "", /PID namespace/);
 });
 
-test("explain PID: an ordinary user is told what cannot be seen", {
+/** What `explain PID` and `ns PID` say of a process that may not be looked into, in short. */
+async function refusedTo(
+  prefix: readonly string[],
+  pid: number,
+): Promise<{ message: string; found: string; hint: string }> {
+  const of = async (word: string) => {
+    const { code, message, details, exitCode } = await fails([word, String(pid)], { prefix });
+    assert.deepEqual([code, exitCode], ["PROCESS_NOT_READABLE", 1], message);
+    return { message, found: details.found ?? "", hint: details.hint ?? "" };
+  };
+  const refused = await of("explain");
+  assert.deepEqual(await of("ns"), refused);
+  return refused;
+}
+
+test("explain PID: a process of another user, to an ordinary one", {
   skip: missing("root", "package:setpriv"),
 }, async () => {
-  const { code, details } = await fails(["explain", "1"], {
-    prefix: ["setpriv", "--reuid", "65534", "--clear-groups"],
+  const pid = await sleeper("sleep", "600");
+  const { message, found, hint } = await refusedTo(["setpriv", "--reuid", "65534", "--clear-groups"], pid);
+  assert.equal(message, `process ${pid} may not be looked into: it belongs to another user`);
+  assert.equal(found, `/proc/${pid}/status: Uid 0 0 0, Gid 0 0 0; this one is 65534:0 without CAP_SYS_PTRACE`);
+  assert.equal(hint, "run as root, who has CAP_SYS_PTRACE");
+});
+
+test("explain PID: a process with more capabilities, to root without CAP_SYS_PTRACE", {
+  skip: missing("root", "package:setpriv"),
+}, async () => {
+  const pid = await sleeper("sleep", "600");
+  const { message, found, hint } = await refusedTo(["setpriv", "--bounding-set=-sys_ptrace"], pid);
+  assert.match(message, /: it may have capabilities that this process does not have$/);
+  assert.match(found, /CapPrm with CAP_SYS_PTRACE; this one is 0:0 without CAP_SYS_PTRACE$/);
+  assert.match(hint, /--cap-add SYS_PTRACE$/);
+});
+
+test("explain PID: a process that is not dumpable, to its own user", {
+  skip: missing("root", "package:setpriv", "programs"),
+}, async () => {
+  const program = join(temporaryDirectory(), "undumpable");
+  copyFileSync(compiled("undumpable"), program);
+  const asNobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
+  const child = spawn(asNobody[0] ?? "", [...asNobody.slice(1), program], { stdio: ["ignore", "pipe", "inherit"] });
+  atEnd(async () => {
+    child.kill("SIGKILL");
+    await eventually("the child has ended", () => child.exitCode !== null || child.signalCode !== null);
   });
-  assert.equal(code, "PROCESS_NOT_READABLE");
-  assert.match(details.hint ?? "", /run as root/);
+  let printed = "";
+  child.stdout.on("data", (bytes: Buffer) => {
+    printed += bytes.toString();
+  });
+  await eventually("it is ready", () => printed === "ready\n");
+  const { message, found } = await refusedTo(asNobody, child.pid ?? 0);
+  assert.match(message, /: it is not dumpable: its program was set-user-id or not readable/);
+  assert.match(
+    found,
+    /^\/proc\/\d+\/status belongs to 0, the process to 65534; this one is 65534:65534 without CAP_SYS_PTRACE$/,
+  );
+});
+
+test("explain PID: a process of the user namespace outside", {
+  skip: missing("root", "package:util-linux"),
+}, async () => {
+  const pid = await sleeper("sleep", "600");
+  const { message, found, hint } = await refusedTo(["unshare", "--user", "--map-root-user"], pid);
+  assert.match(message, /: it is in another user namespace, for which the capabilities of this one do not count$/);
+  assert.match(found, /^uid_map is "0 0 4294967295" there and "0 0 1" here$|^uid_map is ".*" there and "0 0 1" here$/);
+  assert.match(hint, /outside of this one$/);
+});
+
+test("explain PID: a process that /proc hides is there all the same", {
+  skip: missing("root", "package:setpriv"),
+}, async () => {
+  const pid = await sleeper("sleep", "600");
+  const script =
+    'mount -t proc -o hidepid=2 proc /proc && exec setpriv --reuid 65534 --regid 65534 --clear-groups "$0" "$@"';
+  const { message, found, hint } = await refusedTo(["unshare", "--mount", "sh", "-c", script], pid);
+  assert.equal(message, `process ${pid} is there, and /proc hides it`);
+  assert.match(found, /^\/proc is mounted with hidepid=(2|invisible); kill\(\d+, 0\) gives EPERM to 65534:65534$/);
+  assert.match(hint, /^run as root/);
 });

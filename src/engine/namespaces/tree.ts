@@ -5,7 +5,8 @@
  * asking (NS_GET_USERNS, NS_GET_PARENT); one that only a file holds (`ip netns add`) is found in our mountinfo.
  * Processes end while we look, and those of other users may not be looked into: both are normal.
  */
-import { ContainerError } from "../../error.ts";
+import type { ContainerError } from "../../error.ts";
+import { notFound, notReadable } from "../../explain-failure/process-access.ts";
 import {
   AT_FDCWD,
   NS_GET_NSTYPE,
@@ -275,15 +276,5 @@ export function listNamespacesOf(pid: number): ProcessNamespaces {
 
 const readLink = (pid: number | "self", type: NsType) => raw.readlinkText(AT_FDCWD, `/proc/${pid}/ns/${type}`);
 
-function unreadable(pid: number, errno: number): ContainerError {
-  const cause = new SysError("readlinkat", errno, [`/proc/${pid}/ns/mnt`]);
-  if (errno === EACCES || errno === EPERM)
-    return new ContainerError("PROCESS_NOT_READABLE", `the namespaces of process ${pid} may not be read`, {
-      hint: "it belongs to another user, or is not dumpable: run as root",
-      cause,
-    });
-  return new ContainerError("PROCESS_NOT_FOUND", `there is no process ${pid}`, {
-    hint: "the number must be one of this PID namespace, as ps shows it",
-    cause,
-  });
-}
+const unreadable = (pid: number, errno: number): ContainerError =>
+  errno === EACCES || errno === EPERM ? notReadable(pid, errno) : notFound(pid, errno);

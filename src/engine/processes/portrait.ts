@@ -5,6 +5,7 @@
  */
 import { ContainerError } from "../../error.ts";
 import { matchMounts, parseCgroupMounts, parseSelfCgroup } from "../../execute/probe-cgroups.ts";
+import { notFound, notReadable } from "../../explain-failure/process-access.ts";
 import { capabilityNames } from "../../spec/capabilities.ts";
 import { AT_FDCWD, NS_GET_USERNS, O_CLOEXEC, O_RDONLY } from "../../sys/constants.ts";
 import { readFile, readFileIfThere } from "../../sys/files.ts";
@@ -64,11 +65,7 @@ export function portraitOf(pid: number): Portrait {
   if (/^State:\s*[ZX]/m.test(status))
     throw new ContainerError("PROCESS_NOT_FOUND", `process ${pid} has ended, its parent only has not taken note of it`);
   const links = readNamespaces(pid);
-  if (Object.keys(links.inodes).length === 0)
-    throw new ContainerError("PROCESS_NOT_READABLE", `process ${pid} may not be looked into`, {
-      hint: "it belongs to another user, or is not dumpable: run as root",
-      cause: new SysError("readlinkat", 13, [`/proc/${pid}/ns/mnt`]),
-    });
+  if (Object.keys(links.inodes).length === 0) throw notReadable(pid);
   const cgroupText = attempt(`/proc/${pid}/cgroup`) ?? "";
   const mountinfo = attempt(`/proc/${pid}/mountinfo`);
   const own = readFile("/proc/self/mountinfo");
@@ -108,9 +105,7 @@ export function portraitOf(pid: number): Portrait {
 function readStatus(pid: number): string {
   const text = attempt(`/proc/${pid}/status`);
   if (text !== undefined) return text;
-  throw new ContainerError("PROCESS_NOT_FOUND", `there is no process ${pid}`, {
-    hint: "the number must be one of this PID namespace, as ps shows it",
-  });
+  throw notFound(pid);
 }
 
 /** A file's text; undefined where there is none, it has no answer, or we may not read it. */
