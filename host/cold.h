@@ -11,6 +11,10 @@
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
+#include "last_words.h"
+
+static int on_shared_stack(void); /* native.h */
+static int in_copied_child;
 
 #define COLD_BLOCK (16u << 10)
 
@@ -71,12 +75,8 @@ static void cold_fill(size_t block) {
 }
 
 static void cold_put(size_t block) {
-  if (mprotect(pool_cold + block * COLD_BLOCK, cold_size(block), PROT_READ | PROT_WRITE)) {
-    const int e = errno;
-    dprintf(2, "error: there is no memory left for tupper (OUT_OF_MEMORY)\n  kernel: mprotect = %s (%s)\n",
-            e == ENOMEM ? "ENOMEM" : "an error", strerror(e));
-    _exit(1);
-  }
+  if (mprotect(pool_cold + block * COLD_BLOCK, cold_size(block), PROT_READ | PROT_WRITE))
+    last_words("mprotect", errno, !in_copied_child && !on_shared_stack());
   cold_fill(block);
 }
 
@@ -111,7 +111,8 @@ static void cold_wake_all(void) {
   for (size_t at = 0; at < POOL_COLD_BYTES; at += COLD_BLOCK) cold_touch(pool_cold + at);
 }
 
-static void cold_begin(void) {
+static void cold_begin(char **argv) {
+  own_words = argv;
   /* Where a filter around us forbids that, all is brought in now. */
   if (mprotect(pool_cold, POOL_COLD_BYTES, PROT_NONE)) {
     for (size_t block = 0; block < cold_index.count; block++) cold_fill(block);

@@ -224,7 +224,7 @@ static int make_snapshot(void *data) {
 
 int main(int argc, char **argv) {
   if (snap.ready) {
-    cold_begin();
+    cold_begin(argv);
     host_source_map = snap.source_map;
     JS_UpdateStackTop(JS_GetRuntime(snap.context));
 #ifdef HOST_TRAINING

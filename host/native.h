@@ -240,6 +240,9 @@ void host_set_stack_frame(JSRuntime *rt, void *frame);
 
 static int child_main(void *data) {
   struct child *child = data;
+#ifndef HOST_PLAIN
+  in_copied_child = !on_shared_stack();
+#endif
   JS_UpdateStackTop(JS_GetRuntime(child->ctx));
   host_set_stack_frame(JS_GetRuntime(child->ctx), NULL); /* the caller's frames are not this stack's */
   JSValue result = JS_Call(child->ctx, child->function, JS_UNDEFINED, 0, NULL);
