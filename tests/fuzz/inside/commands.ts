@@ -9,6 +9,9 @@ import { Exit, World, type WorldOptions } from "./world.ts";
 const FAULTS =
   /this is a fault of tupper|INTERNAL|cannot read property|is not a function|not iterable|not an object|stack overflow|out of memory|\[object /i;
 
+/** An error without what it quotes, which is the input's. */
+export const withoutQuotes = (text: string): string => text.replace(/"(?:[^"\\\n]|\\.)*"/g, '""');
+
 /** One command in a world of its own, which comes back. */
 function run(real: RawSys, argv: string[], options: WorldOptions): { world: World; code: number } {
   const world = new World(real, options);
@@ -20,7 +23,7 @@ function run(real: RawSys, argv: string[], options: WorldOptions): { world: Worl
     replaceSys(before);
   }
   const [, out = "", err = ""] = world.printed;
-  if (FAULTS.test(err)) throw new Error(`${argv.map((word) => JSON.stringify(word)).join(" ")}: ${err}`);
+  if (FAULTS.test(withoutQuotes(err))) throw new Error(`${argv.map((word) => JSON.stringify(word)).join(" ")}: ${err}`);
   if (out.includes("\0")) throw new Error(`NUL in the output of ${argv.join(" ")}`);
   return { world, code };
 }

@@ -34,7 +34,7 @@ import {
 import type { RawSys } from "../../../src/sys/generated.ts";
 import { parseAttributes, parseMessages } from "../../../src/sys/netlink.ts";
 import { replaceSys } from "../../../src/sys/sys.ts";
-import { commandLine, create, stateDirectory, tupperState } from "./commands.ts";
+import { commandLine, create, stateDirectory, tupperState, withoutQuotes } from "./commands.ts";
 import { glue } from "./glue.ts";
 import { groupRootsOf, HOSTS } from "./hosts.ts";
 import { checkPlan } from "./plan-rules.ts";
@@ -57,7 +57,7 @@ function refusal(act: () => void, needsField = false): string {
     if (!(error instanceof ContainerError)) throw error;
     if (needsField && (error.field === undefined || error.field === ""))
       throw new Error(`an error without a field: ${error.message} (${error.code})`);
-    if (error.message === "" || /\bundefined\b|\[object /.test(error.message))
+    if (error.message === "" || /\bundefined\b|\[object /.test(withoutQuotes(error.message)))
       throw new Error(`no sentence: ${error.message}`);
     return error.code;
   }
