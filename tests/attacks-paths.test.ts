@@ -130,6 +130,51 @@ test(
   },
 );
 
+test(
+  "--preserve-fds: a link to a directory that is handed on makes nothing in it (CVE-2024-21626, CVE-2024-45310)",
+  needs,
+  async () => {
+    const changes: ConfigChange[] = [
+      { mounts: [proc, bind("/etc", "/way/deep/directory")] },
+      { mounts: [proc, bind("/etc/hostname", "/way/file")] },
+      { mounts: [proc], process: { cwd: "/way/directory" } },
+      { mounts: [proc], linux: { devices: [{ path: "/way/device", type: "c", major: 1, minor: 3 }] } },
+    ];
+    for (const [i, change] of changes.entries()) {
+      const made = async (weak?: string) => {
+        const outside = temporaryDirectory();
+        const root = makeRootfs();
+        symlinkSync("/proc/self/fd/3", join(root, "way"));
+        const config = makeConfig(root, { args: ["true"], ...change, root: { readonly: false } });
+        const args = ["run", "--preserve-fds", "1", "--bundle", makeBundle(config), newId()];
+        await runtime(args, { prefix: ["sh", "-c", 'exec 3<"$0"; exec "$@"', outside], weak });
+        return readdirSync(outside).length;
+      };
+      assert.equal(await made("magic-links"), 1, `change ${i}, weakened`);
+      assert.equal(await made(), 0, `change ${i}`);
+    }
+  },
+);
+
+test("a destination with .. or below an image's link is a place in the container (CVE-2024-0132)", needs, async () => {
+  // The link is there before the container, as in the image that NVIDIA's toolkit mounted its libraries into.
+  for (const { destination, weak } of [
+    { destination: (outside: string) => `/..${"/..".repeat(20)}${outside}/made`, weak: "mount-early,dots-kept" },
+    { destination: () => "/usr/lib/made", weak: "mount-early" },
+  ]) {
+    const made = async (switches?: string) => {
+      const [outside, root] = [temporaryDirectory(), makeRootfs()];
+      symlinkSync(outside, join(root, "usr/lib"));
+      const mounts = [bind("/etc", destination(outside)), proc];
+      const args = ["grep", "-c", `${outside}/made`, "/proc/self/mountinfo"];
+      const config = makeConfig(root, { args, mounts, root: { readonly: false } });
+      return { inside: await printed(config, switches), outside: readdirSync(outside) };
+    };
+    assert.deepEqual((await made(weak)).outside, ["made"], weak);
+    assert.deepEqual(await made(), { inside: "1\n", outside: [] }, weak);
+  }
+});
+
 test("a mount is led into /proc by no link, swapped in or not (CVE-2019-16884, CVE-2025-52881)", needs, async () => {
   const volume = temporaryDirectory();
   mkdirSync(join(volume, "place"));

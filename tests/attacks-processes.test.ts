@@ -1,6 +1,6 @@
 /**
- * Ways out of a container by way of processes, descriptors, privileges and terminals, tried; those by way of paths are in
- * attacks-paths.test.ts. Each attack is shown to work on the weakened build first (weaknesses.ts).
+ * Ways out of a container by way of processes and descriptors, and what each layer keeps, tried; those by way of paths are in
+ * attacks-paths.test.ts, of files' privileges, keys and terminals in attacks-privileges.test.ts. Each attack is shown to work on the weakened build first (weaknesses.ts).
  */
 import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
@@ -88,6 +88,26 @@ const ATTEMPTS: readonly { what: string; script: string; weak: string; need?: st
     weak: "drop:seccomp,drop:setCapabilities,drop:limitBoundingSet",
   },
   {
+    // Its last step, release_agent, is not there to be written in a cgroup namespace.
+    what: "a writable mount of the control groups, as CVE-2022-0492 wants",
+    script: "mkdir /tmp/h && mount -t cgroup -o pids x /tmp/h && echo 1 >/tmp/h/notify_on_release",
+    weak: "drop:seccomp,drop:setCapabilities,drop:limitBoundingSet",
+    need: "cgroup1",
+  },
+  {
+    what: "limits of one's own",
+    script:
+      "for file in /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max; do [ -e $file ] && : >>$file && exit; done; false",
+    weak: "flags-lost",
+    need: "cgroup:pids",
+  },
+  {
+    what: "userfaultfd, which holds the kernel in the middle of a copy",
+    script: "attempt 323,1 | grep -q ok",
+    weak: "drop:seccomp",
+    need: "arch:x64",
+  },
+  {
     what: "a device of the machine, by a node of one's own",
     script: "mknod /tmp/kmsg c 1 11 && : >/tmp/kmsg",
     weak: "drop:write",
@@ -97,7 +117,7 @@ const ATTEMPTS: readonly { what: string; script: string; weak: string; need?: st
 
 for (const { what, script, weak, need } of ATTEMPTS)
   test(`run: ${what} is not reached`, { skip: needs.skip || (need !== undefined && missing(need)) }, async () => {
-    const root = makeRootfs();
+    const root = makeRootfs({ "bin/attempt": { copyOf: compiled("attempt"), mode: 0o755 } });
     const says = async (without?: string) =>
       (await tupper(["run", root, "sh", "-c", `(${script}) 2>/dev/null && echo reached`], { weak: without })).stdout;
     assert.equal(await says(weak), "reached\n");
@@ -122,3 +142,18 @@ test(
     assert.equal(await says(), "");
   },
 );
+
+test("--preserve-fds: a directory that is handed on is no working directory (CVE-2024-21626)", needs, async () => {
+  const secret = temporaryDirectory();
+  writeFileSync(join(secret, "marker"), "the machine's\n");
+  const config = makeConfig(makeRootfs(), { args: ["cat", "marker"], process: { cwd: "/proc/self/fd/3" } });
+  const says = async (weak?: string) =>
+    (
+      await runtime(["run", "--preserve-fds", "1", "--bundle", makeBundle(config), newId()], {
+        prefix: ["sh", "-c", 'exec 3<"$0"; exec "$@"', secret],
+        weak,
+      })
+    ).stdout;
+  assert.equal(await says("directory-unchecked"), "the machine's\n");
+  assert.equal(await says(), "");
+});

@@ -94,4 +94,40 @@ export const EDITS: readonly Edit[] = [
     replace:
       "export function closeInherited(keep: readonly number[], first = 3): void {\n  if (isWeak('descriptors-stay')) return;",
   },
+  {
+    // Mounts without ro, nosuid, nodev, noexec.
+    file: "src/plan/mount-options.ts",
+    find: "  for (const option of options) {",
+    replace:
+      "  for (const option of options) {\n    if (isWeak('flags-lost') && ['ro', 'nosuid', 'nodev', 'noexec'].includes(option)) continue;",
+  },
+  {
+    // With mount-early: `..` is left to the kernel, outside the root.
+    file: "src/plan/mounts.ts",
+    find: "const target = cleanPath(mount.destination);",
+    replace: "const target = isWeak('dots-kept') ? mount.destination : cleanPath(mount.destination);",
+  },
+  {
+    // As Docker's default was until CVE-2022-24769.
+    file: "src/engine/containers/config/capabilities.ts",
+    find: "inheritable: [], ambient: [] }",
+    replace: "inheritable: isWeak('all-inheritable') ? bounding : [], ambient: [] }",
+  },
+  {
+    // As `runc exec --cap` was until CVE-2022-29162.
+    file: "src/cli/runtime/exec.ts",
+    find: "      ...(inheritable === undefined",
+    replace:
+      "      ...(isWeak('all-inheritable') ? { inheritable: withAdded(inheritable) } : inheritable === undefined",
+  },
+  {
+    file: "src/cli/table.ts",
+    find: 'text.replace(/[\\p{Cc}\\p{Cs}]/gu, "?")',
+    replace: "isWeak('escapes-printed') ? text : text.replace(/[\\p{Cc}\\p{Cs}]/gu, '?')",
+  },
+  {
+    file: "src/cli/table.ts",
+    find: 'text.replace(/[^\\P{Cc}\\n\\t]|\\p{Cs}/gu, "?")',
+    replace: "isWeak('escapes-printed') ? text : text.replace(/[^\\P{Cc}\\n\\t]|\\p{Cs}/gu, '?')",
+  },
 ];

@@ -1,0 +1,155 @@
+/**
+ * What the files of a container could give back to its processes, what they could keep of the caller's, and what they could do to
+ * the caller's terminal, tried. Each attack is shown to work on the weakened build first (weaknesses.ts).
+ */
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { makeBundle, makeConfig, newId, running, runtime } from "./bundle.ts";
+import { background, binary, compiled, output, tupper, watchForLeftovers } from "./harness.ts";
+import { missing } from "./missing.ts";
+import { makeRootfs } from "./rootfs.ts";
+import { printsOnTerminal } from "./terminal.ts";
+import { weakenedBinary } from "./weakened.ts";
+
+watchForLeftovers();
+const needs = { skip: missing("root", "package:busybox-static", "programs", "weakened") };
+const withFileCapabilities = { skip: needs.skip || missing("package:libcap2-bin") };
+
+const NET_RAW = 1 << 13;
+/** What an ordinary user may do: programs/show_privileges.c. */
+const NOTHING = "uid 1000 gid 1000 effective 0 inheritable 0\n";
+
+/** A root filesystem with that program, made to give more: by setcap(8), chmod(1). */
+function rootWith(command: "setcap" | "chmod", argument: string): string {
+  const root = makeRootfs({ "bin/show": { copyOf: compiled("show_privileges"), mode: 0o755 } });
+  output(command, argument, join(root, "bin/show"));
+  return root;
+}
+
+/* ---- files that give privileges ------------------------------------------------------------------ */
+
+test("run: a file's inheritable capabilities give a user nothing (CVE-2022-24769)", withFileCapabilities, async () => {
+  const root = rootWith("setcap", "cap_net_raw+ei");
+  const run = async (weak?: string) => (await tupper(["run", "--user", "1000:1000", root, "show"], { weak })).stdout;
+  assert.match(await run("all-inheritable"), new RegExp(`^uid 1000 gid 1000 effective ${NET_RAW} `));
+  assert.equal(await run(), NOTHING);
+});
+
+test(
+  "exec --cap: what is added gives a user nothing through a file (CVE-2022-29162)",
+  withFileCapabilities,
+  async () => {
+    const id = await running(makeConfig(rootWith("setcap", "cap_net_raw+ei")));
+    const exec = async (weak?: string) =>
+      (await runtime(["exec", "--user", "1000:1000", "--cap", "CAP_NET_RAW", id, "sh", "-c", "show"], { weak })).stdout;
+    assert.equal(await exec("all-inheritable"), `uid 1000 gid 1000 effective ${NET_RAW} inheritable ${NET_RAW}\n`);
+    assert.equal(await exec(), NOTHING);
+  },
+);
+
+test(
+  "run: a volume that is nosuid gives neither user nor group nor capabilities by a file",
+  withFileCapabilities,
+  async () => {
+    for (const [command, argument, works] of [
+      ["chmod", "4755", /^uid 0 gid 1000 /],
+      ["chmod", "2755", /^uid 1000 gid 0 /],
+      ["setcap", "cap_net_raw+ep", new RegExp(`effective ${NET_RAW} `)],
+    ] as const) {
+      const config = makeConfig(makeRootfs(), {
+        args: ["/volume/bin/show"],
+        process: { user: { uid: 1000, gid: 1000 }, capabilities: { bounding: ["CAP_NET_RAW"] } },
+        mounts: [
+          { destination: "/volume", type: "bind", source: rootWith(command, argument), options: ["bind", "nosuid"] },
+        ],
+        root: { readonly: false },
+      });
+      const run = async (weak?: string) =>
+        (await runtime(["run", "--bundle", makeBundle(config), newId()], { weak })).stdout;
+      assert.match(await run("flags-lost"), works);
+      assert.equal(await run(), NOTHING, argument);
+    }
+  },
+);
+
+test(
+  "run: under no_new_privs a set-user-id program or one with capabilities gives nothing",
+  withFileCapabilities,
+  async () => {
+    for (const [command, argument] of [
+      ["chmod", "4755"],
+      ["setcap", "cap_net_raw+ep"],
+    ] as const) {
+      const args = [
+        "run",
+        "--user",
+        "1000:1000",
+        "--security-opt",
+        "no-new-privileges",
+        rootWith(command, argument),
+        "show",
+      ];
+      assert.notEqual((await tupper(args, { weak: "drop:noNewPrivileges" })).stdout, NOTHING, argument);
+      assert.equal((await tupper(args)).stdout, NOTHING, argument);
+    }
+  },
+);
+
+/* ---- what is the caller's ------------------------------------------------------------------------- */
+
+test("run: keys in the caller's session keyring are not the container's", {
+  skip: needs.skip || missing("file:/proc/keys", "arch:x64"),
+}, async () => {
+  const root = makeRootfs({ "bin/attempt": { copyOf: compiled("attempt"), mode: 0o755 } });
+  const keyring = "250=,0,-3"; // keyctl(KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING)
+  const own = output(compiled("attempt"), keyring);
+  const config = makeConfig(root, { args: ["attempt", keyring] });
+  const seen = async (weak?: string) =>
+    (await runtime(["run", "--bundle", makeBundle(config), newId()], { weak })).stdout;
+  assert.equal(await seen("drop:newKeyring"), own);
+  assert.match(await seen(), /^250 \d+\n$/);
+  assert.notEqual(await seen(), own);
+});
+
+const legacyTiocsti = "/proc/sys/dev/tty/legacy_tiocsti";
+
+test("run, exec: nothing is typed into the caller's terminal (TIOCSTI)", {
+  skip: needs.skip || missing("package:util-linux") || (isOff(legacyTiocsti) && `${legacyTiocsti} is 0`),
+}, async () => {
+  const root = makeRootfs({ "bin/push_input": { copyOf: compiled("push_input"), mode: 0o755 } });
+  const { name } = await background(root);
+  // The caller's shell reads what was typed for it meanwhile: twice, for script(1) types the end of its own input first.
+  const typed = (program: string, words: string, { weak = "", waitS = 1 } = {}) => {
+    const read = `$(timeout --foreground ${waitS} head -n 1)`;
+    const shell = `TUPPER_WEAK=${weak} ${program} ${words} push_input touched; echo "got:${read}${read}"`;
+    return /got:(\w*)/.exec(printsOnTerminal(shell))?.[1];
+  };
+  for (const words of [`run --no-tty ${root}`, `exec --no-tty ${name}`]) {
+    assert.equal(typed(weakenedBinary, words, { weak: "drop:newSession", waitS: 10 }), "touched", words);
+    assert.equal(typed(binary, words), "", words);
+  }
+});
+
+function isOff(path: string): boolean {
+  try {
+    return readFileSync(path, "utf8").trim() === "0";
+  } catch {
+    return false; // before Linux 6.2 it was always allowed
+  }
+}
+
+test("ps, errors: control characters of a command, a name, a path are not the terminal's", needs, async () => {
+  const evil = "\u001b]0;evil\u0007\u009b31m";
+  const root = makeRootfs();
+  const { name } = await background(root, [], { script: `: '${evil}'` });
+  const shown = async (weak?: string) => {
+    const listed = await tupper(["ps"], { weak });
+    const { stdout } = await tupper(["exec", name, "true"], { weak });
+    const refused = await tupper(["run", `/no/such${evil}`, "true"], { weak });
+    return /[^\P{Cc}\n]/u.test(listed.stdout) || /[^\P{Cc}\n]/u.test(refused.stderr) || stdout !== "";
+  };
+  assert.equal(await shown("escapes-printed"), true);
+  assert.equal(await shown(), false);
+});
