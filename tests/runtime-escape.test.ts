@@ -9,6 +9,7 @@ import {
   openSync,
   readdirSync,
   readFileSync,
+  readlinkSync,
   rmdirSync,
   rmSync,
   symlinkSync,
@@ -333,8 +334,9 @@ test("a container that outlives its number: no other process of that number is t
   const other = spawn("sleep", ["600"], { stdio: "ignore" });
   atEnd(() => other.kill("SIGKILL"));
   const init = join(runDirectory, "tupper-runtime", id, "init");
-  const [, startTime = ""] = readFileSync(init, "utf8").split(" ");
-  writeFileSync(init, `${other.pid} ${startTime}`);
+  const [, startTime = ""] = readlinkSync(init).split(" ");
+  rmSync(init);
+  symlinkSync(`${other.pid} ${startTime}`, init);
   assert.deepEqual({ ...(await stateOf(id)), bundle: "" }.status, "stopped");
   assert.match(await runtimeFails(["kill", id, "KILL"]), /^CONTAINER_NOT_RUNNING/);
   await runtimePrints(["delete", "--force", id]);

@@ -41,6 +41,9 @@ const CONTROLLERS = ["cpu", "cpuacct", "cpuset", "memory", "devices", "freezer",
 const directoryOf = (controller: string) => `/sys/fs/cgroup/${controller.replace("name=", "")}`;
 const tree = layout === "v2" ? "/sys/fs/cgroup" : "/sys/fs/cgroup/unified";
 
+/** What symbolic links say that were made. */
+const links = new Map<string, string>();
+
 const files = new Map<string, string>([
   [
     "/proc/self/mountinfo",
@@ -238,10 +241,17 @@ const fakes: { [K in keyof RawSys]?: RawSys[K] } = {
   unlinkat: (dirfd, path) => {
     const name = absolute(dirfd, path);
     if (name.startsWith("/run/tupper-runtime/") && !files.has(name) && /\.|socket$/.test(name)) return ENOENT;
-    if (!keepsFiles) files.delete(name);
+    if (!keepsFiles) {
+      files.delete(name);
+      links.delete(name);
+    }
     if (!busy || !path.startsWith("/sys/")) return 0;
     busy = false;
     return EBUSY;
+  },
+  symlinkat: (target, _dirfd, path) => {
+    links.set(path, target);
+    return 0;
   },
   readlinkText: (_dirfd, path) => {
     if (path === "/proc/self/cwd") return "/root";
@@ -249,6 +259,7 @@ const fakes: { [K in keyof RawSys]?: RawSys[K] } = {
     if (path === "/proc/self/ns/user") return "user:[4026531837]";
     if (path === "/proc/self/ns/time") return "time:[4026531834]";
     if (missing.has(path)) return ENOENT;
+    if (path.endsWith("/init")) return links.get(path) ?? ENOENT;
     return open.get(Number(path.slice(path.lastIndexOf("/") + 1)))?.path ?? EINVAL;
   },
   getcwd: (buffer) => fill(buffer, "/\0"),

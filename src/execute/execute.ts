@@ -63,7 +63,7 @@ export function execute(plan: Plan, options: ExecuteOptions): Started {
     const before = steps.slice(0, cloneAt);
     for (const step of before) if (!isJoin(step)) performParentStep(step, context);
     closeWrittenFile(context);
-    const started = start(plan, clone, steps.slice(cloneAt + 1), context);
+    const started = start(plan, clone, { joins: steps.filter(isJoin), afterClone: steps.slice(cloneAt + 1) }, context);
     if (context.movedDevices.length > 0) keepDevices(context.movedDevices);
     return started;
   } catch (error) {
@@ -75,12 +75,16 @@ export function execute(plan: Plan, options: ExecuteOptions): Started {
 }
 
 /** Clones the init process and serves it until the command runs. */
-function start(plan: Plan, clone: CloneStep, afterClone: readonly ParentStep[], context: ParentContext): Started {
+function start(
+  plan: Plan,
+  clone: CloneStep,
+  { joins, afterClone }: Record<"joins" | "afterClone", readonly ParentStep[]>,
+  context: ParentContext,
+): Started {
   const { options } = context;
-  const joins = stepsOf(plan, "parent").filter(isJoin);
   let [pid, parentEnd] = [0, -1];
   try {
-    options.tracer.step(clone, () => {
+    const spawn = () => {
       if (joins.length > 0) {
         ({ pid, parentEnd } = spawnThroughJoins(joins, plan, clone, context));
         return;
@@ -88,7 +92,9 @@ function start(plan: Plan, clone: CloneStep, afterClone: readonly ParentStep[], 
       const [ours, theirs] = openChannel();
       parentEnd = ours;
       pid = spawnInit(plan, clone, ours, theirs, options);
-    });
+    };
+    if (options.tracer === undefined) spawn();
+    else options.tracer.step(clone, spawn);
   } catch (error) {
     if (parentEnd >= 0) raw.close(parentEnd);
     throw explainStep(clone, error);
@@ -313,13 +319,18 @@ function diedEarly(status: WaitStatus, plan: Plan): ContainerError {
  * of its end. proc_pid_status(5), signal(7).
  */
 function defaultIgnoredSignals(): void {
-  const ignored = /^SigIgn:\t([0-9a-f]+)$/m.exec(readSmallFile("/proc/self/status") ?? "")?.[1] ?? "0";
+  const NAME = "\nSigIgn:\t";
+  const status = readSmallFile("/proc/self/status") ?? "";
+  const at = status.indexOf(NAME) + NAME.length;
+  const ignored = at < NAME.length ? "0" : status.slice(at, at + 16);
+  if (ignored === NONE_IGNORED) return;
   const SIG_DFL = new ArrayBuffer(32); // struct kernel_sigaction, all zero
-  if (BigInt(`0x${ignored}`) === 0n) return;
   for (let signal = 1; signal <= 64; signal++) {
     if ((BigInt(`0x${ignored}`) >> BigInt(signal - 1)) & 1n) raw.rtSigaction(signal, SIG_DFL, null, 8);
   }
 }
+
+const NONE_IGNORED = "0".repeat(16);
 
 /** Every signal but SIGSEGV, which brings in rarely used parts of the program (host/cold.h). */
 const BLOCKED = 0xffffffffffffffffn & ~(1n << 10n);

@@ -16,7 +16,9 @@ export interface Freezer {
 
 /** Where the container is frozen: the v1 freezer where there is one, else its v2 group. Undefined where neither can. */
 export function freezerGroup(groups: readonly { controller: string; path: string }[]): Freezer | undefined {
-  const v1 = groups.findLast(({ controller }) => controller.split(",").includes("freezer"));
+  const v1 = groups.findLast(
+    ({ controller }) => controller.includes("freezer") && controller.split(",").includes("freezer"),
+  );
   if (v1 !== undefined) return { version: 1, path: v1.path };
   const v2 = groups.findLast(({ controller }) => controller === "unified");
   return v2 === undefined ? undefined : { version: 2, path: v2.path };

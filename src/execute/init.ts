@@ -36,11 +36,13 @@ const performers: Performers<PlainStep["op"]> = {
 
 /** Performs the steps in order and becomes the command. What goes wrong is told to the parent; then the process ends. */
 export function runInit(steps: readonly InitStep[], context: InitContext): never {
-  for (const [i, step] of steps.entries()) {
+  let done = 0;
+  for (const step of steps) {
+    done++;
     try {
       if (step.op === "forkInit") {
         const program = openInitProgram();
-        const rest = steps.slice(i + 1);
+        const rest = steps.slice(done);
         const pid = forkCommand((initIsReady) => runInit(rest, { ...context, initIsReady }));
         for (const later of rest)
           if (later.op !== "newSession" && later.op !== "exec" && later.op !== "forkInit") performStep(later, context);
@@ -57,5 +59,6 @@ export function runInit(steps: readonly InitStep[], context: InitContext): never
 /** The last step, `exec`, comes back only with an error. */
 function performStep(step: PlainStep, context: InitContext): void {
   const perform = performers[step.op] as (step: PlainStep, context: InitContext) => void;
-  context.tracer.step(step, () => perform(step, context), context.channel);
+  if (context.tracer === undefined) perform(step, context);
+  else context.tracer.step(step, () => perform(step, context), context.channel);
 }

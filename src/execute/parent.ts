@@ -38,7 +38,7 @@ import type { Tracer } from "./tracer.ts";
 import { mapOwners, mapText, openIdMap, takeTree } from "./trees.ts";
 
 export interface ExecuteOptions {
-  tracer: Tracer;
+  tracer: Tracer | undefined;
   /** Performs `recordState`. */
   recordState: () => void;
   warn: (text: string) => void;
@@ -94,7 +94,9 @@ export function performParentStep(step: ParentStep, context: ParentContext): voi
   if (step.op === "clone") throw new Error("clone is performed by execute");
   const perform = performers[step.op] as (step: Step, context: ParentContext) => void;
   try {
-    context.options.tracer.step(step, () => perform(step, context));
+    const { tracer } = context.options;
+    if (tracer === undefined) perform(step, context);
+    else tracer.step(step, () => perform(step, context));
   } catch (error) {
     throw explainStep(step, error);
   }

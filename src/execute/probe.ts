@@ -17,6 +17,7 @@ export function probeHost(): Host {
   const gid = raw.getegid();
   const ordinary = uid !== 0;
   const nested = !ordinary && isInUserNamespace();
+  let files: string[] | undefined;
   return {
     kernel,
     architecture: machine === "aarch64" ? "aarch64" : "x86_64",
@@ -25,7 +26,11 @@ export function probeHost(): Host {
     stateRoot: stateRoot(uid, nested),
     cgroups: probeCgroups(uid, mountinfo),
     mountinfo,
-    fileMounts: fileMounts(mountinfo),
+    // Asked for by few roots.
+    get fileMounts() {
+      files ??= fileMounts(mountinfo);
+      return files;
+    },
     rootEntries: ordinary ? rootEntries() : [],
     ...idFacts(uid, nested),
     privileged: !ordinary && !nested,
@@ -75,8 +80,9 @@ export function stateRoot(uid = raw.geteuid() as number, nested = uid === 0 && i
 
 /** A variable of the caller's environment. */
 export function environmentValue(name: string): string | undefined {
-  const entry = (sys.environment() as string[]).find((candidate) => candidate.startsWith(`${name}=`));
-  return entry?.slice(name.length + 1);
+  const before = `${name}=`;
+  for (const entry of sys.environment() as string[]) if (entry.startsWith(before)) return entry.slice(before.length);
+  return undefined;
 }
 
 /** subuid(5): `name-or-uid:start:count` a line. */

@@ -12,10 +12,9 @@ export interface Tracer {
   step(step: Step, perform: () => void, channel?: number): void;
 }
 
-const silent: Tracer = { step: (_step, perform) => perform() };
-
-export function makeTracer(level: TraceLevel): Tracer {
-  if (level === "off") return silent;
+/** Undefined for `off`. */
+export function makeTracer(level: TraceLevel): Tracer | undefined {
+  if (level === "off") return undefined;
   const now = raw.monotonicUs as () => number;
   const write = raw.write;
   const print = (line: string) => write(2, `${line}\n`);

@@ -137,13 +137,13 @@ export function parseMountOptions(options: readonly string[]): MountOptions {
   const recursive = new FlagSet();
   const data: string[] = [];
   const propagation: string[] = [];
-  const seen = new Set<string>();
+  const seen: string[] = [];
   let idmapText: string | undefined;
   for (const option of options) {
     const inner = option.startsWith("r") ? option.slice(1) : "";
     const cleared = CLEARED[option];
     const clearedBelow = CLEARED[inner];
-    if (WORDS.has(option)) seen.add(option);
+    if (WORDS.has(option)) seen.push(option);
     else if (FLAGS.has(option)) one.set(option);
     else if (cleared !== undefined) one.clear(cleared);
     else if (PROPAGATION.has(option)) propagation.push(option);
@@ -151,42 +151,47 @@ export function parseMountOptions(options: readonly string[]): MountOptions {
     else if (clearedBelow !== undefined && RECURSIVE.has(clearedBelow)) recursive.clear(clearedBelow);
     else if (/^r?idmap=/.test(option)) {
       const at = option.indexOf("=");
-      seen.add(option.slice(0, at));
+      seen.push(option.slice(0, at));
       idmapText = option.slice(at + 1);
     } else data.push(option);
   }
   return {
-    flags: [...one.flags],
-    clear: [...one.cleared],
-    recursiveFlags: [...recursive.flags],
-    recursiveClear: [...recursive.cleared],
+    flags: one.flags,
+    clear: one.cleared,
+    recursiveFlags: recursive.flags,
+    recursiveClear: recursive.cleared,
     propagation,
-    bind: seen.has("bind") || seen.has("rbind"),
-    recursiveBind: seen.has("rbind"),
-    remount: seen.has("remount"),
+    bind: seen.includes("bind") || seen.includes("rbind"),
+    recursiveBind: seen.includes("rbind"),
+    remount: seen.includes("remount"),
     data: data.join(","),
-    copyUp: seen.has("tmpcopyup"),
-    idmap: seen.has("ridmap") ? "ridmap" : seen.has("idmap") ? "idmap" : undefined,
+    copyUp: seen.includes("tmpcopyup"),
+    idmap: seen.includes("ridmap") ? "ridmap" : seen.includes("idmap") ? "idmap" : undefined,
     idmapText,
-    copySymlink: seen.has("copy-symlink"),
-    srcNofollow: seen.has("src-nofollow"),
-    destNofollow: seen.has("dest-nofollow"),
+    copySymlink: seen.includes("copy-symlink"),
+    srcNofollow: seen.includes("src-nofollow"),
+    destNofollow: seen.includes("dest-nofollow"),
   };
 }
 
-/** Flags set and flags taken back; of the access time modes at most one is set. */
+/** Flags set and flags taken back, each in the order in which they were named; of the access time modes at most one is set. */
 class FlagSet {
-  readonly flags = new Set<string>();
-  readonly cleared = new Set<string>();
+  readonly flags: MountFlag[] = [];
+  readonly cleared: MountFlag[] = [];
 
-  set(flag: string): void {
-    if (ATIME_MODES.includes(flag)) for (const mode of ATIME_MODES) this.flags.delete(mode);
-    this.flags.add(flag);
-    this.cleared.delete(flag);
+  set(flag: MountFlag): void {
+    if (ATIME_MODES.includes(flag)) for (const mode of ATIME_MODES) remove(this.flags, mode);
+    if (!this.flags.includes(flag)) this.flags.push(flag);
+    remove(this.cleared, flag);
   }
 
-  clear(flag: string): void {
-    this.flags.delete(flag);
-    this.cleared.add(flag);
+  clear(flag: MountFlag): void {
+    remove(this.flags, flag);
+    if (!this.cleared.includes(flag)) this.cleared.push(flag);
   }
+}
+
+function remove(flags: MountFlag[], flag: MountFlag): void {
+  const at = flags.indexOf(flag);
+  if (at >= 0) flags.splice(at, 1);
 }

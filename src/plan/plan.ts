@@ -262,5 +262,9 @@ function planProtection({ linux, root }: Config): InitStep[] {
 
 /** The steps of one performer, in order. */
 export function stepsOf<By extends Step["by"]>(plan: Plan, by: By): Extract<Step, { by: By }>[] {
-  return plan.steps.filter((step): step is Extract<Step, { by: By }> => step.by === by);
+  const steps: Extract<Step, { by: By }>[] = [];
+  for (const step of plan.steps) if (isBy(step, by)) steps.push(step);
+  return steps;
 }
+
+const isBy = <By extends Step["by"]>(step: Step, by: By): step is Extract<Step, { by: By }> => step.by === by;

@@ -3,7 +3,8 @@
  *
  *     <id>/state.json   what every command needs; written before anything is made, and replaced as a whole
  *     <id>/config.json  the bytes of the config that the container was made from
- *     <id>/init         pid and start time of the init process, once it can live on its own
+ *     <id>/init         pid and start time of the init process, once it can live on its own: what a symbolic link says, which
+ *                       is made and read whole by one call
  *     <id>/start        the socket of a container that waits for `start`
  *
  * Commands that change a container hold flock(2) on its directory; the kernel drops it however they end. Nothing on record
@@ -42,9 +43,9 @@ import { findProcess, startTimeOf } from "./start-time.ts";
 /** runtime.md, "State"; `paused` is what engines know from runc. */
 export type Status = "creating" | "created" | "running" | "paused" | "stopped";
 
-/** state.json. Fields are only ever added. */
+/** state.json. Fields are only ever added. Version 2: `init` is a link, which older programs would take for missing. */
 export interface ContainerRecord extends HookState {
-  version: 1;
+  version: 1 | 2;
   rootfs: string;
   /** RFC 3339. */
   created: string;
@@ -78,10 +79,10 @@ export interface Lock {
   path: string;
 }
 
-const [ENOENT, EWOULDBLOCK, EEXIST] = [-2, -11, -17];
+const [ENOENT, EWOULDBLOCK, EEXIST, EINVAL] = [-2, -11, -17, -22];
 /** ENOENT; ENOTDIR and ELOOP: something else has the name. */
 const GONE: ReadonlySet<number> = new Set([ENOENT, -20, -40]);
-const VERSION = 1;
+export const VERSION = 2;
 const DT_DIR = 4;
 
 /**
@@ -249,8 +250,13 @@ function readContainer(path: string): Container | undefined {
 }
 
 function readInit(path: string): Container["init"] {
-  const [pid, startTime] = readSmallFile(`${path}/init`)?.split(" ") ?? [];
-  return pid === undefined || startTime === undefined ? undefined : { pid: Number(pid), startTime };
+  const file = `${path}/init`;
+  const link = raw.readlinkText(AT_FDCWD, file);
+  // Older versions of this program wrote a file.
+  const text = link === EINVAL ? readSmallFile(file) : typeof link === "string" ? link : undefined;
+  const space = text?.indexOf(" ") ?? -1;
+  if (text === undefined || space < 0) return undefined;
+  return { pid: Number(text.slice(0, space)), startTime: text.slice(space + 1) };
 }
 
 /** Throws STATE_NEWER, STATE_BROKEN. */
@@ -265,7 +271,7 @@ function parseRecord(text: string, path: string): ContainerRecord {
     throw new ContainerError("STATE_NEWER", `${path}/state.json was written by a newer version of tupper-runtime`, {
       hint: "use that version for this container",
     });
-  if (isRecord(record)) return record;
+  if (isRecord(record, text)) return record;
   throw new ContainerError("STATE_BROKEN", `${path}/state.json is not a container's record`, {
     hint: "`delete --force` ends its process, as far as it is known, and removes the record",
   });
@@ -283,17 +289,16 @@ export function writeRecord({ path }: Lock, record: ContainerRecord): void {
 }
 
 /** Writes another file of the record. Throws RECORD_FAILED: the disk is full, or worse. */
-export function recordFile({ path }: Lock, name: string, text: string): void {
+export function recordFile(lock: Lock, name: string, text: string): void {
   try {
-    replaceFile(`${path}/${name}`, text);
+    replaceFile(`${lock.path}/${name}`, text);
   } catch (error) {
-    if (!(error instanceof SysError)) throw error;
-    throw new ContainerError("RECORD_FAILED", `cannot record the container in ${path}`, {
-      field: "--root",
-      cause: error,
-    });
+    throw error instanceof SysError ? recordFailed(lock, error) : error;
   }
 }
+
+const recordFailed = ({ path }: Lock, cause: SysError): ContainerError =>
+  new ContainerError("RECORD_FAILED", `cannot record the container in ${path}`, { field: "--root", cause });
 
 /** Of a process that had ended before it could be put on record. */
 export const UNKNOWN_START = "0";
@@ -301,7 +306,9 @@ export const UNKNOWN_START = "0";
 /** Puts the init process on record: from here on the container lives by itself. */
 export function writeInit(lock: Lock, pid: number): { pid: number; startTime: string } {
   const startTime = startTimeOf(pid) ?? UNKNOWN_START;
-  recordFile(lock, "init", `${pid} ${startTime}`);
+  const file = `${lock.path}/init`;
+  const made = raw.symlinkat(`${pid} ${startTime}`, AT_FDCWD, file);
+  if (made < 0) throw recordFailed(lock, new SysError("symlinkat", -made, [`${pid} ${startTime}`, file]));
   return { pid, startTime };
 }
 

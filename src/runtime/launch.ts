@@ -23,6 +23,7 @@ import {
   recordFile,
   removeRecord,
   UNKNOWN_START,
+  VERSION,
   writeInit,
   writeRecord,
 } from "./container.ts";
@@ -207,7 +208,7 @@ export function newRecord(
   );
   const scope = steps.find(({ op }) => op === "startScope");
   return {
-    version: 1,
+    version: VERSION,
     ...hookState(config, id, path),
     rootfs: config.root.path,
     created: new Date().toISOString(),

@@ -10,7 +10,7 @@ const anyText: Check = record((value) => (typeof value === "string" ? undefined 
 
 const RECORD = object<ContainerRecord>(
   {
-    version: integer(1, 1),
+    version: integer(1, 2),
     ociVersion: text,
     id: text,
     bundle: text,
@@ -30,4 +30,5 @@ const RECORD = object<ContainerRecord>(
   ["version", "ociVersion", "id", "bundle", "rootfs", "created", "owner", "cgroups"],
 );
 
-export const isRecord = (value: unknown): value is ContainerRecord => fits(RECORD, value);
+/** `json`: the text that the value was read from. */
+export const isRecord = (value: unknown, json: string): value is ContainerRecord => fits(RECORD, value, json);

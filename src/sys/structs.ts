@@ -33,58 +33,105 @@ export interface Time {
 
 export interface Statx {
   /** File type and permissions, as `st_mode`. */
-  mode: number;
-  uid: number;
-  gid: number;
-  nlink: number;
-  ino: number;
-  size: number;
-  blocks: number;
-  blockSize: number;
-  atime: Time;
-  mtime: Time;
-  ctime: Time;
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly nlink: number;
+  readonly ino: number;
+  readonly size: number;
+  readonly blocks: number;
+  readonly blockSize: number;
+  readonly atime: Time;
+  readonly mtime: Time;
+  readonly ctime: Time;
   /** The device that a device node stands for. */
-  rdevMajor: number;
-  rdevMinor: number;
+  readonly rdevMajor: number;
+  readonly rdevMinor: number;
   /** The device that the file lies on. */
-  devMajor: number;
-  devMinor: number;
+  readonly devMajor: number;
+  readonly devMinor: number;
   /** Undefined before Linux 5.8 or when {@link STATX_MNT_ID} was not asked for. */
-  mountId: number | undefined;
+  readonly mountId: number | undefined;
   /** `STATX_ATTR_*` bits that are set. */
-  attributes: bigint;
+  readonly attributes: bigint;
   /** Whether the path is the root of a mount; undefined when the kernel (before 5.8) does not say. */
-  mountRoot: boolean | undefined;
+  readonly mountRoot: boolean | undefined;
 }
 
 /** struct statx, 256 bytes. statx(2). */
-export function parseStatx(buffer: ArrayBuffer): Statx {
-  const view = new DataView(buffer);
-  const u32 = (at: number) => view.getUint32(at, LITTLE);
-  const time = (at: number): Time => ({ sec: Number(view.getBigInt64(at, LITTLE)), nsec: u32(at + 8) });
-  const attributes = view.getBigUint64(8, LITTLE);
-  const known = view.getBigUint64(56, LITTLE);
-  return {
-    mode: view.getUint16(28, LITTLE),
-    uid: u32(20),
-    gid: u32(24),
-    nlink: u32(16),
-    ino: u64(view, 32),
-    size: u64(view, 40),
-    blocks: u64(view, 48),
-    blockSize: u32(4),
-    atime: time(64),
-    ctime: time(96),
-    mtime: time(112),
-    rdevMajor: u32(128),
-    rdevMinor: u32(132),
-    devMajor: u32(136),
-    devMinor: u32(140),
-    mountId: u32(0) & STATX_MNT_ID ? u64(view, 144) : undefined,
-    attributes,
-    mountRoot: known & STATX_ATTR_MOUNT_ROOT ? (attributes & STATX_ATTR_MOUNT_ROOT) !== 0n : undefined,
-  };
+export const parseStatx = (buffer: ArrayBuffer): Statx => new StatxView(new DataView(buffer));
+
+/** Parsed when it is asked for: most callers want one field or two of twenty. */
+class StatxView implements Statx {
+  readonly #view: DataView;
+
+  constructor(view: DataView) {
+    this.#view = view;
+  }
+
+  get blockSize() {
+    return this.#u32(4);
+  }
+  get attributes() {
+    return this.#view.getBigUint64(8, LITTLE);
+  }
+  get nlink() {
+    return this.#u32(16);
+  }
+  get uid() {
+    return this.#u32(20);
+  }
+  get gid() {
+    return this.#u32(24);
+  }
+  get mode() {
+    return this.#view.getUint16(28, LITTLE);
+  }
+  get ino() {
+    return u64(this.#view, 32);
+  }
+  get size() {
+    return u64(this.#view, 40);
+  }
+  get blocks() {
+    return u64(this.#view, 48);
+  }
+  get mountRoot() {
+    const known = this.#view.getBigUint64(56, LITTLE);
+    return known & STATX_ATTR_MOUNT_ROOT ? (this.attributes & STATX_ATTR_MOUNT_ROOT) !== 0n : undefined;
+  }
+  get atime() {
+    return this.#time(64);
+  }
+  get ctime() {
+    return this.#time(96);
+  }
+  get mtime() {
+    return this.#time(112);
+  }
+  get rdevMajor() {
+    return this.#u32(128);
+  }
+  get rdevMinor() {
+    return this.#u32(132);
+  }
+  get devMajor() {
+    return this.#u32(136);
+  }
+  get devMinor() {
+    return this.#u32(140);
+  }
+  get mountId() {
+    return this.#u32(0) & STATX_MNT_ID ? u64(this.#view, 144) : undefined;
+  }
+
+  #u32(at: number): number {
+    return this.#view.getUint32(at, LITTLE);
+  }
+
+  #time(at: number): Time {
+    return { sec: Number(this.#view.getBigInt64(at, LITTLE)), nsec: this.#u32(at + 8) };
+  }
 }
 
 export const STATFS_SIZE = 120;
@@ -396,15 +443,11 @@ export function parseTimespec(buffer: ArrayBuffer): Time {
 export const UTSNAME_SIZE = 6 * 65;
 
 export interface Utsname {
-  sysname: string;
-  nodename: string;
   release: string;
-  version: string;
   machine: string;
-  domainname: string;
 }
 
-/** struct new_utsname. Bytes beyond ASCII become lone surrogates, as the host does with bytes that are no text. uname(2). */
+/** Of struct new_utsname, six fields of 65 bytes, what somebody asks for. Bytes beyond ASCII become lone surrogates, as the host does with bytes that are no text. uname(2). */
 export function parseUtsname(buffer: ArrayBuffer): Utsname {
   const field = (i: number): string => {
     const bytes = new Uint8Array(buffer, 65 * i, 65);
@@ -413,12 +456,5 @@ export function parseUtsname(buffer: ArrayBuffer): Utsname {
       .map((byte) => String.fromCharCode(byte < 0x80 ? byte : 0xdc00 + byte))
       .join("");
   };
-  return {
-    sysname: field(0),
-    nodename: field(1),
-    release: field(2),
-    version: field(3),
-    machine: field(4),
-    domainname: field(5),
-  };
+  return { release: field(2), machine: field(4) };
 }

@@ -5,7 +5,7 @@ import type { Tracer } from "../tracer.ts";
 /** What steps hand on to later ones. */
 export interface InitContext {
   channel: number;
-  tracer: Tracer;
+  tracer: Tracer | undefined;
   /** Values that exist only now, descriptors all of them, by slot name. */
   slots: Map<string, number>;
   /** With --init, in the command's process: reads as end of file once PID 1 is tupper-init. */
