@@ -80,7 +80,7 @@ const [MADE, JOINED, REMOVED] = [hierarchies + (hierarchies === 0 ? 0 : 36), hie
 const config = () => makeConfig(root, { args: ["true"] });
 
 /** Without the groups. */
-const LIMITS = { run: 227, create: 212, start: 38, delete: 30, exec: 140, state: 19 };
+const LIMITS = { run: 224, create: 209, start: 36, delete: 28, exec: 138, state: 17 };
 
 test("run: makes no more system calls than it did", { skip }, () => {
   const bundle = makeBundle(config());
@@ -109,12 +109,12 @@ test("exec, state: make no more system calls than they did", { skip }, async () 
   assertAtMost(callsOf(step("state", id)), LIMITS.state, "state");
 });
 
-test("list: ten containers more cost 160 system calls more", { skip }, async () => {
+test("list: ten containers more cost 140 system calls more", { skip }, async () => {
   await created(config());
   const few = callsOf(step("list"));
   for (let i = 0; i < 10; i++) await created(config());
-  // A running one costs ten; one that waits for start is asked by its socket too.
-  assertAtMost(callsOf(step("list")) - few, 160, "list");
+  // A running one costs eight; one that waits for start is asked by its socket too.
+  assertAtMost(callsOf(step("list")) - few, 140, "list");
 });
 
 test("build/tupper: sections of the heap are no larger than they were", { skip }, () => {
