@@ -3,7 +3,7 @@
  * is no hindrance; a record whose version number is higher is refused, by name, and left alone.
  */
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { makeBundle, makeConfig, newId, runtime, runtimeFails, runtimePrints, stateOf, untilStatus } from "./bundle.ts";
@@ -37,6 +37,12 @@ const pathOf = (program: "tupper" | "tupper-runtime", id: string) => join(runDir
 const recordOf = (directory: string) => JSON.parse(readFileSync(join(directory, "state.json"), "utf8")) as Recorded;
 const putRecord = (directory: string, record: unknown) =>
   writeFileSync(join(directory, "state.json"), JSON.stringify(record));
+
+function asFile(link: string): void {
+  const text = readlinkSync(link);
+  rmSync(link);
+  writeFileSync(link, text);
+}
 
 /** What a version that knows more could say: more of everything. */
 const AHEAD = { ahead: { of: ["its", "time"], by: 2 } };
@@ -76,7 +82,10 @@ for (const { what, rewrite } of RECORDS)
     await runtimePrints(["create", "--bundle", bundle, id]);
     const directory = pathOf("tupper-runtime", id);
     const said = join(temporaryDirectory(), "said");
-    putRecord(directory, rewrite(recordOf(directory), said));
+    const record = rewrite(recordOf(directory), said);
+    putRecord(directory, record);
+    // Of version 1 it is a file.
+    if (record.version === 1) asFile(join(directory, "init"));
     writeFileSync(join(directory, "of-another-version"), "");
     assert.equal((await stateOf(id)).status, "created");
     await runtimePrints(["start", id]);
@@ -107,7 +116,7 @@ test(
     const { pid } = await stateOf(id);
     const directory = pathOf("tupper-runtime", id);
     const before = recordOf(directory);
-    putRecord(directory, { ...before, version: 2 });
+    putRecord(directory, { ...before, version: 3 });
     const refusal = `STATE_NEWER: ${directory}/state.json was written by a newer version of tupper-runtime`;
     for (const args of [
       ["state", id],
