@@ -499,6 +499,8 @@ test("tupper: an unknown word is one sentence with the nearest right one, and th
   const { code, exitCode, details } = await fails(["rnu", "/x", "true"]);
   assert.deepEqual({ code, exitCode }, { code: "UNKNOWN_COMMAND", exitCode: 2 });
   assert.match(details.hint ?? "", /run/);
+  // Several are as near.
+  assert.equal((await fails(["xs"])).code, "UNKNOWN_COMMAND");
 });
 
 test("tupper --version: name and version", async () => {

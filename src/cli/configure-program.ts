@@ -3,6 +3,14 @@ import type { Command, CommanderError, Help, HelpContext } from "commander";
 import { columnsOf, wantsColor, writeErr, writeOut } from "./terminal.ts";
 import { pathOf, usageError } from "./usage-error.ts";
 
+/**
+ * commander sorts the nearest names by it, where several are as near. QuickJS has it with its tables of Unicode's normal forms alone,
+ * which are not part of the binary.
+ */
+String.prototype.localeCompare ??= function (this: string, other: string): number {
+  return this < other ? -1 : this > other ? 1 : 0;
+};
+
 /** To be called once for a whole program, when the bundle is evaluated. commander then throws instead of printing and leaving; our own error texts take the place of its. */
 export function configureProgram(program: Command): void {
   configure(program, program);

@@ -8,7 +8,7 @@
 import { ContainerError } from "../error.ts";
 import type { ErrorCode } from "../error-codes.ts";
 import type { TakenTree } from "../plan/step.ts";
-import { isObject } from "../spec/check.ts";
+import { isObject, type JsonObject } from "../spec/check.ts";
 import { AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET } from "../sys/constants.ts";
 import { errnoNumber } from "../sys/errno.ts";
 import { raw, SysError, sys } from "../sys/sys.ts";
@@ -106,7 +106,9 @@ function parseMessage(text: string): Message | undefined {
     if (
       isObject(message) &&
       typeof message.kind === "string" &&
-      (message.kind !== "error" || isSentError(message.error))
+      (message.kind !== "error" || isSentError(message.error)) &&
+      (message.kind !== "listener" || isListener(message)) &&
+      (message.kind !== "warning" || typeof message.text === "string")
     )
       return message as Message;
   } catch (error) {
@@ -120,6 +122,12 @@ const isSentError = (error: unknown): boolean =>
   typeof error.code === "string" &&
   typeof error.message === "string" &&
   (error.kernel === undefined || (isObject(error.kernel) && Array.isArray(error.kernel.args)));
+
+const isListener = ({ fd, path, metadata }: JsonObject): boolean =>
+  Number.isInteger(fd) &&
+  typeof path === "string" &&
+  path.startsWith("/") &&
+  (metadata === undefined || typeof metadata === "string");
 
 export function packError(error: unknown): Message {
   const known = error instanceof ContainerError ? error : undefined;
