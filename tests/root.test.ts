@@ -47,9 +47,8 @@ for (const kind of KINDS) {
   test(`run --root-kind ${kind}: mount shows nothing of the host`, needs, async () => {
     const lines = (await sees(["--root-kind", kind], "cat /proc/self/mountinfo")).trim().split("\n");
     const targets = lines.map((line) => line.split(" ")[4] ?? "");
-    assert.equal(targets[0], "/");
     for (const target of targets) assert.match(target, /^\/($|(proc|sys|dev)($|\/))/);
-    for (const target of ["/proc", "/sys", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"])
+    for (const target of ["/", "/proc", "/sys", "/dev", "/dev/pts", "/dev/shm", "/dev/mqueue"])
       assert.equal(targets.filter((candidate) => candidate === target).length, 1, target);
     // No propagation from or to the host: neither "shared:N" nor "master:N".
     for (const line of lines) assert.doesNotMatch(line, /shared:|master:/);
