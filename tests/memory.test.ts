@@ -75,8 +75,8 @@ test(`--version: needs less than ${LIMIT_KIB} KiB`, { skip }, () => assertSmall(
 function blocksBroughtIn(...words: readonly string[]): number {
   const [name = "", ...args] = words;
   const [trace, said] = [join(work, "trace"), openSync(join(work, "said"), "w")];
-  // Without -f: a created container stays, and strace would stay with it.
-  const follow = name === "tupper" || args[0] === "run" ? ["-f"] : [];
+  // A created container stays, and with -f strace would stay with it.
+  const follow = name === "tupper" || args[0] === "run" || args[0] === "exec" ? ["-f"] : [];
   const file = name === "tupper" ? binary : `${binary}-runtime`;
   const options = { stdio: ["ignore", said, said] as ["ignore", number, number] };
   const { status } = spawnSync("strace", [...follow, "-o", trace, file, ...args], options);
@@ -90,14 +90,19 @@ test("run, create, state, start, exec, list, delete: nothing of the compressed h
 }, () => {
   const bundle = makeBundle(makeConfig(root));
   const [id, once] = [`memory-${process.pid}`, `memory-once-${process.pid}`];
-  const run = `runtime run --bundle ${makeBundle(makeConfig(root, { args: ["true"] }))} ${once}`;
+  const [run = "", byPath = ""] = ["true", "/bin/true"].map(
+    (command) => `runtime run --bundle ${makeBundle(makeConfig(root, { args: [command] }))} ${once}`,
+  );
   blocksBroughtIn(...run.split(" ")); // the first on a machine makes the state root
   const commands = [
     `tupper run --no-tty --root-kind bind ${root} true`,
     `tupper run --no-tty --root-kind overlay --security-opt seccomp=unconfined ${root} true`,
+    `tupper run --no-tty --root-kind bind ${root} /bin/true`,
     run,
+    byPath,
     `runtime create --bundle ${bundle} ${id}`,
     ...["state", "start", "exec"].map((verb) => `runtime ${verb} ${id}${verb === "exec" ? " true" : ""}`),
+    `runtime exec ${id} /bin/true`,
     "runtime list",
     `runtime delete --force ${id}`,
   ];

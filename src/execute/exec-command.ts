@@ -22,22 +22,27 @@ export function executeCommand(
   raw.sendMessage(channel, JSON.stringify({ kind: "exec" } satisfies Message), []);
   // The parent blocked all signals before it cloned us.
   sys.rtSigprocmask(SIG_SETMASK, new ArrayBuffer(8), null, 8);
-  if (name.includes("/")) throw explainExecFailure(name, failure(name, args, env), { args, env, filter });
+  const explain = (file: string, result: number): never => {
+    throw explainExecFailure(file, new SysError("execve", -result, [file, args]), { args, env, filter });
+  };
+  // execve first: what explains failures is not even looked at before it has failed (ADR 24).
+  if (name.includes("/")) {
+    const result = raw.execve(name, args, env);
+    return explain(name, result);
+  }
 
   const { files, path } = candidates(name, env);
-  let denied: { file: string; error: SysError } | undefined;
+  let denied: string | undefined;
   for (const file of files) {
     const result = raw.execve(file, args, env);
     if (result === ENOENT || result === ENOTDIR) continue;
-    const error = new SysError("execve", -result, [file, args]);
-    if (result !== EACCES) throw explainExecFailure(file, error, { args, env, filter });
-    denied ??= { file, error };
+    if (result !== EACCES) explain(file, result);
+    denied ??= file;
   }
   // There, but not executable for want of its interpreter: that is to be explained, not "not found".
   const incomplete = files.find((file) => raw.faccessat(AT_FDCWD, file, 0) >= 0);
-  if (denied !== undefined) throw explainExecFailure(denied.file, denied.error, { args, env, filter });
-  if (incomplete !== undefined)
-    throw explainExecFailure(incomplete, failure(incomplete, args, env), { args, env, filter });
+  if (denied !== undefined) explain(denied, EACCES);
+  if (incomplete !== undefined) explain(incomplete, ENOENT);
   throw commandNotFound(name, path);
 }
 
@@ -68,9 +73,4 @@ export function findCommand(args: readonly string[], env: readonly string[], cwd
 function candidates(name: string, env: readonly string[]): { files: string[]; path: string } {
   const path = env.find((entry) => entry.startsWith("PATH="))?.slice(5) || DEFAULT_PATH;
   return { files: path.split(":").map((directory) => `${directory || "."}/${name}`), path };
-}
-
-/** execve comes back only when it failed. */
-function failure(file: string, args: readonly string[], env: readonly string[]): SysError {
-  return new SysError("execve", -raw.execve(file, args, env), [file, args]);
 }
