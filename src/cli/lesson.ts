@@ -2,11 +2,11 @@
  * `tupper lesson`: containers explained by making them, step by step. Text as it happens, with a pause after each step where the reader is at a
  * terminal; `--format json` is one object: `{ lesson, without, steps: [{ op, by, effect, because, without, man, calls, looks }], inside, afterwards, error }`.
  */
-import { Argument, Command } from "commander";
+import { Argument, Command, Option } from "commander";
 import type { Lesson, Omission } from "../engine/lesson/lesson.ts";
 import { LESSONS, lessonNamed } from "../engine/lesson/lessons.ts";
 import { onStandIn } from "../engine/lesson/neighbour.ts";
-import { type Answer, LessonEnded, type Reader, type Shown, teach } from "../engine/lesson/teach.ts";
+import { type Answer, LessonEnded, pause, type Reader, type Shown, teach } from "../engine/lesson/teach.ts";
 import { ContainerError } from "../error.ts";
 import { effectOf } from "../explain/effects.ts";
 import { paragraph } from "../explain/explain.ts";
@@ -31,6 +31,9 @@ interface LessonOptions {
 const WIDTH = 88;
 const ALL = "all";
 
+/** For the completion of a shell: of all lessons. */
+const STEPS = [...new Set(LESSONS.flatMap(({ without }) => Object.keys(without)))];
+
 export const lessonCommand = new Command("lesson")
   .usage("[NAME | NUMBER | all] [--without STEP]")
   .summary("learn what a container is: make one step by step, and see what each step does")
@@ -43,7 +46,9 @@ export const lessonCommand = new Command("lesson")
       .choices([...LESSONS.map(({ name }) => name), ALL])
       .argParser(String),
   )
-  .option("--without <STEP>", "leave this step out; each lesson says which")
+  .addOption(
+    new Option("--without <STEP>", "leave this step out; each lesson says which").choices(STEPS).argParser(String),
+  )
   .addOption(formatOption())
   .action(
     exitsWith((word: string | undefined, options: LessonOptions): number => {
@@ -85,7 +90,7 @@ function omissionOf({ name, without }: Lesson, step: string | undefined): Omissi
 function requireRoot(lessons: readonly Lesson[], omission: Omission | undefined): void {
   if (raw.geteuid() === 0) return;
   const lesson = lessons.length === 1 ? lessons[0] : undefined;
-  if (lesson === undefined || (!lesson.root && !omission?.root && !omission?.standIn)) return;
+  if (lesson === undefined || !(omission === undefined ? lesson.root : needsRoot(lesson, omission))) return;
   throw new ContainerError(
     "LESSON_NEEDS",
     `the lesson ${lesson.name}${lesson.root ? "" : " without that step"} needs root`,
@@ -114,6 +119,7 @@ function runLessons(
     narrator.begin();
     teach(lesson, omission, narrator);
     narrator.end();
+    if (lesson !== lessons.at(-1)) pause(narrator);
   };
   const isOnly = lessons.length === 1;
   let code = 0;
@@ -142,30 +148,29 @@ const jsonText = (value: unknown): string => `${printableJson(JSON.stringify(val
 
 const numberOf = (lesson: Lesson): number => LESSONS.indexOf(lesson) + 1;
 
+const needsRoot = (lesson: Lesson, { root, standIn }: Omission): boolean =>
+  lesson.root === true || root === true || standIn === true;
+
 function list(format: LessonOptions["format"]): number {
-  if (format === "json")
-    writeOut(
-      jsonText(
-        LESSONS.map(({ name, title, notes, without, root }, i) => ({
-          number: i + 1,
-          name,
-          title,
-          notes,
-          without: Object.keys(without),
-          root: root === true,
-        })),
-      ),
-    );
-  else {
-    const rows = LESSONS.map(({ name, title, without, root }, i) => [
-      String(i + 1),
-      name,
-      `${title}${root ? " (root)" : ""}`,
-      Object.keys(without).join(" "),
-    ]);
-    writeOut(renderTable(["", "LESSON", "WHAT", "--without"], rows, colorsOf(1)));
-    writeOut("\nBegin with `tupper lesson 1`, or take them all: `tupper lesson all`.\n");
+  const listed = LESSONS.map((lesson, i) => {
+    const { name, title, notes, root = false } = lesson;
+    const steps = Object.entries(lesson.without);
+    const asRoot = steps.filter(([, omission]) => needsRoot(lesson, omission)).map(([step]) => step);
+    return { number: i + 1, name, title, notes, root, without: steps.map(([step]) => step), withoutAsRoot: asRoot };
+  });
+  if (format === "json") {
+    writeOut(jsonText(listed));
+    return 0;
   }
+  const starred = (name: string, isStarred: boolean) => (isStarred ? `${name}*` : name);
+  const rows = listed.map(({ number, name, title, root, without, withoutAsRoot }) => [
+    String(number),
+    starred(name, root),
+    title,
+    without.map((step) => starred(step, withoutAsRoot.includes(step))).join(" "),
+  ]);
+  writeOut(renderTable(["", "LESSON", "WHAT", "--without"], rows, colorsOf(1)));
+  writeOut("\n* needs root. Begin with `tupper lesson 1`, or take them all: `tupper lesson all`.\n");
   return 0;
 }
 
@@ -267,7 +272,7 @@ function makeNarrator(
         const { note, ...answer } = shown.answer;
         // Notes are about what is there when nothing is left out.
         print(...answered(omission === undefined && note !== undefined ? { ...answer, note } : answer, colors), "");
-      } else print(...linesOf(shown, colors));
+      } else print(...linesOf(shown, lesson, colors));
     },
     end() {
       const steps = Object.keys(lesson.without);
@@ -284,15 +289,18 @@ function makeNarrator(
 const STAND_IN =
   "So that this does not happen to your machine, `machine` below is a stand-in: a process with copies of its mounts and names.";
 
-function linesOf(shown: Exclude<Shown, { kind: "look" }>, colors: Colors): string[] {
+function linesOf(shown: Exclude<Shown, { kind: "look" }>, lesson: Lesson, colors: Colors): string[] {
   switch (shown.kind) {
     case "omitted":
       return shown.steps.flatMap((step) => [
         ...paragraph(0, [step], colors).map((line) => line.replace("0. ", "-- ")),
         "",
       ]);
-    case "step":
-      return [...paragraph(shown.number, [withoutScript(shown.step)], colors), ""];
+    case "step": {
+      const lines = paragraph(shown.number, [withoutScript(shown.step)], colors);
+      // Each lesson ends with it: the first one says why.
+      return [...(shown.step.op === "exec" && lesson !== LESSONS[0] ? lines.slice(0, 1) : lines), ""];
+    }
     case "calls": {
       const more = shown.calls.length - CALLS;
       return shown.calls.length === 0

@@ -66,6 +66,8 @@ export interface Lesson {
   without: Readonly<Record<string, Omission>>;
   /** The whole of it needs root. */
   root?: true;
+  /** It is about a control group. */
+  group?: true;
   /** A process in a UTS namespace of its own, to be joined: NEIGHBOUR is its number. */
   neighbour?: true;
   /** The system calls of the command are counted. */

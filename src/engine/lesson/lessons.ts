@@ -24,10 +24,20 @@ const either =
 /** Nothing that is mounted in the container's view spreads to the machine: so no lesson with a view is without it, unless a stand-in is there. */
 const isPrivate = (step: Step): boolean => step.op === "propagation" && step.target === "/";
 const mounts = (fstype: string) => (step: Step) => step.op === "mount" && step.fstype === fstype;
-const isProc = (step: Step): boolean => step.op === "mount" && step.fstype === "proc";
+/** In a user namespace it is made while the machine's is in sight, and placed later. */
+const isProcMade = (step: Step): boolean => step.op === "takeFilesystem" && step.fstype === "proc";
+const isProcMounted = (step: Step): boolean =>
+  (step.op === "mount" && step.fstype === "proc") || (step.op === "placeTree" && step.target === "/proc");
+const isProc = either(isProcMade, isProcMounted);
 
-/** Other filesystems of the machine, such as /home, have views of their own in the root `host`. */
-const isFurtherView = (step: Step): boolean => /"[^"]*\b(lower|upper|work)\.\d+/.test(JSON.stringify(step));
+/** Other filesystems of the machine, such as /home, have views of their own in the root `host`; an ordinary user's is made of parts. */
+const isFurtherView = (step: Step): boolean =>
+  /"[^"]*\b(lower|upper|work)\.\d+/.test(JSON.stringify(step)) ||
+  (step.op === "bind" && /\/root\/./.test(step.target)) ||
+  (step.op === "mount" && step.target.startsWith("root/"));
+
+/** The last one before the root is changed. */
+const isNewRoot = (step: Step): boolean => step.op === "changeDirectory" && step.path.endsWith("/root");
 
 /** From the first step of the root filesystem to the one that ends the old root's time. */
 function makesRoot(step: Step, { steps }: Plan): boolean {
@@ -363,19 +373,19 @@ export const LESSONS: readonly Lesson[] = [
     namespaces: ["mount"],
     keeps: makesRoot,
     hides: (step) =>
-      isFurtherView(step) ||
-      step.op === "makeDirectory" ||
-      (step.op === "changeDirectory" && !step.path.endsWith("/root")),
+      either(isFurtherView, is("makeDirectory", "makeLink", "setMountFlags"))(step) ||
+      (step.op === "changeDirectory" && !isNewRoot(step)),
     looks: [
       {
         at: (step) => step.op === "mount" && step.fstype === "overlay" && step.target === "root",
+        after: [container("touch root/written; ls upper", "what is written in the view is in the other directory")],
+      },
+      {
+        at: isNewRoot,
         after: [
-          container(
-            `touch root/${MARKER}; ls -d root/${MARKER} upper/${MARKER}`,
-            "written in the view, kept in memory",
-          ),
-          machine(`ls -d /${MARKER}`, "and not on the machine"),
-          container("df --output=size,fstype upper", "KiB: what is written has this much room"),
+          container("df --output=size,fstype ..", "KiB: as much as this can be written, to memory"),
+          container(`touch ${MARKER}; ls -d ${MARKER}`),
+          machine(`ls -d /${MARKER}`, "not on the machine"),
         ],
       },
     ],
@@ -386,6 +396,7 @@ export const LESSONS: readonly Lesson[] = [
         says: "Without the overlay the new root is an ordinary directory, and pivot_root wants the root of a mount: the notes bind a directory on itself for that.",
         drop: either(isFurtherView, mounts("overlay")),
         fails: true,
+        root: true,
       },
     },
   },
@@ -396,7 +407,7 @@ export const LESSONS: readonly Lesson[] = [
     text:
       "Where / is, is a property of a process. chroot(2) changes it, and leaves the old tree mounted: who is root finds the way back. pivot_root(2) exchanges the mounts themselves. It puts the " +
       "old root on a directory of the new one; on . the two lie on each other for a moment, and then the old one is detached.",
-    namespaces: ["mount"],
+    namespaces: ["mount", "pid"],
     keeps: (step, plan) => makesRoot(step, plan) || isProc(step),
     hides: (step) => !is("clone", "pivotRoot", "detach", "exec")(step),
     looks: [
@@ -439,7 +450,7 @@ export const LESSONS: readonly Lesson[] = [
     hides: (step) => !(is("clone", "exec")(step) || isProc(step)),
     looks: [
       {
-        at: isProc,
+        at: isProcMounted,
         before: [container("ls /proc | wc -l", "an empty directory"), container("ps -e")],
         after: [container("ps -e")],
       },
@@ -453,6 +464,7 @@ export const LESSONS: readonly Lesson[] = [
       pid: {
         says: "Without the PID namespace the new /proc shows the machine's processes.",
         namespace: "pid",
+        root: true,
       },
     },
   },
@@ -464,6 +476,7 @@ export const LESSONS: readonly Lesson[] = [
       "Namespaces say what a process sees, control groups what it may use: processes, memory, processor time, devices. A group is a directory, a limit is a value in one of its files, and a process " +
       "is in the group when its number is in cgroup.procs. What it forks is in the same group.",
     options: { pidsLimit: "20" },
+    group: true,
     namespaces: ["pid"],
     keeps: (step, plan) => isGroup(step, plan) || isPidsLimit(step),
     looks: [

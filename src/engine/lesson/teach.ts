@@ -66,13 +66,30 @@ type Told =
   | { kind: "ask"; when: "before" | "after"; look: Look }
   | { kind: "pause" };
 
+/** Between two lessons. Throws {@link LessonEnded}. */
+export function pause(reader: Reader): void {
+  if (!reader.isThere) return;
+  withSignals((signals) => {
+    reader.prompt();
+    const code = awaitReader(signals);
+    if (code !== undefined) throw new LessonEnded(code);
+  });
+}
+
 /** Throws {@link LessonEnded}, and what a container can throw where the lesson does not expect it. */
 export function teach(lesson: Lesson, omission: Omission | undefined, reader: Reader): void {
+  withSignals((signals) => {
+    if (lesson.neighbour) withNeighbour((pid) => perform(lesson, omission, reader, signals, pid));
+    else perform(lesson, omission, reader, signals);
+  });
+}
+
+/** `signals`: those that end a lesson can be read there. */
+function withSignals(act: (signals: number) => void): void {
   blockSignals();
   const signals = sys.signalfd4(-1, packSigset(ENDING), 8, SFD_CLOEXEC);
   try {
-    if (lesson.neighbour) withNeighbour((pid) => perform(lesson, omission, reader, signals, pid));
-    else perform(lesson, omission, reader, signals);
+    act(signals);
   } finally {
     raw.close(signals);
   }
@@ -160,6 +177,7 @@ function perform(
   }
   showOutput(lesson, readBack(output), reader);
   raw.close(output);
+  if (isShell) return;
   if (code === INTERRUPTED || code === TERMINATED) throw new LessonEnded(code);
   if (recording !== undefined)
     reader.show({
@@ -236,7 +254,7 @@ function replaceOutput(file: number): () => void {
 }
 
 function requireGroups(lesson: Lesson, whole: Plan): void {
-  if (groupOf(whole) !== undefined || !("join" in lesson.without && "limit" in lesson.without)) return;
+  if (!lesson.group || groupOf(whole) !== undefined) return;
   throw new ContainerError(
     "LESSON_NEEDS",
     `the lesson ${lesson.name} needs a control group, and there is none to be had`,
