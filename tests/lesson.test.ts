@@ -304,23 +304,24 @@ const LESSONS: Record<string, { needs: string[]; checks: Checks }> = {
     needs: [],
     checks: {
       "": (seen) => {
-        assert.deepEqual(ops(seen), ["clone", "pivotRoot", "detach", "exec"]);
-        assert.deepEqual(at(seen, "pivotRoot"), [
-          `container: ${noFile(`/${MARKER}`)}\n${MARKER}`,
-          `container: ${noFile(`/../${MARKER}`)}\n/${MARKER}`,
-        ]);
+        assert.deepEqual(ops(seen), ["clone", "changeDirectory", "pivotRoot", "detach", "exec"]);
+        assert.deepEqual(at(seen, "changeDirectory"), [`container: ${noFile(`/${MARKER}`)}\n${MARKER}`]);
+        assert.deepEqual(at(seen, "pivotRoot"), [`container: ${noFile(`/../${MARKER}`)}\n/${MARKER}`]);
         assert.deepEqual(at(seen, "detach"), [`container: /../${MARKER}\n/${MARKER}`]);
         assert.equal(inside(seen)[0], `/../${MARKER}\n/${MARKER}`);
         assert.ok(Number(inside(seen)[1]) <= 6);
+        assert.equal(inside(seen)[2], "still inside");
         assert.deepEqual(afterwards(seen), [noFile(`/${MARKER}`)]);
       },
       pivot_root: (seen) => {
         assert.equal(inside(seen)[0], `${noFile(`/${MARKER}`)}\n${noFile(`/../${MARKER}`)}`);
         assert.ok(Number(inside(seen)[1]) > readFileSync("/proc/self/mounts", "utf8").trim().split("\n").length);
+        assert.equal(inside(seen)[2], "outside");
       },
       detach: (seen) => {
         assert.equal(inside(seen)[0], `${noFile(`/../${MARKER}`)}\n/${MARKER}`);
         assert.ok(Number(inside(seen)[1]) > readFileSync("/proc/self/mounts", "utf8").trim().split("\n").length);
+        assert.equal(inside(seen)[2], "outside");
       },
     },
   },

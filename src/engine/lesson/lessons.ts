@@ -67,6 +67,9 @@ const MOUNT = "mount -t tmpfs none /mnt && echo mounted";
 const CONNECT = "bash -c ': </dev/tcp/127.0.0.1/9'";
 const MARKER = "CONTAINER_ROOT_DIR";
 
+/** The way out of a chroot: the working directory stays outside of the second one, and .. ends only at the root. */
+const ESCAPE = `echo 'mkdir "x"; chroot "x"; chdir ".." for 1..9; print -e "${MARKER}" ? "still inside" : "outside"' | chroot . perl`;
+
 export const LESSONS: readonly Lesson[] = [
   {
     name: "syscalls",
@@ -409,13 +412,16 @@ export const LESSONS: readonly Lesson[] = [
       "old root on a directory of the new one; on . the two lie on each other for a moment, and then the old one is detached.",
     namespaces: ["mount", "pid"],
     keeps: (step, plan) => makesRoot(step, plan) || isProc(step),
-    hides: (step) => !is("clone", "pivotRoot", "detach", "exec")(step),
+    hides: (step) => !(is("clone", "pivotRoot", "detach", "exec")(step) || isNewRoot(step)),
     looks: [
       {
-        at: is("pivotRoot"),
-        before: [
+        at: isNewRoot,
+        after: [
           container(`touch ${MARKER}; ls -d ${MARKER} /${MARKER}`, "we stand in the new root; / is still the old one"),
         ],
+      },
+      {
+        at: is("pivotRoot"),
         after: [
           container(`ls -d /${MARKER} /../${MARKER}`, "/ is the new root; but one step up from it lies the old one"),
         ],
@@ -425,11 +431,15 @@ export const LESSONS: readonly Lesson[] = [
     inside: [
       { command: `ls -d /${MARKER} /../${MARKER}` },
       { command: "wc -l </proc/self/mounts", note: "how many mounts are in sight" },
+      {
+        command: ESCAPE,
+        note: "who is root leaves a chroot by making one below and climbing; from this root no way leads up",
+      },
     ],
     afterwards: [{ command: `ls -d /${MARKER}` }],
     without: {
       pivot_root: {
-        says: "Without pivot_root the new root is there and nobody is in it: the container has the machine's files.",
+        says: "Without pivot_root the new root is there and nobody is in it: the container has the machine's files. With chroot it can go into it, and out again.",
         drop: is("pivotRoot", "detach"),
       },
       detach: {
