@@ -10,6 +10,6 @@ export const weakenedBinary = fileURLToPath(new URL("../build/weakened/tupper", 
 export const switchesOf = (weak: string | undefined): NodeJS.ProcessEnv =>
   weak === undefined ? {} : { TUPPER_WEAK: weak };
 
-/** How often a race is run: some dozen times in the gate, thousands of times by `npm run torture`. */
+/** How often a race is run: some dozen times in the gate, a hundred (or TUPPER_ROUNDS) times as often by `npm run torture`. */
 export const rounds = (inTheGate: number): number =>
-  process.env.TUPPER_TORTURE === undefined ? inTheGate : inTheGate * 100;
+  process.env.TUPPER_TORTURE === undefined ? inTheGate : inTheGate * Number(process.env.TUPPER_ROUNDS ?? 100);
