@@ -9,7 +9,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ERROR_CODES } from "../src/error-codes.ts";
-import { OPERATIONS } from "../src/explain/knowledge.ts";
+import { OPERATIONS } from "../src/explain/knowledge-operations.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const path = join(root, "docs/errors.md");

@@ -3,7 +3,7 @@
 import type { Op, Step } from "../plan/step.ts";
 import { CAPABILITIES } from "../spec/capabilities.ts";
 import type { IdMapping, Int64, NamespaceType } from "../spec/config.ts";
-import { NAMESPACES } from "./knowledge.ts";
+import { NAMESPACES } from "./knowledge-surroundings.ts";
 
 type StepOf<O extends Op> = Extract<Step, { op: O }>;
 type Effects = { [O in Op]: (step: StepOf<O>) => string };

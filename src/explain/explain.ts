@@ -5,7 +5,8 @@
 import { createColors } from "picocolors";
 import type { Plan, Step } from "../plan/step.ts";
 import { effectOf, namespaceLines } from "./effects.ts";
-import { type Knowledge, knowledgeOf, manOf, OPERATIONS } from "./knowledge.ts";
+import { type Knowledge, knowledgeOf, manOf } from "./knowledge.ts";
+import { OPERATIONS } from "./knowledge-operations.ts";
 import { fieldOf, type Run, runsOf } from "./runs.ts";
 import { oneLine, wrap } from "./shell.ts";
 import { summaryOf } from "./summary.ts";

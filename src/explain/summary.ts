@@ -3,7 +3,7 @@
 import type { Op, Plan, Step } from "../plan/step.ts";
 import type { NamespaceType } from "../spec/config.ts";
 import { bytes, names } from "./effects.ts";
-import { NAMESPACES } from "./knowledge.ts";
+import { NAMESPACES } from "./knowledge-surroundings.ts";
 
 export interface SummaryLine {
   label: string;
