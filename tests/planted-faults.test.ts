@@ -10,6 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { FAULT_GROUPS, FAULTS } from "./faults/all.ts";
+import { ENGINE_WORDS } from "./faults/engine-words.ts";
 import { meet, removeFaultGroups } from "./faults/fault.ts";
 import { fillBrokenRootfs } from "./faults/rootfs.ts";
 import { atEnd, binary, watchForLeftovers } from "./harness.ts";
@@ -21,6 +22,15 @@ const skip = missing("root", "package:busybox-static", "package:libcap2-bin", "p
 test("there are at least 60 faults, each with a name of its own", () => {
   assert.ok(FAULTS.length >= 60, `${FAULTS.length}`);
   assert.equal(new Set(FAULTS.map(({ name }) => name)).size, FAULTS.length);
+});
+
+test("what engines are asked is asked for faults that there are, of 15 at least", () => {
+  const known = new Set(FAULTS.map(({ name }) => name));
+  assert.deepEqual(
+    Object.keys(ENGINE_WORDS).filter((name) => !known.has(name)),
+    [],
+  );
+  assert.ok(Object.keys(ENGINE_WORDS).length >= 15);
 });
 
 const base = mkdtempSync(join(tmpdir(), "tupper-faults-"));

@@ -181,14 +181,16 @@ export function meet(fault: Fault, runtime: Runtime, base: string): Saying {
   });
   rmSync(own, { recursive: true, force: true });
   const text = (stderr + stdout).replaceAll(own, "OWN").replaceAll(base, "BASE").replaceAll(id, "ID");
-  return {
-    text,
-    sentence: sentenceOf(text),
-    code: status,
-    cause: fault.cause.test(text),
-    remedy: fault.remedy.test(text),
-  };
+  return sayingOf(fault, text, status);
 }
+
+export const sayingOf = ({ cause, remedy }: Fault, text: string, code: number | null): Saying => ({
+  text,
+  sentence: sentenceOf(text),
+  code,
+  cause: cause.test(text),
+  remedy: remedy.test(text),
+});
 
 /** The error of many lines: without times, levels and colours; the last of several, for those come from deeper down. */
 function sentenceOf(text: string): string {
@@ -196,7 +198,10 @@ function sentenceOf(text: string): string {
     .split("\n")
     .map((line) => /msg="((?:[^"\\]|\\.)*)"/.exec(line)?.[1]?.replace(/\\"/g, '"') ?? line)
     .map((line) => line.replace(/^\S*T?\d\d:\d\d:\d\d\S* /, "").trim())
-    .filter((line) => line !== "" && !/^(config|flag|kernel|evidence):/.test(line));
+    .filter(
+      (line) =>
+        line !== "" && !/^(config|flag|kernel|evidence):|^(See|Run) '|^Usage:|^error waiting for container/.test(line),
+    );
   const error = lines.findIndex((line) => line.startsWith("error:"));
   const hint = lines.find((line) => line.startsWith("hint:"));
   if (error >= 0) return `${lines[error]?.slice(7)}${hint === undefined ? "" : ` — ${hint.replace(/^hint: +/, "")}`}`;

@@ -20,29 +20,29 @@ const inPidsGroup = (max: number) => () => [
 export const LIMIT_FAULTS: readonly Fault[] = [
   {
     name: "processors that the machine does not have",
-    cause: /cpuset\.cpus.*4000/,
+    cause: /cpuset\.cpus.*4000|CPUs are not available.*4000/,
     remedy: /cpuset\.cpus of the group above|0-\d|there (is|are)/,
     config: limits({ cpu: { cpus: "4000-4001" } }),
     skip: v1,
   },
   {
     name: "memory nodes that the machine does not have",
-    cause: /cpuset\.mems.*63/,
+    cause: /cpuset\.mems.*63|memory nodes are not available.*63/,
     remedy: /cpuset\.mems of the group above|node/,
     config: limits({ cpu: { mems: "63" } }),
     skip: v1,
   },
   {
     name: "a period of the processor quota that is too short",
-    cause: /cpu\.cfs_period_us.*\b10\b/,
+    cause: /cpu\.cfs_period_us.*\b10\b|cfs period (cannot|can not) be less/,
     remedy: /1000/,
     config: limits({ cpu: { period: 10, quota: 5000 } }),
     skip: v1,
   },
   {
     name: "a limit of memory and swap that is less than that of memory",
-    cause: /(memory\.memsw|swap).*(less|smaller|below|not take)/,
-    remedy: /less than|at least|cannot be/,
+    cause: /(memory\.memsw|swap).*(less|smaller|below|not take|should be larger)/,
+    remedy: /less than|at least|cannot be|should be larger/,
     config: limits({ memory: { limit: 67_108_864n, swap: 33_554_432n } } as never),
     skip: v1,
   },
@@ -55,7 +55,7 @@ export const LIMIT_FAULTS: readonly Fault[] = [
   },
   {
     name: "a limit of processes that is no number",
-    cause: /pids\.limit/,
+    cause: /pids[.-]limit/,
     remedy: /number|integer/,
     config: limits({ pids: { limit: "many" } } as never),
   },
@@ -67,7 +67,7 @@ export const LIMIT_FAULTS: readonly Fault[] = [
   },
   {
     name: "a limit of a disk that is not there",
-    cause: /(disk|device) 254:77|254:77/,
+    cause: /(disk|device) 254:77|254:77|\/dev\/nodisk/,
     remedy: /lsblk/,
     config: limits({ blockIO: { throttleReadBpsDevice: [{ major: 254, minor: 77, rate: 1000n }] } } as never),
     skip: v1,
@@ -87,7 +87,7 @@ export const LIMIT_FAULTS: readonly Fault[] = [
   },
   {
     name: "a device rule of a kind that there is not",
-    cause: /resources\.devices/,
+    cause: /resources\.devices|device type.* x|device-cgroup-rule.*x 1:3/,
     remedy: /\ba\b.*\bb\b.*\bc\b|a, b|one of/,
     config: limits({ devices: [{ allow: true, type: "x", access: "rwm" }] } as never),
   },
@@ -183,7 +183,7 @@ export const LIMIT_FAULTS: readonly Fault[] = [
   },
   {
     name: "a limit of a name that there is not",
-    cause: /RLIMIT_NOFILES/,
+    cause: /RLIMIT_NOFILES|ulimit type: nofiles/,
     remedy: /RLIMIT_NOFILE\b/,
     config: (config) => withProcess(config, { rlimits: [{ type: "RLIMIT_NOFILES", soft: 1, hard: 1 }] as never }),
   },

@@ -23,20 +23,20 @@ export const MOUNT_FAULTS: readonly Fault[] = [
   },
   {
     name: "a bind mount whose source is not there",
-    cause: /\/nowhere\/data.*(does not exist|no such)/,
+    cause: /\/nowhere\/data.*(does not exist|no such)|does not exist: \/nowhere\/data/,
     remedy: /create it|mkdir/,
     config: (config) => withMount(config, bind("/nowhere/data", "/mnt")),
   },
   {
     name: "a bind mount of a file over a directory",
-    cause: /file.*over a file|\/mnt is a directory/,
-    remedy: /destination|file over|name/,
+    cause: /file.*over a file|\/mnt is a directory|onto a file \(or vice-versa\)/,
+    remedy: /destination|file over|name|is the expected type/,
     config: (config) => withMount(config, bind("/etc/passwd", "/mnt")),
   },
   {
     name: "a bind mount of a directory over a file",
-    cause: /directory.*over a directory|\/etc\/passwd is a file/,
-    remedy: /destination|name/,
+    cause: /directory.*over a directory|\/etc\/passwd is a file|onto a file \(or vice-versa\)/,
+    remedy: /destination|name|is the expected type/,
     config: (config) => withMount(config, bind("/etc", "/etc/passwd")),
   },
   {
@@ -60,7 +60,7 @@ export const MOUNT_FAULTS: readonly Fault[] = [
   },
   {
     name: "a mount option that the filesystem does not know",
-    cause: /sise=64m/,
+    cause: /sise=64m|"sise"/,
     remedy: /tmpfs\(5\)|size\b|leave/,
     config: (config) =>
       withMount(config, { destination: "/mnt", type: "tmpfs", source: "tmpfs", options: ["sise=64m"] }),

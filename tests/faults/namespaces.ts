@@ -112,8 +112,8 @@ export const NAMESPACE_FAULTS: readonly Fault[] = [
   },
   {
     name: "a setting of the network without a network namespace",
-    cause: /net\.ipv4\.ip_forward.*(namespace)/,
-    remedy: /network namespace/,
+    cause: /net\.ipv4\.ip_forward.*(namespace)/i,
+    remedy: /network namespace/i,
     config: (config) =>
       withLinux(config, {
         sysctl: { "net.ipv4.ip_forward": "1" },

@@ -94,7 +94,7 @@ export const PROCESS_FAULTS: readonly Fault[] = [
   },
   {
     name: "a config with a relative working directory",
-    cause: /process\.cwd|[Cc]wd/,
+    cause: /process\.cwd|[Cc]wd|working directory 'srv'|workdir "srv"/,
     remedy: /absolute|begin with/,
     config: (config) => withProcess(config, { cwd: "srv" }),
   },
