@@ -395,6 +395,25 @@ test("run: root of a user namespace makes groups below its own, and cannot raise
   assert.match(stderr, /pids\.max: (Permission denied|Operation not permitted)/);
 });
 
+test(
+  "exec, delete: where the container's group is gone, the process goes where its first one is",
+  needs(),
+  async () => {
+    const [path, other] = [ownPath(), ownPath()];
+    mkdirSync(join(CGROUPS, other));
+    const config = makeConfig(root, { linux: { cgroupsPath: path } });
+    config.linux.namespaces = (config.linux.namespaces ?? []).filter(({ type }) => type !== "cgroup");
+    const id = await running(config);
+    const { pid } = await stateOf(id);
+    writeFileSync(join(CGROUPS, other, "cgroup.procs"), String(pid));
+    rmdirSync(join(CGROUPS, path));
+    assert.equal(await runtimePrints(["exec", id, "cat", "/proc/self/cgroup"]), `0::${other}\n`);
+    assert.match(await runtimeFails(["exec", "--cgroup", "/", id, "true"]), /^CGROUP_MISSING: /);
+    await runtimePrints(["delete", "--force", id]);
+    assert.equal(isRunning(pid), false);
+  },
+);
+
 /** A copy of the root filesystem that belongs to the first id of the user namespace. */
 function sharedTree(): string {
   const directory = output("mktemp", "-d").trim();

@@ -10,8 +10,8 @@ import { raw } from "../sys/sys.ts";
 
 /**
  * The container's own, or what `--cgroup` names below them. On v2 a group that hands controllers down takes no processes
- * (EBUSY): where the container has made its own into such a one, as systemd does, the group of its first process is taken.
- * Throws CGROUP_FLAG_INVALID, CGROUP_MISSING.
+ * (EBUSY): where the container has made its own into such a one, as systemd does, or its group is gone, because its processes
+ * moved away, the group of its first process is taken. Throws CGROUP_FLAG_INVALID, CGROUP_MISSING.
  */
 export function execGroups(
   groups: readonly ControlGroup[],
@@ -30,7 +30,7 @@ export function execGroups(
   }
   const [own] = groups;
   if (mode !== "v2" || unified === undefined || own === undefined) return groups;
-  if ((readFileIfThere(`${own.path}/cgroup.subtree_control`) ?? "").trim() === "") return groups;
+  if (readFileIfThere(`${own.path}/cgroup.subtree_control`)?.trim() === "") return groups;
   const current = parseSelfCgroup(readFileIfThere(`/proc/${init}/cgroup`) ?? "").unifiedPath;
   return current === undefined ? groups : [{ ...own, path: `${unified.mountPoint}${current}` }];
 }
