@@ -153,6 +153,22 @@ test("update: burst and idle, where 0 is a value", needs("cgroup:cpu", "kernel:5
   assert.deepEqual([reads("cpu", "cpu.idle"), cpu()[2]], ["0", SHARES[3]]);
 });
 
+test(
+  "update: an idle container has no weight, and who is given one is idle no more",
+  needs("cgroup:cpu", "kernel:5.15"),
+  async () => {
+    const { id, reads, cpu } = await container();
+    const idle = () => reads("cpu", "cpu.idle");
+    const { stderr, code } = await runtime(["update", "--cpu-share", "200", "--cpu-idle", "1", id]);
+    assert.deepEqual(
+      { stderr, code, idle: idle() },
+      { stderr: "warning: linux.resources.cpu.shares is ignored: an idle group has no weight\n", code: 0, idle: "1" },
+    );
+    assert.equal(await runtimePrints(["update", "--cpu-share", "400", id]), "");
+    assert.deepEqual([idle(), cpu()[2]], ["0", SHARES[3]]);
+  },
+);
+
 test("update: pids, cpuset; flags before and after the ID", needs("cgroup:pids", "cgroup:cpuset"), async () => {
   const { id, update, reads } = await container();
   await runtimePrints(["update", id, "--pids-limit", "10"]);

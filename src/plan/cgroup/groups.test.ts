@@ -415,7 +415,6 @@ const CPU: Resources = {
 test("cpu and cpuset: v1", () => {
   assert.deepEqual(limits(ALL_V1, CPU), {
     writes: [
-      "cpu.shares: cpu.shares = 512",
       "cpu.period: cpu.cfs_period_us = 200000",
       "cpu.quota: cpu.cfs_quota_us = 50000",
       "cpu.burst: cpu.cfs_burst_us = 1000",
@@ -425,14 +424,13 @@ test("cpu and cpuset: v1", () => {
       "cpu.cpus: cpuset.cpus = 0-1",
       "cpu.mems: cpuset.mems = 0",
     ],
-    warnings: [],
+    warnings: ["linux.resources.cpu.shares is ignored: an idle group has no weight"],
   });
 });
 
 test("cpu and cpuset: v2", () => {
   assert.deepEqual(limits(V2, CPU), {
     writes: [
-      "cpu.shares: cpu.weight = 59",
       "cpu.quota: cpu.max = 50000 200000",
       "cpu.burst: cpu.max.burst = 1000",
       "cpu.idle: cpu.idle = 1",
@@ -442,6 +440,7 @@ test("cpu and cpuset: v2", () => {
     warnings: [
       "linux.resources.cpu.realtimePeriod is ignored: cgroup v2 has no limits for realtime processes",
       "linux.resources.cpu.realtimeRuntime is ignored: cgroup v2 has no limits for realtime processes",
+      "linux.resources.cpu.shares is ignored: an idle group has no weight",
     ],
   });
   assert.deepEqual(limits(V2, { cpu: { quota: -1 } }).writes, ["cpu.quota: cpu.max = max 100000"]);

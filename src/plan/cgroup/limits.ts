@@ -106,7 +106,25 @@ export function distributeLimits(resources: Resources, { kernel, groups, offered
       limits.unmet.push({ code: "CGROUP_CONTROLLER_MISSING", field, why, harmless: false });
     }
   }
+  if (resources.cpu?.idle === 1 || resources.unified?.["cpu.idle"] !== undefined) leaveOutWeights(limits);
   return limits;
+}
+
+const WEIGHTS: ReadonlySet<string> = new Set(["cpu.shares", "cpu.weight", "cpu.weight.nice"]);
+
+/** An idle group has the least weight there is, and the kernel refuses it another: sched_group_set_shares(). To systemd they are one property. */
+function leaveOutWeights(limits: Limits): void {
+  const idle = limits.writes.findLast(({ request }) => request.file === "cpu.idle");
+  if (idle?.request.value.trim() !== "1") return;
+  for (const { request } of limits.writes)
+    if (WEIGHTS.has(request.file))
+      limits.unmet.push({
+        code: "CGROUP_FIELD_UNSUPPORTED",
+        field: request.field ?? WHOLE,
+        why: "an idle group has no weight",
+        harmless: true,
+      });
+  limits.writes = limits.writes.filter(({ request }) => !WEIGHTS.has(request.file));
 }
 
 const none = (): CgroupRequest[] => [];

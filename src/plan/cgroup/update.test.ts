@@ -50,6 +50,31 @@ test("planUpdate: only what is asked for is written", () => {
   assert.deepEqual(writes(RECORDED, {}, V1), []);
 });
 
+test("planUpdate: an idle container has no weight, and who is given one is idle no more", () => {
+  const update = (recorded: Resources, asked: Resources, places: LimitPlaces = V2) => {
+    const { writes: planned, resources, warnings } = planUpdate(recorded, asked, places);
+    return [planned.map(({ request }) => `${request.file} = ${request.value}`), resources.cpu?.idle, warnings];
+  };
+  const ignored = (field: string) => [`${field} is ignored: an idle group has no weight`];
+  const shares = "linux.resources.cpu.shares";
+  const idle: Resources = { cpu: { shares: 100, idle: 1 } };
+  assert.deepEqual(update({}, { cpu: { shares: 200, idle: 1 } }), [["cpu.idle = 1"], 1, ignored(shares)]);
+  assert.deepEqual(update({}, { cpu: { shares: 200, idle: 1 } }, V1), [["cpu.idle = 1"], 1, ignored(shares)]);
+  assert.deepEqual(update({}, { unified: { "cpu.idle": "1", "cpu.weight": "8" } }), [
+    ["cpu.idle = 1"],
+    undefined,
+    ignored('linux.resources.unified["cpu.weight"]'),
+  ]);
+  assert.deepEqual(update(idle, { cpu: { shares: 1024 } }), [["cpu.weight = 100", "cpu.idle = 0"], 0, []]);
+  assert.deepEqual(update(idle, { unified: { "cpu.weight": "8" } }), [["cpu.idle = 0", "cpu.weight = 8"], 0, []]);
+  assert.deepEqual(update({ unified: { "cpu.idle": "1" } }, { cpu: { shares: 1024 } }), [
+    ["cpu.weight = 100", "cpu.idle = 0"],
+    0,
+    [],
+  ]);
+  assert.deepEqual(update(idle, { cpu: { quota: 5000 } }), [["cpu.max = 5000 100000"], 1, []]);
+});
+
 test("planUpdate: a quota comes with its period, a memory limit with the swap limit", () => {
   assert.deepEqual(writes(RECORDED, { cpu: { quota: 60_000 } }, V2), ["/pod/c/cpu.max = 60000 100000"]);
   assert.deepEqual(writes(RECORDED, { cpu: { period: 90_000 } }, V2), ["/pod/c/cpu.max = 50000 90000"]);

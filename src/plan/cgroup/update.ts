@@ -15,7 +15,8 @@ export interface UpdatePlan {
 }
 
 /** Throws a {@link ContainerError} for values that cannot be, or that these groups cannot hold. */
-export function planUpdate(recorded: Resources, asked: Resources, places: LimitPlaces): UpdatePlan {
+export function planUpdate(recorded: Resources, request: Resources, places: LimitPlaces): UpdatePlan {
+  const asked = endsIdle(recorded, request) ? { ...request, cpu: { ...request.cpu, idle: 0 } } : request;
   const resources = mergeResources(recorded, asked);
   const limits = distributeLimits(withSiblings(asked, resources), places);
   const devices = devicesChanged(recorded, asked) ? changeDevices(asked, places) : { writes: [], unmet: [] };
@@ -24,6 +25,13 @@ export function planUpdate(recorded: Resources, asked: Resources, places: LimitP
     resources,
     warnings: answerUnmet([...limits.unmet, ...devices.unmet], true),
   };
+}
+
+/** Who gives an idle container a weight wants it to be idle no more. The kernel would refuse the weight; systemd does this by itself. */
+function endsIdle({ cpu, unified }: Resources, asked: Resources): boolean {
+  const isIdle = cpu?.idle === 1 || unified?.["cpu.idle"]?.trim() === "1";
+  const saysIdle = asked.cpu?.idle !== undefined || asked.unified?.["cpu.idle"] !== undefined;
+  return isIdle && !saysIdle && (isAsked(asked.cpu?.shares) || asked.unified?.["cpu.weight"] !== undefined);
 }
 
 /**
