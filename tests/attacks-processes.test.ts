@@ -40,7 +40,9 @@ async function reachedThroughJoiners(how: "exec" | "run", tries: number, weak?: 
   const own = (["pid", "user"] as const).map((type) => ({ type }));
   const [id, said] = [newId(), join(temporaryDirectory(), "said")];
   atEnd(() => runtime(["delete", "--force", id]));
-  const bundle = makeBundle(config(["watch_joiners", "60", secret], own, { uidMappings: MAPPED, gidMappings: MAPPED }));
+  const bundle = makeBundle(
+    config(["watch_joiners", "3600", secret], own, { uidMappings: MAPPED, gidMappings: MAPPED }),
+  );
   await startAttacker(bundle, id, said);
   const { pid } = await stateOf(id);
   const joined = own.map(({ type }) => ({ type, path: `/proc/${pid}/ns/${type}` }));
@@ -52,7 +54,7 @@ async function reachedThroughJoiners(how: "exec" | "run", tries: number, weak?: 
   for (let i = 0; i < tries && found().length === 0; i++)
     await runtime(how === "exec" ? ["exec", id, "true"] : ["run", "--bundle", other, newId()], { weak });
   await runtime(["kill", id, "TERM"]);
-  await eventually("the attacker has ended", () => /^saw [1-9]/m.test(readFileSync(said, "utf8")));
+  await eventually("the attacker has ended", () => /^saw [1-9]/m.test(readFileSync(said, "utf8")), 30_000);
   return found();
 }
 

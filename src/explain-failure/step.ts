@@ -83,6 +83,8 @@ function findingOf(step: Step, error: SysError): Finding {
   const older = whatIsOlder(error);
   if (older !== undefined) return { hint: older };
   if (step.op === "clone" && code === "EAGAIN") return whyNoMoreProcesses();
+  if (code === "ENOSPC" && MOUNT_CALLS.has(error.syscall) && !(step.op === "mount" && step.fstype === "overlay"))
+    return tooManyMounts() ?? { why: NO_MORE_MOUNTS, hint: FEWER_MOUNTS };
   if (step.op === "takeFilesystem" || step.op === "mount") {
     const found = whyFilesystemFails(step, error);
     if (found !== undefined) return found;
@@ -183,6 +185,13 @@ function isNamespaceFile(path: string): boolean {
   return raw.statfs(path, buffer) >= 0 && BigInt(parseStatfs(buffer).type) === NSFS_MAGIC;
 }
 
+/** They need no space on a disk; an overlay makes directories there. */
+const MOUNT_CALLS: ReadonlySet<string> = new Set(["mount", "move_mount", "open_tree", "open_tree_attr"]);
+/** Where the setting cannot be read: on the way into the new root. */
+const NO_MORE_MOUNTS = "there are as many mounts as fs.mount-max lets a mount namespace have";
+const FEWER_MOUNTS =
+  "unmount some, bind fewer trees (bind in place of rbind), or as root: sysctl -w fs.mount-max=200000";
+
 /** mount_namespaces(7); /proc/sys/fs/mount-max, since Linux 4.9. */
 export function tooManyMounts(): Finding | undefined {
   const most = setting("fs.mount-max");
@@ -191,7 +200,7 @@ export function tooManyMounts(): Finding | undefined {
   if (count * 2 < Number(most)) return undefined;
   return {
     why: `fs.mount-max is ${most}: a mount namespace can have no more mounts`,
-    hint: "unmount some, bind fewer trees (bind in place of rbind), or as root: sysctl -w fs.mount-max=200000",
+    hint: FEWER_MOUNTS,
     evidence: `there are ${count} mounts here`,
   };
 }
