@@ -279,9 +279,12 @@ test("propagation: without options mounts follow the machine, as rootfsPropagati
 
 test("linux.rootfsPropagation: of the root itself; a word that is none is refused", needs, () => {
   const at = (rootfsPropagation: string) =>
-    sees("awk '$5 == \"/\" || $5 == \"/proc\" { print $5, $7 }' /proc/self/mountinfo | sed 's/:.*//'", (config) => {
-      config.linux.rootfsPropagation = rootfsPropagation;
-    });
+    sees(
+      "awk '$5 == \"/\" || $5 == \"/proc\" { print $5, $7 }' /proc/self/mountinfo | sed 's/:.*//' | sort",
+      (config) => {
+        config.linux.rootfsPropagation = rootfsPropagation;
+      },
+    );
   assert.equal(at("rprivate"), "/ -\n/proc -\n");
   assert.equal(at("shared"), "/ shared\n/proc -\n");
   assert.equal(at("rshared"), "/ shared\n/proc shared\n");

@@ -54,24 +54,13 @@ interface Scope {
   reads(file: string): string;
 }
 
-/** For an ordinary user root of a user namespace. */
-function userNamespace(): ConfigChange["linux"] {
-  const one = (hostID: number | undefined) => [{ containerID: 0, hostID: hostID ?? 0, size: 1 }];
-  return {
-    namespaces: (["user", "pid", "ipc", "uts", "mount", "cgroup", "network"] as const).map((type) => ({ type })),
-    uidMappings: one(process.getuid?.()),
-    gidMappings: one(process.getgid?.()),
-  };
-}
-
 /** `path`: linux.cgroupsPath but for the name. */
 function scope(change: ConfigChange = {}, path = ":tupper:"): Scope {
   const id = newId();
   const unit = `tupper-${id}.scope`;
-  const config = makeConfig(root, {
-    ...change,
-    linux: { cgroupsPath: `${path}${id}`, ...(isRoot ? {} : userNamespace()), ...change.linux },
-  });
+  const config = makeConfig(root, change);
+  // An ordinary user's configs have none otherwise.
+  config.linux.cgroupsPath = change.linux?.cgroupsPath ?? `${path}${id}`;
   if (!isRoot) delete config.linux.resources?.devices;
   atEnd(() => runtime(["delete", "--force", id], options));
   const group = () => join("/sys/fs/cgroup", shown(unit, "ControlGroup").ControlGroup ?? "");
