@@ -242,7 +242,13 @@ test("run: flags end at ROOT; what follows belongs to the command, dashes and al
   assert.deepEqual(parseRun("-it", "host", "sh", "-c", "x", "-e", "--rm", "--"), {
     root: "host",
     trace: "off",
-    options: { id: "box", tty: true, interactive: true, command: ["sh", "-c", "x", "-e", "--rm", "--"] },
+    options: {
+      format: "text",
+      id: "box",
+      tty: true,
+      interactive: true,
+      command: ["sh", "-c", "x", "-e", "--rm", "--"],
+    },
   });
 });
 
@@ -263,6 +269,7 @@ test("run: flags come once or often, with = or without, and --flag=true as docke
       "./root",
     ).options,
     {
+      format: "text",
       id: "box",
       env: ["A=1", "B"],
       memory: "64m",

@@ -253,6 +253,8 @@ function readInit(path: string): Container["init"] {
   const file = `${path}/init`;
   const link = raw.readlinkText(AT_FDCWD, file);
   // Older versions of this program wrote a file.
+  if (typeof link === "number" && link !== EINVAL && !GONE.has(link))
+    throw new SysError("readlinkat", -link, [AT_FDCWD, file]);
   const text = link === EINVAL ? readSmallFile(file) : typeof link === "string" ? link : undefined;
   const space = text?.indexOf(" ") ?? -1;
   if (text === undefined || space < 0) return undefined;
