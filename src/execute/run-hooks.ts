@@ -9,12 +9,12 @@ import { whyHookFails } from "../explain-failure/exec.ts";
 import type { HookState } from "../plan/step.ts";
 import type { Hook } from "../spec/config.ts";
 import type { HookName } from "../spec/names.ts";
-import { MFD_CLOEXEC, O_CLOEXEC, SIG_SETMASK, SIGNALS } from "../sys/constants.ts";
+import { SIGNALS } from "../sys/constants.ts";
 import { errnoText } from "../sys/errno.ts";
-import { writeAll } from "../sys/files.ts";
 import { sleepMs } from "../sys/sleep.ts";
 import type { WaitStatus } from "../sys/structs.ts";
-import { check, raw, SysError, sys } from "../sys/sys.ts";
+import { raw, SysError, sys } from "../sys/sys.ts";
+import { startCaptured } from "./captured-program.ts";
 import { endsWithin, isDirectoryOfProc, PAUSE_MS } from "./process-end.ts";
 import { waitFor, waitIfEnded } from "./wait.ts";
 
@@ -60,37 +60,15 @@ interface Failure {
 
 /** What went wrong, in words; undefined when the hook ended with 0. */
 function runHook({ path, args, env, timeout }: Hook, state: string): Failure | undefined {
-  const input = sys.memfdCreate("state", MFD_CLOEXEC);
-  const output = sys.memfdCreate("output", MFD_CLOEXEC);
-  writeAll(input, state);
-  sys.lseek(input, 0, 0);
-  const fds = new ArrayBuffer(8);
-  sys.pipe2(fds, O_CLOEXEC);
-  const [failureEnd = -1, childEnd = -1] = new Int32Array(fds);
   const argv = args === undefined || args.length === 0 ? [path] : args;
-  const pid = check(
-    raw.spawn(0, 0, childEnd, failureEnd, () => {
-      raw.dup3(input, 0, 0);
-      raw.dup3(output, 1, 0);
-      raw.dup3(output, 2, 0);
-      raw.rtSigprocmask(SIG_SETMASK, new ArrayBuffer(8), null, 8);
-      const result = raw.execve(path, argv, env ?? []);
-      raw.write(childEnd, new Int32Array([-result]).buffer as ArrayBuffer);
-      raw.exitGroup(127);
-    }),
-    "clone3",
-  );
-  raw.close(input);
-  const errno = new ArrayBuffer(4);
-  const notExecuted = raw.read(failureEnd, errno) === 4;
-  raw.close(failureEnd);
-  const ended = notExecuted || timeout === undefined ? waitFor(pid) : waitWithin(pid, timeout * 1000);
+  const { pid, errno, output } = startCaptured(path, argv, env ?? [], state);
+  const ended = errno !== undefined || timeout === undefined ? waitFor(pid) : waitWithin(pid, timeout * 1000);
   const timedOut = ended === undefined;
   if (timedOut) raw.kill(pid, 9);
   const status = ended ?? waitFor(pid);
   const said = readBack(output);
-  if (notExecuted) {
-    const error = new SysError("execve", new Int32Array(errno)[0] ?? 0, [path]);
+  if (errno !== undefined) {
+    const error = new SysError("execve", errno, [path]);
     return { said: `cannot be executed: ${errnoText(error.errno).toLowerCase()}`, why: whyHookFails(path, error) };
   }
   if (timedOut) return { said: `ran longer than its timeout of ${timeout} s and was killed${said}` };
