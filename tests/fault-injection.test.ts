@@ -87,7 +87,7 @@ async function tryFault(trial: Trial, point: Point, errno: string): Promise<Outc
     const wrong = wrongMessage(stderr, errno);
     if (wrong !== undefined) faults.push(wrong);
   }
-  const stays = !succeeded || /^warning: .* stays on record/m.test(stderr);
+  const stays = !succeeded || /^warning: .*; left: /m.test(stderr);
   if (verb.makes && stays) left = await leftSince(before, id);
   faults.push(...(await nextCommands(trial, before)));
   return { outcome: !reached ? "unreached" : succeeded ? "harmless" : "failed", faults, left, stderr };

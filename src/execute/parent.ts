@@ -1,5 +1,6 @@
 /** The steps of the parent, each performed by the function of its name. */
 import { ContainerError } from "../error.ts";
+import { whatIsLeft } from "../explain-failure/clean-up.ts";
 import { idMapRefusal } from "../explain-failure/id-map-refusal.ts";
 import { explainStep } from "../explain-failure/step.ts";
 import type { ParentStep, Step } from "../plan/step.ts";
@@ -19,6 +20,7 @@ import { readFile, readSmallFile, writeFile } from "../sys/files.ts";
 import { packMountAttr } from "../sys/structs.ts";
 import { check, raw, SysError, sys } from "../sys/sys.ts";
 import { requireUnused, vacateCgroup } from "./cgroup-processes.ts";
+import { cleanUp } from "./clean-up.ts";
 import { setCpuAffinity } from "./cpu-affinity.ts";
 import { delegateCgroup } from "./delegate-cgroup.ts";
 import { startHelper } from "./helper-program.ts";
@@ -41,6 +43,8 @@ export interface ExecuteOptions {
   tracer: Tracer | undefined;
   /** Performs `recordState`. */
   recordState: () => void;
+  /** Groups that a failed step leaves cannot be removed: only the record tells of them then, and is to be kept. */
+  groupsStay?: () => void;
   warn: (text: string) => void;
   /** Descriptors that the plan refers to: the caller's, and those that parent steps make for the init process. */
   slots?: Map<string, number>;
@@ -115,13 +119,18 @@ export const GROUP_STEPS: ReadonlySet<ParentStep["op"]> = new Set([
 ]);
 
 /** Takes back what these steps have made, after this error. */
-export function undoGroups({ unit, options: { systemd, warn }, madeCgroups }: ParentContext, error: unknown): void {
+export function undoGroups(
+  { unit, options: { systemd, warn, groupsStay }, madeCgroups }: ParentContext,
+  error: unknown,
+): void {
   if (unit !== undefined && systemd !== undefined) {
     const isStuck = error instanceof ContainerError && error.code === "SYSTEMD_SLOW";
     if (isStuck) systemd.abandon(unit);
     else stopUnit(systemd, unit, warn);
   }
-  removeCgroups(madeCgroups.reverse());
+  const left = () => whatIsLeft(madeCgroups);
+  if (!cleanUp("remove the control groups again", () => removeCgroups(madeCgroups.reverse()), left, warn))
+    groupsStay?.();
 }
 
 /** Ends a unit; that it cannot be ended is a warning, because what it was made for has ended. */

@@ -1,12 +1,14 @@
 /** `delete`: what is left of a stopped container. runtime.md, "Delete". */
 import { ContainerError } from "../error.ts";
 import { killProcesses } from "../execute/cgroup-processes.ts";
+import { cleanUp } from "../execute/clean-up.ts";
 import { thawGroups } from "../execute/freezer.ts";
 import { stopUnit } from "../execute/parent.ts";
 import { endsWithin } from "../execute/process-end.ts";
 import { removeCgroups } from "../execute/remove-cgroups.ts";
 import { runHooks } from "../execute/run-hooks.ts";
 import { Systemd } from "../execute/systemd.ts";
+import { whatIsLeft } from "../explain-failure/clean-up.ts";
 import { raw } from "../sys/sys.ts";
 import {
   type Container,
@@ -89,6 +91,20 @@ export function destroy({ init, record }: Container, lock: Lock, warn: (text: st
   // The others still run when one fails, and the container is gone all the same.
   runHooks("poststop", record.poststop ?? [], hookStateOf(record), 0, (failure) => warn(failure.message));
 }
+
+/** The same for a container that cannot go on: what is in the way of its end must not hide why. */
+export function destroyFailed(container: Container, lock: Lock, warn: (text: string) => void): void {
+  cleanUp(
+    "delete the container",
+    () => destroy(container, lock, warn),
+    () => leftOf(container),
+    warn,
+  );
+}
+
+/** What is still there of a container that could not be deleted. */
+export const leftOf = ({ path, record }: Container): string =>
+  `${whatIsLeft([path, ...record.cgroups.map((group) => group.path)])}; it stays on record until it is deleted`;
 
 /** What is left in it is killed first: systemd would ask it to end, and wait. Groups that systemd leaves are removed after it. */
 function stopScope(

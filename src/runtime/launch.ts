@@ -3,6 +3,7 @@
  * group, mount, directory.
  */
 import { ContainerError } from "../error.ts";
+import { cleanUp } from "../execute/clean-up.ts";
 import { blockSignals, execute } from "../execute/execute.ts";
 import { probeHost } from "../execute/probe.ts";
 import { runHooks } from "../execute/run-hooks.ts";
@@ -12,7 +13,7 @@ import { hookState } from "../plan/hooks.ts";
 import { plan as makePlan } from "../plan/plan.ts";
 import type { Plan } from "../plan/step.ts";
 import type { Config } from "../spec/config.ts";
-import { raw, SysError, sys } from "../sys/sys.ts";
+import { raw, sys } from "../sys/sys.ts";
 import { absolute, type Bundle, loadBundle } from "./bundle.ts";
 import { sendToConsoleSocket } from "./console-socket.ts";
 import {
@@ -28,7 +29,7 @@ import {
   writeRecord,
 } from "./container.ts";
 import { debugPlan } from "./debug-plan.ts";
-import { destroy } from "./delete.ts";
+import { destroyFailed } from "./delete.ts";
 import { ownerName } from "./owner.ts";
 import { writePidFile } from "./pid-file.ts";
 import { sendToPidfdSocket } from "./pidfd-socket.ts";
@@ -96,7 +97,7 @@ export function launch(request: LaunchRequest, { waits, attached }: { waits: boo
     if (pidFile !== undefined) writePidFile(pidFile, launched.pid);
     return launched;
   } catch (error) {
-    destroy(launched.container, lock, warn);
+    destroyFailed(launched.container, lock, warn);
     throw error;
   }
 }
@@ -111,24 +112,24 @@ interface MakeOptions {
 
 function makeOrForget(request: LaunchRequest, bundle: Bundle, lock: Lock, options: MakeOptions): Launched {
   let systemd: Systemd | undefined;
+  let isKept = false;
+  const keepRecord = () => {
+    isKept = true;
+  };
   try {
     if (request.cgroupManager === "systemd") systemd = openSystemd();
-    return make(request, bundle, lock, options, systemd);
+    return make(request, bundle, lock, options, systemd, keepRecord);
   } catch (error) {
-    forget(lock, request.warn);
+    if (!isKept)
+      cleanUp(
+        "remove the container's record",
+        () => removeRecord(lock),
+        () => lock.path,
+        request.warn,
+      );
     throw error;
   } finally {
     systemd?.close();
-  }
-}
-
-/** What is in the way of it is not why there is no container. */
-function forget(lock: Lock, warn: (text: string) => void): void {
-  try {
-    removeRecord(lock);
-  } catch (error) {
-    if (!(error instanceof SysError)) throw error;
-    warn(`the record of the container stays until it is deleted: ${error.message}`);
   }
 }
 
@@ -138,6 +139,7 @@ function make(
   lock: Lock,
   { waits, attached, consoleSocket, pidfdSocket, preserved }: MakeOptions,
   systemd: Systemd | undefined,
+  keepRecord: () => void,
 ): Launched {
   const { path: bundlePath, configText, config } = bundle;
   const host = probeHost();
@@ -173,6 +175,7 @@ function make(
       ...(systemd === undefined ? {} : { systemd }),
       startsLater: waits,
       recordState: () => writeRecord(lock, record),
+      groupsStay: keepRecord,
       containerState: (initPid) => ({ ...state, status: "creating", pid: initPid }),
       recordCreated: (initPid, master) => {
         container.init = writeInit(lock, initPid);

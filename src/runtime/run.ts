@@ -1,11 +1,13 @@
 /** `run`: create and start in one, in the foreground or detached. */
 import { ContainerError } from "../error.ts";
+import { cleanUp } from "../execute/clean-up.ts";
 import { type Ended, explainEnd } from "../explain-failure/end.ts";
+import type { Config } from "../spec/config.ts";
 import { PR_SET_CHILD_SUBREAPER } from "../sys/constants.ts";
 import { SysError, sys } from "../sys/sys.ts";
 import { recordedConfig } from "./bundle.ts";
-import { unlock } from "./container.ts";
-import { deleteContainer, destroy } from "./delete.ts";
+import { type Container, unlock } from "./container.ts";
+import { deleteContainer, destroyFailed, leftOf } from "./delete.ts";
 import { type LaunchRequest, launch } from "./launch.ts";
 import { runPoststartHooks } from "./start.ts";
 import { supervise } from "./supervise.ts";
@@ -24,29 +26,32 @@ export function runContainer(request: RunRequest): number {
   const { detach, keep, subreaper, warn } = request;
   if (!detach && subreaper) sys.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
   const { container, lock, pid, terminal } = launch(request, { waits: false, attached: !detach });
-  const signals = detach ? -1 : orElse(openSignals, () => destroy(container, lock, warn));
-  runPoststartHooks(container, () => destroy(container, lock, warn));
+  const signals = detach ? -1 : orElse(openSignals, () => destroyFailed(container, lock, warn));
+  runPoststartHooks(container, () => destroyFailed(container, lock, warn));
   // Others may exec into it, pause it, delete it from here on.
   unlock(lock);
   if (detach) return 0;
   // Only ours: somebody may have deleted it by now and made another of the name.
-  const end = () => keep || deleteContainer(request.root, request.id, true, warn, container.record);
+  const end = () => deleteContainer(request.root, request.id, true, warn, container.record);
   const say = (ended: Ended) => {
-    const explained = explainEnd(ended, {
-      groups: container.record.cgroups,
-      linux: recordedConfig(container).linux,
-    });
+    const explained = explainEnd(ended, { groups: container.record.cgroups, linux: linuxOf(container) });
     if (explained !== undefined) warn(explained.why);
   };
-  const code = orElse(() => supervise({ pid, terminal }, signals, say), end);
   try {
-    end();
-  } catch (error) {
-    // What the command's exit code says stays true.
-    if (!(error instanceof SysError || error instanceof ContainerError)) throw error;
-    warn(`the container stays on record until it is deleted: ${error.message}`);
+    return supervise({ pid, terminal }, signals, say);
+  } finally {
+    if (!keep) cleanUp("delete the container", end, () => leftOf(container), warn);
   }
-  return code;
+}
+
+/** Empty where somebody has deleted the container meanwhile: that is how it ended, and no failure. */
+function linuxOf(container: Container): Config["linux"] {
+  try {
+    return recordedConfig(container).linux;
+  } catch (error) {
+    if (!(error instanceof SysError || error instanceof ContainerError)) throw error;
+    return {};
+  }
 }
 
 /** What `act` returns; when it throws, after `undo`. */

@@ -6,7 +6,7 @@ import { killedBeforeStart } from "../explain-failure/end.ts";
 import { AT_FDCWD } from "../sys/constants.ts";
 import { raw, sys } from "../sys/sys.ts";
 import { type Container, loadContainer, lockContainer, statusOf, unlock } from "./container.ts";
-import { destroy } from "./delete.ts";
+import { destroyFailed } from "./delete.ts";
 import { processMissing } from "./launch.ts";
 import { hookStateOf } from "./state.ts";
 
@@ -30,10 +30,10 @@ export function startContainer(root: string, id: string, warn: (text: string) =>
       letGo(container, warn);
     } catch (error) {
       // A startContainer hook that fails is the end of the container too. runtime.md, "Lifecycle", step 7.
-      if (error instanceof ContainerError && error.code === "HOOK_FAILED") destroy(container, lock, warn);
+      if (error instanceof ContainerError && error.code === "HOOK_FAILED") destroyFailed(container, lock, warn);
       throw (error instanceof ContainerError && error.code === "INIT_DIED" && killedBeforeStart(cgroups)) || error;
     }
-    runPoststartHooks(container, () => destroy(container, lock, warn));
+    runPoststartHooks(container, () => destroyFailed(container, lock, warn));
   } finally {
     unlock(lock);
   }

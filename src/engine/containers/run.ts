@@ -1,10 +1,12 @@
 /** `tupper run`: a container in the foreground, cleaned up when it ends, however it ends. */
 import { ContainerError } from "../../error.ts";
+import { cleanUp } from "../../execute/clean-up.ts";
 import { blockSignals, execute } from "../../execute/execute.ts";
 import { probeHost } from "../../execute/probe.ts";
 import type { Watch } from "../../execute/ptrace.ts";
 import { removeCgroups } from "../../execute/remove-cgroups.ts";
 import { makeTracer, type TraceLevel, type Tracer } from "../../execute/tracer.ts";
+import { whatIsLeft } from "../../explain-failure/clean-up.ts";
 import { type Explained, explainEnd } from "../../explain-failure/end.ts";
 import { hookState } from "../../plan/hooks.ts";
 import type { Host } from "../../plan/host.ts";
@@ -75,6 +77,9 @@ export function runContainer(request: RunRequest): number {
         tracer,
         warn,
         recordState: () => recordContainer(lock, plan, config),
+        groupsStay: () => {
+          groupsStay = true;
+        },
         ...(follower === undefined ? {} : { watch: follower.watch }),
         ...(guide === undefined ? {} : { aside: guide.aside }),
         containerState: (pid) => ({ ...hookState(config, id, `${host.stateRoot}/${id}`), status: "creating", pid }),
@@ -94,13 +99,14 @@ export function runContainer(request: RunRequest): number {
       if (recorded < 0) warn(`how it ended is not on record for tupper wait: ${errnoText(-recorded)}`);
       return exitCode;
     } finally {
-      groupsStay = true;
-      removeCgroups(plan.cleanup.cgroups);
-      groupsStay = false;
+      const { cgroups } = plan.cleanup;
+      const stays = () => `${whatIsLeft(cgroups)}: on record for the next tupper run or ps, which removes what it can`;
+      groupsStay = !cleanUp("remove the container's control groups", () => removeCgroups(cgroups), stays, warn);
     }
   } finally {
     // Without its record no later command would know of the groups.
-    if (!groupsStay) releaseState(lock);
+    const stays = () => `${lock.path}, for the next tupper run or ps`;
+    if (!groupsStay) cleanUp("remove the container's record", () => releaseState(lock), stays, warn);
   }
 }
 
@@ -120,7 +126,7 @@ function recordingFailure<T>(lock: StateLock, start: () => T): T {
 /** What another run left and cannot be removed is no reason to end this container. */
 function sweepOthers(warn: (text: string) => void): void {
   try {
-    sweepStates();
+    sweepStates(warn);
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
     warn(`what other runs left cannot be removed: ${error.message}`);

@@ -10,6 +10,7 @@
  * however it dies. A directory without a lock is what a crash left: the next command cleans it up.
  */
 import { ContainerError } from "../../error.ts";
+import { cleanUp } from "../../execute/clean-up.ts";
 import { stateRoot } from "../../execute/probe.ts";
 import { fits, GROUPS, PATHS } from "../../execute/record-checks.ts";
 import { removeCgroups } from "../../execute/remove-cgroups.ts";
@@ -227,14 +228,17 @@ export function recordEndOf(
 
 /** Cleans up after a container whose runner died: its processes, control groups, record. Throws STATE_NEWER; the lock is dropped. */
 export function discard(lock: StateLock): void {
-  const text = readFileIfThere(`${lock.path}/state.json`);
-  let record: unknown;
   try {
-    record = text === undefined ? undefined : parseRecord(text, lock.path);
+    discardLocked(lock);
   } catch (error) {
-    raw.close(lock.fd);
+    raw.close(lock.fd); // else the container would look alive as long as we are
     throw error;
   }
+}
+
+function discardLocked(lock: StateLock): void {
+  const text = readFileIfThere(`${lock.path}/state.json`);
+  const record = text === undefined ? undefined : parseRecord(text, lock.path);
   const init = readInit(lock.path);
   if (init !== undefined && startTimeOf(init.pid) === init.startTime) {
     const pidfd = raw.pidfdOpen(init.pid, 0);
@@ -262,21 +266,33 @@ function recordRunnerDied(lock: StateLock, { id, created }: Removable, pid: numb
   recordEnd(root, lock.inode, { id, created, pid, exitCode: 137, cause: "runner-died", why, signal: "SIGKILL" });
 }
 
-/** Cleans up what crashed runs left, and the oldest of too many ends. What is still running is not touched, nor what a newer version made. */
-export function sweepStates(): void {
+/**
+ * Cleans up what crashed runs left, and the oldest of too many ends. What is still running is not touched, nor what a newer
+ * version made. `warn` hears of what cannot be removed: the rest is done all the same.
+ */
+export function sweepStates(warn: (text: string) => void): void {
   const root = ownStateRoot();
   const names = stateNames(root);
   for (const id of names) {
     if (isEnd(id)) continue;
     const lock = tryLock(`${root}/${id}`);
-    if (lock === undefined) continue;
-    try {
-      discard(lock);
-    } catch (error) {
-      if (!(error instanceof ContainerError) || error.code !== "STATE_NEWER") throw error;
-    }
+    if (lock !== undefined)
+      cleanUp(
+        `remove what is left of the container ${id}`,
+        () => discardUnlessNewer(lock),
+        () => lock.path,
+        warn,
+      );
   }
   pruneEnds(root, names);
+}
+
+function discardUnlessNewer(lock: StateLock): void {
+  try {
+    discard(lock);
+  } catch (error) {
+    if (!(error instanceof ContainerError) || error.code !== "STATE_NEWER") throw error;
+  }
 }
 
 export function stateNames(root: string): string[] {
@@ -372,7 +388,7 @@ function readState(path: string): ContainerState | undefined {
 
 /** All containers on record that are alive, after cleaning up those that are not. `warn` hears of those whose record cannot be read. */
 export function loadStates(warn: (text: string) => void): ContainerState[] {
-  sweepStates();
+  sweepStates(warn);
   const root = ownStateRoot();
   return stateNames(root).flatMap((id) => {
     try {
