@@ -1,13 +1,14 @@
 /**
  * `tupper-runtime checkpoint` and `restore`. CRIU itself is another program, and does not work on every kernel: what it is
- * called with, and what becomes of its success and failure, is shown with a stand-in that writes its arguments down. The last
- * test is with the real one, where `criu check` says that it can work.
+ * asked for, and what becomes of its success and failure, is shown with a stand-in. The last tests are with the real one,
+ * where `criu check` says that it can work.
  */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import type { Config } from "../src/spec/config.ts";
 import {
   created,
   makeBundle,
@@ -19,83 +20,28 @@ import {
   runtimePrints,
   stateOf,
 } from "./bundle.ts";
-import { atEnd, temporaryDirectory, watchForLeftovers } from "./harness.ts";
+import { receiver } from "./console-receiver.ts";
+import { atEnd, eventually, output, temporaryDirectory, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
-import { sharedRootfs } from "./rootfs.ts";
+import { makeRootfs, sharedRootfs } from "./rootfs.ts";
+import { standInCriu } from "./stand-in-criu.ts";
+import { countingTrees, StandIn } from "./stand-in-systemd.ts";
 
 watchForLeftovers();
 const root = sharedRootfs();
-const needs = (...more: string[]) => ({ skip: missing("root", "package:busybox-static", ...more) });
+const needs = (...more: string[]) => ({ skip: missing("root", "package:busybox-static", "package:python3", ...more) });
 
-/** A stand-in: `dump` kills the process, unless it is to be left running; `restore` starts another in its place. */
-const STAND_IN = `#!/bin/sh
-here=$(dirname "$0")
-echo "$*" >>"$here/calls"
-command=$1
-while [ $# -gt 0 ]; do
-  case $1 in
-    --tree) tree=$2 ;;
-    --images-dir) images=$2 ;;
-    --pidfile) pidfile=$2 ;;
-    --root) root=$2 ;;
-    --leave-running) stay=yes ;;
-  esac
-  shift
-done
-if [ -e "$here/fails" ]; then
-  [ "$command" = check ] && { echo "Error (criu/vdso.c:381): vdso: too new" >&2; exit 1; }
-  printf '(00.000001) fine\\n(00.000002) Error (criu/mount.c:1): mnt: cannot\\n(00.000003) Error (criu/cr-dump.c:2): Dumping FAILED.\\n' >"$images/$command.log"
-  exit 1
-fi
-case $command in
-  dump) : >"$images/inventory.img"; [ "$stay" ] || kill -KILL "$tree" ;;
-  restore)
-    ls "$root" >"$here/root"
-    cat /proc/self/cgroup >"$here/cgroup"
-    ls -l /proc/self/fd >"$here/fds"
-    setsid sleep 600 </dev/null >/dev/null 2>&1 &
-    echo $! >"$pidfile" ;;
-esac
-`;
-
-interface StandIn {
-  program: string;
-  /** Each call, as words. */
-  calls(): string[][];
-  file(name: string): string;
-  fail(): void;
-}
-
-function standIn(): StandIn {
-  const directory = temporaryDirectory();
-  const program = join(directory, "criu");
-  writeFileSync(program, STAND_IN);
-  chmodSync(program, 0o755);
-  const file = (name: string) => readFileSync(join(directory, name), "utf8");
-  return {
-    program,
-    calls: () =>
-      file("calls")
-        .trim()
-        .split("\n")
-        .map((line) => line.split(" ")),
-    file,
-    fail: () => writeFileSync(join(directory, "fails"), ""),
-  };
-}
-
-/** The words that follow a flag, each time that it is there. */
-const valuesOf = (call: string[] = [], flag: string): string[] =>
-  call.flatMap((word, i) => (word === flag ? [call[i + 1] ?? ""] : []));
+type Call = ReturnType<ReturnType<typeof standInCriu>["calls"]>[number];
+const CLONE_NEWNET = 0x40000000;
 
 const exists = async (id: string) => (await runtime(["state", id])).code === 0;
 
 test("checkpoint, restore: the container is gone, and runs again under its ID", needs(), async () => {
-  const { program, calls, file } = standIn();
+  const { program, calls, file } = standInCriu();
   const images = join(temporaryDirectory(), "images");
   const data = temporaryDirectory();
   const bind = { type: "bind", source: data, destination: "/tmp", options: ["bind"] };
-  const config = makeConfig(root, { linux: { maskedPaths: ["/proc/kcore"] } });
+  const config = makeConfig(root, { linux: { maskedPaths: ["/proc/version", "/proc/fs", "/proc/no-such"] } });
   config.mounts?.push(bind);
   const bundle = makeBundle(config);
   const id = newId();
@@ -107,19 +53,32 @@ test("checkpoint, restore: the container is gone, and runs again under its ID", 
     "",
   );
   assert.equal(await exists(id), false);
-  const [dump = []] = calls();
-  assert.deepEqual(dump.slice(0, 3), ["dump", "--tree", String(pid)]);
-  assert.ok(dump.includes("--tcp-established"));
-  assert.deepEqual(valuesOf(dump, "--images-dir"), [images]);
-  assert.deepEqual(valuesOf(dump, "--external"), ["mnt[/proc/kcore]:/dev/null", "mnt[/tmp]:/tmp"]);
+  const [[kind, dump]] = calls() as [Call];
+  assert.equal(kind, "dump");
+  const { freeze_cgroup: [freezer] = [], root: dumpRoot, images_dir_fd: _images, work_dir_fd: _work, ...asked } = dump;
+  assert.deepEqual(asked, {
+    pid: [pid],
+    tcp_established: [1],
+    log_level: [4],
+    log_file: ["dump.log"],
+    notify_scripts: [1],
+    track_mem: [0],
+    manage_cgroups_mode: [3],
+    external: ["mnt[/proc/version]:/dev/null", "mnt[/tmp]:/tmp"],
+    empty_ns: [CLONE_NEWNET],
+    orphan_pts_master: [0],
+  });
+  assert.match(String(freezer), new RegExp(`/${id}$`));
+  assert.deepEqual(dumpRoot, [root]);
   assert.equal((JSON.parse(readFileSync(join(images, "descriptors.json"), "utf8")) as string[]).length, 3);
 
   const pidFile = join(temporaryDirectory(), "pid");
   const flags = ["--image-path", images, "--bundle", bundle, "--pid-file", pidFile, "--detach"];
   assert.equal(await runtimePrints(["--criu", program, "restore", ...flags, id]), "");
-  const restore = calls()[1];
-  assert.deepEqual(valuesOf(restore, "--external"), [`mnt[/tmp]:${data}`, "mnt[/dev/null]:/dev/null"]);
-  assert.deepEqual(valuesOf(restore, "--empty-ns"), ["net"]);
+  const restore = calls()[1]?.[1];
+  assert.deepEqual(restore?.external, [`mnt[/tmp]:${data}`, "mnt[/dev/null]:/dev/null"]);
+  assert.deepEqual(restore.empty_ns, [CLONE_NEWNET]);
+  assert.deepEqual(restore.rst_sibling, [1]);
   const again = await stateOf(id);
   assert.equal(again.status, "running");
   assert.equal(readFileSync(pidFile, "utf8"), String(again.pid));
@@ -133,7 +92,7 @@ test("checkpoint, restore: the container is gone, and runs again under its ID", 
 });
 
 test("restore in the foreground: the exit code is the process's, and nothing stays", needs(), async () => {
-  const { program } = standIn();
+  const { program } = standInCriu();
   const images = temporaryDirectory();
   const id = await running(makeConfig(root));
   await runtimePrints(["--criu", program, "checkpoint", "--image-path", images, id]);
@@ -146,7 +105,7 @@ test("restore in the foreground: the exit code is the process's, and nothing sta
 });
 
 test("checkpoint --leave-running, --pre-dump: the container goes on", needs(), async () => {
-  const { program, calls } = standIn();
+  const { program, calls } = standInCriu();
   const images = temporaryDirectory();
   const id = await running(makeConfig(root));
   mkdirSync(join(images, "next"));
@@ -154,15 +113,15 @@ test("checkpoint --leave-running, --pre-dump: the container goes on", needs(), a
   await checkpoint("--pre-dump", "--image-path", join(images, "first"));
   await checkpoint("--leave-running", "--image-path", join(images, "next"), "--parent-path", "../first");
   assert.equal((await stateOf(id)).status, "running");
-  const [first = [], next = []] = calls();
-  assert.equal(first[0], "pre-dump");
-  assert.ok(first.includes("--track-mem") && next.includes("--track-mem") && next.includes("--leave-running"));
-  assert.deepEqual(valuesOf(next, "--prev-images-dir"), ["../first"]);
+  const [[kind, first], [, next]] = calls() as [Call, Call];
+  assert.equal(kind, "pre-dump");
+  assert.deepEqual([first.track_mem, next.track_mem, next.leave_running], [[1], [1], [1]]);
+  assert.deepEqual(next.parent_img, ["../first"]);
   assert.deepEqual(readdirSync(join(images, "first")), []);
 });
 
 test("checkpoint: a failure says why, and the container runs on", needs(), async () => {
-  const { program, fail } = standIn();
+  const { program, fail } = standInCriu();
   fail();
   const images = temporaryDirectory();
   const id = await running(makeConfig(root));
@@ -180,7 +139,7 @@ test("checkpoint: a failure says why, and the container runs on", needs(), async
 });
 
 test("restore: a failure says why, and leaves nothing", needs(), async () => {
-  const { program, fail } = standIn();
+  const { program, fail } = standInCriu();
   fail();
   const images = temporaryDirectory();
   writeFileSync(join(images, "inventory.img"), "");
@@ -194,7 +153,7 @@ test("restore: a failure says why, and leaves nothing", needs(), async () => {
 });
 
 test("checkpoint, restore: what cannot be done is refused with its reason", needs(), async () => {
-  const { program } = standIn();
+  const { program } = standInCriu();
   const id = await created(makeConfig(root));
   const call = async (...args: string[]) => {
     const { stderr, code } = await runtime(args);
@@ -214,19 +173,244 @@ test("checkpoint, restore: what cannot be done is refused with its reason", need
   assert.equal(await call(...criu, "checkpoint", "--image-path", "/no/such/directory", id), "CHECKPOINT_DIRECTORY");
   const bundle = ["--bundle", makeBundle(makeConfig(root))];
   assert.equal(await call(...criu, "restore", ...bundle, "--image-path", "/no/such", newId()), "RESTORE_IMAGES");
-  assert.equal(await call("--systemd-cgroup", ...criu, "restore", ...bundle, ...images, newId()), "CGROUP_MANAGER");
-  const terminal = ["--bundle", makeBundle(makeConfig(root, { process: { terminal: true } }))];
-  assert.equal(await call(...criu, "restore", ...terminal, ...images, newId()), "CRIU_TERMINAL");
+  const terminal = ["restore", "--bundle", makeBundle(makeConfig(root, { process: { terminal: true } })), ...images];
+  assert.equal(await call(...criu, ...terminal, "--detach", newId()), "CONSOLE_SOCKET_NEEDED");
+  const socket = ["--console-socket", "/no/such/socket"];
+  assert.equal(await call(...criu, ...terminal, "--shell-job", ...socket, newId()), "CONSOLE_SOCKET_UNUSED");
+  assert.equal(await call(...criu, "restore", ...bundle, ...images, ...socket, newId()), "CONSOLE_SOCKET_UNUSED");
   assert.equal((await stateOf(id)).status, "running");
 });
 
+/** A config with a terminal, and a devpts for it. */
+function withTerminal(script: string): Config {
+  const config = makeConfig(root, { args: ["sh", "-c", script], process: { terminal: true } });
+  config.mounts?.push({ destination: "/dev/pts", type: "devpts", source: "devpts", options: ["newinstance"] });
+  return config;
+}
+
+test(
+  "checkpoint, restore of a terminal: its master comes to the caller, or to the console socket",
+  needs("programs"),
+  async () => {
+    const { program, calls, file } = standInCriu();
+    const images = temporaryDirectory();
+    const bundle = makeBundle(withTerminal("read line"));
+    const id = newId();
+    atEnd(() => runtime(["delete", "--force", id]));
+    const first = await receiver();
+    await runtimePrints(["run", "--detach", "--console-socket", first.socket, "--bundle", bundle, id]);
+    await runtimePrints(["--criu", program, "checkpoint", "--image-path", images, id]);
+    const restore = ["--criu", program, "restore", "--image-path", images, "--bundle", bundle];
+    // In the foreground: what the caller types is read in the container. A terminal says it once more.
+    const { stdout, stderr, code } = await runtime([...restore, id], { input: "one\n" });
+    assert.deepEqual({ stdout, stderr, code }, { stdout: "one\r\ngot one\r\n", stderr: "", code: 7 });
+    assert.equal(await exists(id), false);
+
+    const { socket, until, child } = await receiver();
+    assert.equal(await runtimePrints([...restore, "--detach", "--console-socket", socket, id]), "");
+    await until(/terminal \S+ yes\n/);
+    child.stdin.write("two\n");
+    await until(/got two\r\nend\n/);
+    assert.deepEqual(
+      calls().map(([kind, { orphan_pts_master }]) => [kind, orphan_pts_master]),
+      [
+        ["dump", [1]],
+        ["restore", [1]],
+        ["restore", [1]],
+      ],
+    );
+    assert.equal(file("answers"), "setup-namespaces 1\norphan-pts-master 1\n".repeat(2));
+
+    const nobody = ["--detach", "--console-socket", join(temporaryDirectory(), "nobody")];
+    await runtimePrints(["delete", "--force", id]);
+    assert.match(await runtimeFails([...restore, ...nobody, id]), /^CONSOLE_SOCKET: cannot send the terminal /);
+    assert.equal(await exists(id), false);
+  },
+);
+
+test("checkpoint --lazy-pages --status-fd: a zero byte when memory can be fetched", needs(), async () => {
+  const { program } = standInCriu();
+  const id = await running(makeConfig(root));
+  const status = join(temporaryDirectory(), "status");
+  const lazy = ["--lazy-pages", "--status-fd", "7", "--page-server", "127.0.0.1:1"];
+  const prefix = ["sh", "-c", 'exec 7>"$0"; exec "$@"', status];
+  await runtimePrints(["--criu", program, "checkpoint", "--image-path", temporaryDirectory(), ...lazy, id], { prefix });
+  assert.deepEqual([...readFileSync(status)], [0]);
+});
+
+test("restore: hooks of create run when the namespaces are there, and end it when they fail", needs(), async () => {
+  const { program, file } = standInCriu();
+  const images = temporaryDirectory();
+  const told = join(temporaryDirectory(), "told");
+  const hook = (name: string, end = "true") => ({
+    path: "/bin/sh",
+    args: ["sh", "-c", `printf '${name} %s %s\n' "$PWD" "$(cat)" >>${told}; ${end}`],
+  });
+  const withHooks = (end: string) =>
+    makeBundle(
+      makeConfig(root, {
+        hooks: {
+          prestart: [hook("prestart")],
+          createRuntime: [hook("createRuntime", end)],
+          createContainer: [hook("createContainer")],
+          poststart: [hook("poststart")],
+          poststop: [hook("poststop")],
+        },
+      }),
+    );
+  const id = await running(makeConfig(root));
+  await runtimePrints(["--criu", program, "checkpoint", "--image-path", images, id]);
+  const restore = (bundle: string) =>
+    runtime(["--criu", program, "restore", "--detach", "--image-path", images, "--bundle", bundle, id]);
+  const said = () =>
+    readFileSync(told, "utf8")
+      .trim()
+      .split("\n")
+      .map((line) => line.split(" "));
+
+  const failing = withHooks("exit 3");
+  const { stderr, code } = await restore(failing);
+  assert.equal(code, 1);
+  assert.match(
+    stderr,
+    /^warning: .*createContainer.*\nerror: error running createRuntime hook #0: .*exit status 3 \(HOOK_FAILED\)$/m,
+  );
+  assert.equal(await exists(id), false);
+  assert.equal(file("answers"), "setup-namespaces 0\n");
+  assert.deepEqual(
+    said().map(([name]) => name),
+    ["prestart", "createRuntime", "poststop"],
+  );
+
+  writeFileSync(told, "");
+  const bundle = withHooks("true");
+  assert.equal((await restore(bundle)).code, 0);
+  assert.deepEqual(
+    said().map(([name]) => name),
+    ["prestart", "createRuntime", "poststart"],
+  );
+  const [, directory, state = ""] = said()[1] ?? [];
+  const { pid } = await stateOf(id);
+  assert.equal(directory, bundle);
+  assert.deepEqual(JSON.parse(state), { ociVersion: "1.2.0", id, status: "creating", pid, bundle });
+});
+
+test("restore: places of bind mounts are made, also within one another, and named past links", needs(), async () => {
+  const { program, calls } = standInCriu();
+  const images = temporaryDirectory();
+  const own = makeRootfs();
+  symlinkSync("/var", join(own, "link"));
+  const config = makeConfig(own);
+  const bundle = makeBundle(config);
+  const outer = temporaryDirectory();
+  mkdirSync(join(bundle, "inner"));
+  config.mounts?.push(
+    { type: "bind", source: outer, destination: "/link/outer", options: ["bind"] },
+    { type: "bind", source: "inner", destination: "/link/outer/of/inner", options: ["bind"] },
+  );
+  writeFileSync(join(bundle, "config.json"), JSON.stringify(config));
+  const id = newId();
+  atEnd(() => runtime(["delete", "--force", id]));
+  await runtimePrints(["run", "--detach", "--bundle", bundle, id]);
+  await runtimePrints(["--criu", program, "checkpoint", "--image-path", images, id]);
+  rmSync(join(own, "var/outer"), { recursive: true });
+  rmSync(join(outer, "of"), { recursive: true });
+  await runtimePrints(["--criu", program, "restore", "--detach", "--image-path", images, "--bundle", bundle, id]);
+  assert.deepEqual(
+    calls().map(([, { external }]) => external),
+    [
+      ["mnt[/var/outer]:/var/outer", "mnt[/var/outer/of/inner]:/var/outer/of/inner"],
+      [`mnt[/var/outer]:${outer}`, `mnt[/var/outer/of/inner]:${bundle}/inner`],
+    ],
+  );
+  assert.ok(existsSync(join(outer, "of/inner")));
+});
+
+test("checkpoint, restore: pipes of the container become ours", needs(), async () => {
+  const { program, file } = standInCriu();
+  const images = temporaryDirectory();
+  const id = await running(makeConfig(root));
+  await runtimePrints(["--criu", program, "checkpoint", "--image-path", images, id]);
+  writeFileSync(join(images, "descriptors.json"), '["/dev/null","pipe:[7]","/dev/null"]');
+  const bundle = makeBundle(makeConfig(root));
+  const prefix = ["sh", "-c", '"$@" | cat', "sh"];
+  const restore = ["--criu", program, "restore", "--detach", "--image-path", images, "--bundle", bundle, id];
+  assert.equal((await runtime(restore, { prefix })).code, 0);
+  assert.match(file("inherited"), /^pipe:\[7\] pipe:\[\d+\]\n$/);
+});
+
+test("checkpoint: a criu that ends without a word is a failure", needs(), async () => {
+  const { program, die } = standInCriu();
+  const id = await running(makeConfig(root));
+  die();
+  assert.match(
+    await runtimeFails(["--criu", program, "checkpoint", "--image-path", temporaryDirectory(), id]),
+    /^CHECKPOINT_FAILED: criu dump failed: exit code 137/,
+  );
+  assert.equal((await stateOf(id)).status, "running");
+});
+
+test("restore --systemd-cgroup: criu and all that it makes is in the scope", {
+  skip: needs("cgroup1").skip || (countingTrees().length === 0 && "missing: a hierarchy for systemd"),
+}, async () => {
+  const { program, file } = standInCriu();
+  const images = temporaryDirectory();
+  const systemd = await StandIn.start();
+  atEnd(() => output("find", "/sys/fs/cgroup", "-depth", "-type", "d", "-name", "tupper*.slice", "-delete"));
+  const id = newId();
+  const unit = `tupper-${id}.scope`;
+  const bundle = makeBundle(makeConfig(root, { linux: { cgroupsPath: `tupper.slice:tupper:${id}` } }));
+  const env = systemd.env;
+  atEnd(() => runtime(["delete", "--force", id], { env }));
+  writeFileSync(join(images, "inventory.img"), "");
+  const call = ["--systemd-cgroup", "--criu", program, "restore", "--detach", "--image-path", images];
+  await runtimePrints([...call, "--bundle", bundle, id], { env });
+  assert.deepEqual(systemd.members, ["Hello", "AddMatch", "StartTransientUnit"]);
+  for (const controller of ["memory", "devices", "name=systemd"])
+    assert.match(file("cgroup"), new RegExp(`:${controller}:/tupper.slice/${unit}$`, "m"));
+  assert.equal(readFileSync(`/proc/${(await stateOf(id)).pid}/cgroup`, "utf8"), file("cgroup"));
+  await runtimePrints(["delete", "--force", id], { env });
+  assert.deepEqual(systemd.units, []);
+});
+
+/** It locks the container's network with iptables. */
+const works = () => spawnSync("sh", ["-c", "criu check && command -v iptables-restore"]).status === 0;
+
+test(
+  "checkpoint of a terminal with the real CRIU, twice, and with a process of exec",
+  needs("package:criu", "programs"),
+  async (t) => {
+    if (!works()) return t.skip("missing: a CRIU that works here");
+    const bundle = makeBundle(withTerminal("while read line; do echo got $line; done"));
+    const id = newId();
+    const exec = (script: string) => runtimePrints(["exec", id, "sh", "-c", script]);
+    atEnd(() => runtime(["delete", "--force", id]));
+    const first = await receiver();
+    await runtimePrints(["run", "--detach", "--console-socket", first.socket, "--bundle", bundle, id]);
+    for (const word of ["one", "two"]) {
+      const images = temporaryDirectory();
+      const { socket, until, child } = await receiver();
+      await runtimePrints(["checkpoint", "--image-path", images, id]);
+      await runtimePrints([
+        ...["restore", "--detach", "--image-path", images, "--bundle", bundle, "--console-socket", socket, id],
+      ]);
+      child.stdin.write(`${word}\n`);
+      await until(new RegExp(`got ${word}\r\n`));
+      // Where criu has made a time namespace, the new process is in it, or the next checkpoint would be refused.
+      await exec("sleep 600 >/dev/null 2>&1 &");
+      await exec("pidof sleep >/dev/null");
+    }
+  },
+);
+
 test("checkpoint with the real CRIU: it works, or the error says why not", needs("package:criu"), async () => {
   const images = temporaryDirectory();
-  const config = makeConfig(root);
+  // What is open must be in sight in the container, and our files are not.
+  const config = makeConfig(root, { args: ["sh", "-c", "exec sleep 600 </dev/null >/dev/null 2>&1"] });
   const id = await running(config);
-  // It locks the container's network with iptables.
-  const works = spawnSync("sh", ["-c", "criu check && command -v iptables-restore"]).status === 0;
-  if (!works) {
+  const { pid } = await stateOf(id);
+  await eventually("sleep runs", () => readFileSync(`/proc/${pid}/comm`, "utf8") === "sleep\n");
+  if (!works()) {
     const message = await runtimeFails(["checkpoint", "--image-path", images, id]);
     assert.match(message, /^CHECKPOINT_FAILED: criu dump failed: Error \(criu\//);
     assert.equal((await stateOf(id)).status, "running");

@@ -3,7 +3,6 @@
  * sizes and signals on. The other end of the socket is tests/programs/console_receiver.c; people's terminals are tmux's.
  */
 import assert from "node:assert/strict";
-import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Process } from "../src/spec/config.ts";
@@ -18,7 +17,8 @@ import {
   runtimePrints,
   untilStatus,
 } from "./bundle.ts";
-import { atEnd, binary, compiled, eventually, temporaryDirectory, watchForLeftovers } from "./harness.ts";
+import { receiver } from "./console-receiver.ts";
+import { atEnd, binary, temporaryDirectory, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { sharedRootfs } from "./rootfs.ts";
 import { openTerminal, printsOnTerminal } from "./terminal.ts";
@@ -40,26 +40,6 @@ function withTerminal(script: string, process: Partial<Process> = {}) {
     options: ["newinstance", "ptmxmode=0666"],
   });
   return config;
-}
-
-interface Receiver {
-  socket: string;
-  text(): string;
-  until(pattern: RegExp): Promise<void>;
-  child: ChildProcessWithoutNullStreams;
-}
-
-async function receiver(): Promise<Receiver> {
-  const socket = join(temporaryDirectory(), "console");
-  const child = spawn(compiled("console_receiver"), [socket]);
-  atEnd(() => child.kill("SIGKILL"));
-  let text = "";
-  child.stdout.setEncoding("utf8").on("data", (more: string) => {
-    text += more;
-  });
-  const until = (pattern: RegExp) => eventually(`${pattern} in the terminal`, () => pattern.test(text));
-  await until(/listening\n/);
-  return { socket, text: () => text, until, child };
 }
 
 /** Text for a shell: the runtime with these arguments. */

@@ -3,6 +3,8 @@
 export interface HostMount {
   mountPoint: string;
   fstype: string;
+  /** Of its filesystem: what is mounted. */
+  root: string;
 }
 
 /** Mounts whose mount point begins with `prefix` (which ends in a slash), in mount order. */
@@ -11,10 +13,10 @@ export function mountsUnder(prefix: string, mountinfo: string): HostMount[] {
   const written = escapePath(prefix);
   if (!mountinfo.includes(` ${written}`)) return [];
   return mountinfo.split("\n").flatMap((line) => {
-    const [, , , , mountPoint = ""] = line.split(" ");
+    const [, , , root = "", mountPoint = ""] = line.split(" ");
     if (!mountPoint.startsWith(written)) return [];
     const [fstype = ""] = line.slice(line.indexOf(" - ") + 3).split(" ");
-    return [{ mountPoint: unescapePath(mountPoint), fstype }];
+    return [{ mountPoint: unescapePath(mountPoint), fstype, root: unescapePath(root) }];
   });
 }
 

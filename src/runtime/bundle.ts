@@ -42,6 +42,7 @@ export function loadBundle(directory: string, configPath?: string): Bundle {
 export function recordedConfig({ path, record }: Container): Config {
   const { config } = parseConfig(readFile(`${path}/config.json`), { seccomp: "unchecked" });
   giveIdMaps(config, record.idMaps);
+  if (record.timeNamespace) config.linux.namespaces = [...(config.linux.namespaces ?? []), { type: "time" }];
   return config;
 }
 

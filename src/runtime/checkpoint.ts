@@ -1,12 +1,22 @@
 /** `checkpoint`: the processes of a container, written into files by CRIU. Not in the runtime-spec; as runc and crun have it. */
 import { ContainerError } from "../error.ts";
+import { findCriu, requestCriu } from "../execute/criu.ts";
+import { resolveInRoot } from "../execute/criu-root.ts";
 import { freezerGroup } from "../execute/freezer.ts";
 import { statOf } from "../execute/init/paths.ts";
-import { criuFailure, findCriu, runCriu } from "../execute/run-criu.ts";
-import { type CheckpointFlags, DESCRIPTORS, DUMP_LOG, dumpArguments } from "../plan/criu-arguments.ts";
+import {
+  type CheckpointFlags,
+  DESCRIPTORS,
+  dumpOptions,
+  type ExternalMount,
+  externalMounts,
+} from "../plan/criu-options.ts";
+import { mountsUnder } from "../plan/mountinfo.ts";
+import { isolates } from "../plan/namespaces.ts";
 import type { Config } from "../spec/config.ts";
-import { AT_FDCWD, F_GETFD } from "../sys/constants.ts";
-import { replaceFile } from "../sys/files.ts";
+import { AT_FDCWD, F_GETFD, S_IFDIR, S_IFMT } from "../sys/constants.ts";
+import { readFile, replaceFile } from "../sys/files.ts";
+import { parseStatx, STATX_BASIC_STATS, STATX_SIZE } from "../sys/structs.ts";
 import { raw, SysError } from "../sys/sys.ts";
 import { recordedConfig } from "./bundle.ts";
 import { type Container, loadContainer, lockContainer, statusOf, unlock } from "./container.ts";
@@ -34,22 +44,29 @@ export function checkpointContainer({ root, id, criu, flags, warn }: CheckpointR
     const pid = pidOf(container);
     const config = recordedConfig(container);
     config.root = { ...config.root, path: container.record.rootfs };
-    checkTerminal(config, flags.shellJob);
     prepareDirectories(flags);
     if (!flags.preDump) replaceFile(`${flags.imagePath}/${DESCRIPTORS}`, JSON.stringify(standardDescriptors(pid)));
-    const args = dumpArguments(config, flags, {
+    const { imagePath, workPath, statusFd } = flags;
+    const options = dumpOptions(config, flags, {
       pid,
       freezer: freezerGroup(container.record.cgroups)?.path,
       configFile: criuConfigFile(config),
+      isFile: (path) => isFile(`/proc/${pid}/root${path}`),
       inodeOf: (path) => statOf(AT_FDCWD, path, 0).ino,
+      mounts: [...bindsOf(config, container.record.bundle), ...shownGroups(config, pid)],
     });
-    const { statusFd } = flags;
-    const inherited = statusFd === undefined ? [] : [{ from: statusFd, to: statusFd }];
-    const result = runCriu({ program, arguments: () => args, inherited });
-    if (result.code !== 0) {
-      const log = `${flags.workPath ?? flags.imagePath}/${DUMP_LOG}`;
-      throw criuFailure(flags.preDump ? "pre-dump" : "dump", result, { program, log });
-    }
+    requestCriu(
+      { program },
+      {
+        kind: flags.preDump ? "pre-dump" : "dump",
+        imagePath,
+        workPath,
+        options: () => options,
+        notified: ({ script }) => {
+          if (script === "status-ready" && statusFd !== undefined) tellReady(statusFd);
+        },
+      },
+    );
     if (!flags.leaveRunning && !flags.preDump) destroy(container, lock, warn);
   } finally {
     unlock(lock);
@@ -66,13 +83,29 @@ function pidOf(container: Container): number {
   );
 }
 
-/** The program on the command line cannot hand a terminal over; with `--shell-job` it is the caller's. */
-export function checkTerminal({ process }: Config, shellJob: boolean | undefined): void {
-  if (!process.terminal || shellJob) return;
-  throw new ContainerError("CRIU_TERMINAL", "the terminal of a container cannot be written down", {
-    field: "process.terminal",
-    hint: "use --shell-job, and restore in a terminal, or make the container without one",
-  });
+function isFile(path: string): boolean {
+  const buffer = new ArrayBuffer(STATX_SIZE);
+  return raw.statx(AT_FDCWD, path, 0, STATX_BASIC_STATS, buffer) >= 0 && (parseStatx(buffer).mode & S_IFMT) !== S_IFDIR;
+}
+
+export const bindsOf = (config: Config, bundle: string): ExternalMount[] =>
+  externalMounts(config, bundle, (path) => resolveInRoot(config.root.path, path));
+
+/** Directories of the machine's cgroupfs that the container has in sight: without a cgroup namespace these are bound. */
+function shownGroups(config: Config, pid: number): ExternalMount[] {
+  if (isolates(config, "cgroup")) return [];
+  const mountinfo = readFile(`/proc/${pid}/mountinfo`);
+  return (config.mounts ?? [])
+    .filter(({ type }) => type === "cgroup")
+    .flatMap(({ destination }) => mountsUnder(destination, mountinfo))
+    .filter(({ fstype, root }) => fstype.startsWith("cgroup") && root !== "/")
+    .map(({ mountPoint, root }) => ({ destination: mountPoint, source: root }));
+}
+
+/** criu serves memory to who asks for it. */
+function tellReady(statusFd: number): void {
+  raw.write(statusFd, new ArrayBuffer(1));
+  raw.close(statusFd);
 }
 
 /** Options that the container's author wants for CRIU: an annotation, else the file that runc reads. "" is none. */

@@ -62,6 +62,8 @@ export interface ContainerRecord extends HookState {
   noProcess?: true;
   /** Maps that its config does not name, of a user namespace that it may not name either. */
   idMaps?: IdMaps;
+  /** CRIU has brought it back in a time namespace of its own, which its config does not name. */
+  timeNamespace?: true;
   poststart?: Hook[];
   poststop?: Hook[];
 }

@@ -85,7 +85,7 @@ export function launch(request: LaunchRequest, { waits, attached }: { waits: boo
   const bundle = loadBundle(request.bundle, request.configPath);
   for (const text of bundle.warnings) warn(text);
   if (!waits && bundle.config.process.args.length === 0) throw processMissing();
-  checkConsole(bundle, request, attached);
+  checkConsole(bundle, request.consoleSocket, attached);
   const pidFile = request.pidFile === undefined ? undefined : absolute(request.pidFile);
   const consoleSocket = request.consoleSocket === undefined ? undefined : absolute(request.consoleSocket);
   const pidfdSocket = request.pidfdSocket === undefined ? undefined : absolute(request.pidfdSocket);
@@ -234,7 +234,7 @@ export const processMissing = (): ContainerError =>
     hint: "a container without one can be created and deleted; create it anew from a config that says what to run",
   });
 
-function checkConsole({ config }: Bundle, { consoleSocket }: LaunchRequest, attached: boolean): void {
+export function checkConsole({ config }: Bundle, consoleSocket: string | undefined, attached: boolean): void {
   const { terminal = false } = config.process;
   if (terminal && consoleSocket === undefined && !attached)
     throw new ContainerError(

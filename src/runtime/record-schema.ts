@@ -24,6 +24,7 @@ const RECORD = object<ContainerRecord>(
     noNewKeyring: boolean,
     noProcess: boolean,
     idMaps: object<IdMaps>({ uidMappings: idMappings, gidMappings: idMappings }, ["uidMappings", "gidMappings"]),
+    timeNamespace: boolean,
     poststart: hooks,
     poststop: hooks,
   },

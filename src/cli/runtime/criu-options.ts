@@ -1,7 +1,7 @@
 /** The flags that checkpoint and restore share. */
 import { type Command, Option } from "commander";
 import { flagError } from "../../engine/containers/config/flag-value.ts";
-import type { CriuFlags } from "../../plan/criu-arguments.ts";
+import { CGROUP_MODES, type CriuFlags, NETWORK_LOCKS } from "../../plan/criu-options.ts";
 import { absolute } from "../../runtime/bundle.ts";
 import { repeatable } from "../flags.ts";
 
@@ -15,8 +15,8 @@ export interface CriuOptions {
   lazyPages?: boolean;
   autoDedup?: boolean;
   emptyNs?: string[];
-  networkLock?: string;
-  manageCgroupsMode?: string;
+  networkLock?: keyof typeof NETWORK_LOCKS;
+  manageCgroupsMode?: keyof typeof CGROUP_MODES;
 }
 
 /** One for both commands: each costs bytes in the binary. */
@@ -30,13 +30,8 @@ const OPTIONS: readonly Option[] = [
   new Option("--lazy-pages", "memory is brought over when it is used, by userfaultfd"),
   new Option("--auto-dedup", "what the images have twice is dropped"),
   repeatable("--empty-ns <NAMESPACE>", "a namespace that comes back empty: network"),
-  new Option("--network-lock <METHOD>", "how connections wait").choices(["iptables", "nftables", "skip"]),
-  new Option("--manage-cgroups-mode <MODE>", "what of control groups comes back").choices([
-    "soft",
-    "full",
-    "strict",
-    "ignore",
-  ]),
+  new Option("--network-lock <METHOD>", "how connections wait").choices(Object.keys(NETWORK_LOCKS)),
+  new Option("--manage-cgroups-mode <MODE>", "what of control groups comes back").choices(Object.keys(CGROUP_MODES)),
 ];
 
 export function addCriuOptions(command: Command): Command {

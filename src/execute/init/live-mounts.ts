@@ -70,7 +70,7 @@ export const liveMountSteps: Performers<Ops> = {
 const EAGAIN = -11;
 
 /** openat2(2) in the container's root: `top`, else our own. A descriptor or -errno. */
-function openInRoot(path: string, flags: number, top?: number): number {
+export function openInRoot(path: string, flags: number, top?: number): number {
   const how = packOpenHow({ flags, resolve: RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS });
   const root = top ?? sys.openat(AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
   // A rename meanwhile, on a path with `..` in a link, is EAGAIN.

@@ -1,25 +1,46 @@
-/** Runs criu(8), and says what is wrong where it cannot work. */
+/**
+ * Runs criu(8), and says what is wrong where it cannot work. What it is to do it is told by its RPC (ADR 26): there alone it hands
+ * over the master of a terminal.
+ */
 import { ContainerError } from "../error.ts";
-import { errorLines } from "../plan/criu-arguments.ts";
-import { AT_FDCWD, F_SETFD, MFD_CLOEXEC, O_CLOEXEC, O_RDWR, SIG_SETMASK } from "../sys/constants.ts";
+import { type CriuOptions, errorLines } from "../plan/criu-options.ts";
+import {
+  AT_FDCWD,
+  F_SETFD,
+  MFD_CLOEXEC,
+  O_CLOEXEC,
+  O_DIRECTORY,
+  O_RDONLY,
+  O_RDWR,
+  SIG_SETMASK,
+} from "../sys/constants.ts";
 import { errnoText } from "../sys/errno.ts";
 import { readFileIfThere } from "../sys/files.ts";
 import { exitCodeOf } from "../sys/structs.ts";
 import { check, raw, sys } from "../sys/sys.ts";
+import { openChannel } from "./channel.ts";
+import { askCriu, type CriuAnswer, type Notification, type REQUESTS } from "./criu-rpc.ts";
 import { findProgram } from "./helper-program.ts";
 import { closeInherited } from "./init/descriptors.ts";
 import { waitFor } from "./wait.ts";
 
 export interface CriuCall {
   program: string;
-  /** Made in the process that becomes criu, after `prepare`. */
-  arguments: () => string[];
-  /** Runs in that process: its groups, its view. A throw is an error of the call. */
+  /** Runs in the process that becomes criu: its view. A throw is an error of the call. */
   prepare?: () => void;
   /** Descriptors that criu gets, by the number that it gets each as. */
   inherited?: readonly { from: number; to: number }[];
   /** criu has the caller's standard input, output and error. */
   ownStdio?: boolean;
+}
+
+export interface CriuRequest {
+  kind: keyof typeof REQUESTS;
+  imagePath: string;
+  workPath: string | undefined;
+  /** Asked for when there is a criu, `pid`, which does nothing before it has them. */
+  options: (pid: number) => CriuOptions;
+  notified: (notification: Notification) => void;
 }
 
 /** The program: the one named, else the machine's in the usual directories. Throws CRIU_MISSING. */
@@ -38,8 +59,63 @@ export function findCriu(named: string | undefined): string {
   );
 }
 
-/** Exit code, and what it said on stdout and stderr. Throws CRIU_FAILED when it could not even be started. */
-export function runCriu(call: CriuCall): { code: number; said: string } {
+/**
+ * One request to a criu that is started for it; the first process of what was restored. Throws CRIU_FAILED when it cannot even be
+ * started, CHECKPOINT_FAILED, RESTORE_FAILED, and what `options` and `notified` throw.
+ */
+export function requestCriu(
+  call: CriuCall,
+  { kind, imagePath, workPath = imagePath, ...request }: CriuRequest,
+): number {
+  const [socket, theirs] = openChannel();
+  let criu: Started;
+  try {
+    criu = start({ ...call, inherited: [...(call.inherited ?? []), { from: theirs, to: RPC_SOCKET }] }, [
+      "swrk",
+      String(RPC_SOCKET),
+    ]);
+  } finally {
+    raw.close(theirs);
+  }
+  const directories: number[] = [];
+  // criu finds them by our numbers. It mounts in its working directory, which works in its own view alone.
+  const open = (path: string): number => {
+    const fd = sys.openat(AT_FDCWD, `/proc/${criu.pid}/root${path}`, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    directories.push(fd);
+    return fd;
+  };
+  let options: CriuOptions;
+  let answer: CriuAnswer;
+  let ended: Ended;
+  try {
+    options = { ...request.options(criu.pid), imagesDirFd: open(imagePath), workDirFd: open(workPath) };
+    answer = askCriu(socket, kind, options, request.notified);
+  } finally {
+    raw.close(socket); // nobody asks it any more: it ends
+    ended = awaitEnd(criu);
+    for (const fd of directories) raw.close(fd);
+  }
+  if (answer.success) return answer.pid;
+  const said = `${ended.said}\n${answer.message}`;
+  throw criuFailure(kind, { ...ended, said }, { program: call.program, log: `${workPath}/${options.logFile}` });
+}
+
+/** Where criu has descriptors of ours: beyond what it opens itself on the way. */
+export const INHERITED = 100;
+const RPC_SOCKET = INHERITED - 1;
+
+interface Ended {
+  code: number;
+  said: string;
+}
+
+interface Started {
+  pid: number;
+  /** What it says, in memory. */
+  output: number;
+}
+
+function start(call: CriuCall, args: readonly string[]): Started {
   const output = sys.memfdCreate("output", MFD_CLOEXEC);
   const fds = new ArrayBuffer(8);
   sys.pipe2(fds, O_CLOEXEC);
@@ -60,7 +136,7 @@ export function runCriu(call: CriuCall): { code: number; said: string } {
         raw.rtSigprocmask(SIG_SETMASK, new ArrayBuffer(8), null, 8);
         const result = raw.execve(
           program,
-          ["criu", ...call.arguments()],
+          ["criu", ...args],
           ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],
         );
         raw.write(childEnd, `${program} cannot be executed: ${errnoText(-result).toLowerCase()}`);
@@ -73,18 +149,23 @@ export function runCriu(call: CriuCall): { code: number; said: string } {
   );
   const problem = sys.readText(failureEnd);
   raw.close(failureEnd);
+  if (problem === "") return { pid, output };
+  awaitEnd({ pid, output });
+  throw new ContainerError("CRIU_FAILED", `cannot run criu: ${problem}`);
+}
+
+function awaitEnd({ pid, output }: Started): Ended {
   const code = exitCodeOf(waitFor(pid)) ?? 127;
   sys.lseek(output, 0, 0);
   const said = sys.readText(output);
   raw.close(output);
-  if (problem !== "") throw new ContainerError("CRIU_FAILED", `cannot run criu: ${problem}`);
   return { code, said };
 }
 
-/** What a failed call means: the first errors of its log, or what it said itself, and what `criu check` thinks of this machine. */
+/** What a failed request means: the first errors of its log, or what was said, and what `criu check` thinks of this machine. */
 export function criuFailure(
-  action: "dump" | "pre-dump" | "restore",
-  { code, said }: { code: number; said: string },
+  action: keyof typeof REQUESTS,
+  { code, said }: Ended,
   { program, log }: { program: string; log: string },
 ): ContainerError {
   const written = readFileIfThere(log);
@@ -93,7 +174,7 @@ export function criuFailure(
     errors.length > 0
       ? errors.slice(0, ENOUGH).join("; ")
       : (said.trim().split("\n").at(-1) ?? "") || `exit code ${code}`;
-  const checked = runCriu({ program, arguments: () => ["check"] });
+  const checked = awaitEnd(start({ program }, ["check"]));
   const complaints = errorLines(checked.said).slice(0, ENOUGH).join("; ");
   const machine =
     checked.code === 0
