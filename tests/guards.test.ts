@@ -80,7 +80,7 @@ const [MADE, JOINED, REMOVED] = [hierarchies + (hierarchies === 0 ? 0 : 36), hie
 const config = () => makeConfig(root, { args: ["true"] });
 
 /** Without the groups. */
-const LIMITS = { run: 224, create: 209, start: 36, delete: 28, exec: 138, state: 17 };
+const LIMITS = { run: 224, create: 209, start: 36, delete: 28, exec: 122, state: 17 };
 
 test("run: makes no more system calls than it did", { skip }, () => {
   const bundle = makeBundle(config());

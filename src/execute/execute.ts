@@ -26,6 +26,7 @@ import { check, raw, SysError, sys } from "../sys/sys.ts";
 import { type Message, openChannel, packError, receive, send, unpackError } from "./channel.ts";
 import { closeInherited } from "./init/descriptors.ts";
 import { runInit } from "./init.ts";
+import { joinProcess } from "./join-process.ts";
 import { namespaceFlags } from "./namespace-flags.ts";
 import { keepDevices, returnDevices } from "./net-devices.ts";
 import {
@@ -85,13 +86,17 @@ function start(
   let [pid, parentEnd] = [0, -1];
   try {
     const spawn = () => {
-      if (joins.length > 0) {
+      if (!joins.every(isForChildren)) {
         ({ pid, parentEnd } = spawnThroughJoins(joins, plan, clone, context));
         return;
       }
       const [ours, theirs] = openChannel();
       parentEnd = ours;
-      pid = spawnInit(plan, clone, ours, theirs, options);
+      const spawnHere = () => {
+        pid = spawnInit(plan, clone, ours, theirs, options);
+      };
+      if (joins.length === 0) spawnHere();
+      else asIfJoined(joins, context, spawnHere);
     };
     if (options.tracer === undefined) spawn();
     else options.tracer.step(clone, spawn);
@@ -118,6 +123,27 @@ const BETWEEN: ReadonlySet<ParentStep["op"]> = new Set([
 ]);
 
 const isJoin = ({ op }: ParentStep): boolean => BETWEEN.has(op);
+
+/** What moves no more than the children that follow: the PID namespace. setns(2). */
+const isForChildren = (step: ParentStep): boolean =>
+  step.op === "refuseTracing" ||
+  (step.op === "joinNamespace" && step.type === "pid") ||
+  (step.op === "joinProcess" && step.namespaces.every((type) => type === "pid"));
+
+/** Joins, and afterwards has the children in our own PID namespace again. */
+function asIfJoined(joins: readonly ParentStep[], context: ParentContext, spawn: () => void): void {
+  const own = sys.pidfdOpen(sys.getpid(), 0);
+  try {
+    for (const step of joins) performParentStep(step, context);
+    try {
+      spawn();
+    } finally {
+      joinProcess(own, ["pid"]);
+    }
+  } finally {
+    raw.close(own);
+  }
+}
 
 /**
  * A process in between joins the namespaces and clones the init process as our own child (CLONE_PARENT), so that we stay

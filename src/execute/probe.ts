@@ -12,11 +12,12 @@ import { isInUserNamespace, ownIdMaps } from "./user-namespace.ts";
 
 export function probeHost(): Host {
   const { kernel, machine } = readUname();
-  const mountinfo = readFileIfThere("/proc/self/mountinfo") ?? "";
   const uid = raw.geteuid();
   const gid = raw.getegid();
   const ordinary = uid !== 0;
   const nested = !ordinary && isInUserNamespace();
+  let mountinfo: string | undefined;
+  let cgroups: Host["cgroups"] | undefined;
   let files: string[] | undefined;
   return {
     kernel,
@@ -24,11 +25,18 @@ export function probeHost(): Host {
     uid,
     gid,
     stateRoot: stateRoot(uid, nested),
-    cgroups: probeCgroups(uid, mountinfo),
-    mountinfo,
+    // `exec` asks for neither where it has all groups by name.
+    get cgroups() {
+      cgroups ??= probeCgroups(uid, this.mountinfo);
+      return cgroups;
+    },
+    get mountinfo() {
+      mountinfo ??= readFileIfThere("/proc/self/mountinfo") ?? "";
+      return mountinfo;
+    },
     // Asked for by few roots.
     get fileMounts() {
-      files ??= fileMounts(mountinfo);
+      files ??= fileMounts(this.mountinfo);
       return files;
     },
     rootEntries: ordinary ? rootEntries() : [],

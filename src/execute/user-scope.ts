@@ -22,7 +22,7 @@ export function hostForLimits(host: Host, name: string, warn: (text: string) => 
 /** For one more process of a container with these groups: a process moves only within the part of the tree that is its user's. */
 export function hostForJoining(groups: readonly unknown[], warn: (text: string) => void): Host {
   const host = probeHost();
-  if (groups.length === 0 || host.cgroups.writable) return host;
+  if (groups.length === 0 || host.uid === 0 || host.cgroups.writable) return host;
   return hostInUserScope(host, `exec-${sys.getpid()}`, warn);
 }
 

@@ -8,7 +8,7 @@ import { planKeyring, planLabels } from "./labels.ts";
 import { isolates, namespaceOf, otherUser, sharesMounts } from "./namespaces.ts";
 import { planPrivileges } from "./process.ts";
 import { planResctrl } from "./resctrl.ts";
-import { EVERY_CPU, planOomScore, planRlimits, planScheduling, planUntraceable } from "./scheduling.ts";
+import { EVERY_CPU, planOomScore, planRlimits, planScheduling, UNTRACEABLE } from "./scheduling.ts";
 import type { SeccompFilter } from "./seccomp/profile-program.ts";
 import type { InitStep, ParentStep, Plan } from "./step.ts";
 
@@ -64,6 +64,8 @@ export function planExec(
   const inside = INSIDE.filter((type) => isolates(config, type) && !beside.includes(type));
   const unified = cgroups.find(({ controller }) => controller === "unified");
   const before = [...(["user", "pid"] as const).filter((type) => isolates(config, type)), ...beside];
+  // Root's files in /proc stay root's when they are nobody else's (UNTRACEABLE), but not for who has joined a user namespace.
+  const scoresItself = before.length === 0 || (host.uid === 0 && before.every((type) => type === "pid"));
   const join: ParentStep = {
     op: "joinProcess",
     by: "parent",
@@ -85,7 +87,7 @@ export function planExec(
         ]
       : []),
     ...(everyCpu && affinity === undefined ? [EVERY_CPU] : []),
-    ...(before.length === 0 ? [] : [...planUntraceable(config), join]),
+    ...(before.length === 0 ? [] : [...(scoresItself ? [] : planOomScore(config, "parent")), UNTRACEABLE, join]),
     {
       op: "clone",
       by: "parent",
@@ -110,7 +112,7 @@ export function planExec(
         ? "what is half made must not outlive its maker"
         : "a command in the foreground must not outlive the one that runs it",
     },
-    ...(before.length === 0 ? planOomScore(config, "init") : []),
+    ...(scoresItself ? planOomScore(config, "init") : []),
     ...(attach === undefined ? [] : [{ op: "awaitScope", by: "init", because: ATTACHED } as const]),
     ...labels.take,
     ...(before.length === 0
@@ -122,7 +124,7 @@ export function planExec(
           } as const,
         ]
       : []),
-    ...planResctrl(config, host.mountinfo, id).join,
+    ...planResctrl(config, host, id).join,
     ...cgroups
       .filter(({ controller }) => controller !== "unified")
       .map(

@@ -22,7 +22,7 @@ import { planIdentity, planPrivileges, planTerminal } from "./process.ts";
 import { planRootPropagation } from "./propagation.ts";
 import { planResctrl } from "./resctrl.ts";
 import { enterRoot, planRootfs } from "./rootfs.ts";
-import { EVERY_CPU, planOomScore, planUntraceable } from "./scheduling.ts";
+import { EVERY_CPU, planOomScore, UNTRACEABLE } from "./scheduling.ts";
 import type { SeccompFilter } from "./seccomp/profile-program.ts";
 import type { InitStep, ParentStep, Plan, Slot, Step } from "./step.ts";
 
@@ -75,7 +75,7 @@ export function plan(config: Config, host: Host, options: PlanOptions): Plan {
   const inSight = namespaces.before.some(
     (step) => step.op === "joinNamespace" && (step.type === "user" || step.type === "pid"),
   );
-  const resctrl = planResctrl(config, host.mountinfo, id);
+  const resctrl = planResctrl(config, host, id);
   const labels = planLabels(config);
 
   const before: ParentStep[] = [
@@ -90,7 +90,7 @@ export function plan(config: Config, host: Host, options: PlanOptions): Plan {
     ...(mounts?.before ?? []),
     ...resctrl.create,
     ...(everyCpu ? [EVERY_CPU] : []),
-    ...(inSight ? planUntraceable(config) : []),
+    ...(inSight ? [...planOomScore(config, "parent"), UNTRACEABLE] : []),
     ...namespaces.before,
     {
       op: "clone",

@@ -28,14 +28,8 @@ function only(steps: readonly Step[], ...ops: Step["op"][]): Args[] {
 
 const planned = (process: Partial<Process>, linux: Linux = {}, mountinfo = "") =>
   plan(configWith(process, linux), { ...ROOT_HOST, mountinfo: ROOT_HOST.mountinfo + mountinfo }, { id: "box" });
-const executed = (process: Partial<Process>, linux: Linux = {}, options = {}) =>
-  planExec(
-    configWith(process, linux),
-    ROOT_HOST,
-    "box",
-    [{ controller: "cpu", path: "/sys/fs/cgroup/cpu/box" }],
-    options,
-  );
+const executed = (process: Partial<Process>, linux: Linux = {}, options = {}, host = ROOT_HOST) =>
+  planExec(configWith(process, linux), host, "box", [{ controller: "cpu", path: "/sys/fs/cgroup/cpu/box" }], options);
 const order = (steps: readonly Step[], ...ops: Step["op"][]) =>
   steps.map(({ op }) => op).filter((op) => ops.includes(op));
 
@@ -326,8 +320,8 @@ test("planExec: limits, scores, labels, keyring and descriptors are those of the
       "exec",
     ),
     [
-      "setOomScore",
       "refuseTracing",
+      "setOomScore",
       "takeProc",
       "newKeyring",
       "openPty",
@@ -349,4 +343,16 @@ test("planExec: limits, scores, labels, keyring and descriptors are those of the
       { from: 4 },
     ],
   );
+});
+
+test("planExec: the score by who may: itself where root joins a PID namespace, its parent before a user namespace is joined", () => {
+  const scored = (namespaces: { type: "pid" | "user" }[], uid = 0) =>
+    only(
+      executed({ oomScoreAdj: 5 }, { namespaces }, {}, { ...ROOT_HOST, uid }).steps,
+      "setOomScore",
+      "joinProcess",
+    ).map(({ op, by }) => `${by} ${op}`);
+  assert.deepEqual(scored([{ type: "pid" }]), ["parent joinProcess", "init setOomScore"]);
+  assert.deepEqual(scored([{ type: "pid" }, { type: "user" }]), ["parent setOomScore", "parent joinProcess"]);
+  assert.deepEqual(scored([{ type: "pid" }], 1000), ["parent setOomScore", "parent joinProcess"]);
 });

@@ -4,6 +4,7 @@
  */
 import { ContainerError } from "../error.ts";
 import type { Config } from "../spec/config.ts";
+import type { Host } from "./host.ts";
 import { unescapePath } from "./mountinfo.ts";
 import type { InitStep, ParentStep } from "./step.ts";
 
@@ -15,10 +16,10 @@ interface ResctrlPlan {
 }
 
 /** Throws RESCTRL_MISSING where no resctrl is mounted: the spec wants an error for whoever asks for it. */
-export function planResctrl({ linux }: Config, mountinfo: string, id: string): ResctrlPlan {
+export function planResctrl({ linux }: Config, host: Pick<Host, "mountinfo">, id: string): ResctrlPlan {
   const { intelRdt } = linux;
   if (intelRdt === undefined) return { create: [], join: [], cleanup: [] };
-  const root = resctrlMount(mountinfo);
+  const root = resctrlMount(host.mountinfo);
   if (root === undefined) {
     throw new ContainerError("RESCTRL_MISSING", "no resctrl is mounted: this machine cannot divide its caches", {
       field: "linux.intelRdt",

@@ -80,12 +80,13 @@ type OomScoreStep = Omit<Extract<InitStep, { op: "setOomScore" }>, "by">;
 
 /**
  * Before namespaces are joined in which others are: from its first moment on the process that is cloned into them is in sight of those
- * who may have all capabilities there (CVE-2016-9962). What may not be traced does not own its files in /proc: the score comes first.
+ * who may have all capabilities there (CVE-2016-9962). What may not be traced does not own its files in /proc, root's excepted: the score comes first.
  */
-export const planUntraceable = (config: Config): ParentStep[] => [
-  ...planOomScore(config, "parent"),
-  { op: "refuseTracing", by: "parent", because: "others see this process, and what it clones, from here on" },
-];
+export const UNTRACEABLE: ParentStep = {
+  op: "refuseTracing",
+  by: "parent",
+  because: "others see this process, and what it clones, from here on",
+};
 
 export function planRlimits({ process }: Config): InitStep[] {
   return (process.rlimits ?? []).map(({ type, soft, hard }, i) => ({

@@ -17,7 +17,7 @@ export function execGroups(
   groups: readonly ControlGroup[],
   flags: readonly string[],
   init: number,
-  { cgroups: { mode, unified } }: Host,
+  host: Host,
 ): readonly ControlGroup[] {
   if (flags.length > 0) {
     const asked = subGroups(groups, flags);
@@ -29,8 +29,10 @@ export function execGroups(
     });
   }
   const [own] = groups;
-  if (mode !== "v2" || unified === undefined || own === undefined) return groups;
+  if (own?.controller !== "unified" || groups.length > 1) return groups; // of version 1, or of both
   if (readFileIfThere(`${own.path}/cgroup.subtree_control`)?.trim() === "") return groups;
+  const { mode, unified } = host.cgroups;
+  if (mode !== "v2" || unified === undefined) return groups;
   const current = parseSelfCgroup(readFileIfThere(`/proc/${init}/cgroup`) ?? "").unifiedPath;
   return current === undefined ? groups : [{ ...own, path: `${unified.mountPoint}${current}` }];
 }
