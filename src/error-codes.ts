@@ -159,6 +159,10 @@ export const ERROR_CODES = {
   NAMESPACE_TWICE: ["a namespace is named twice", "leave one away"],
   USER_NAMESPACE_NEEDED: ["an ordinary user without a user namespace", "leave --userns host away, or run as root"],
   TIME_NAMESPACE_NEEDED: ["a clock offset without a time namespace", "--timens private"],
+  TIME_NAMESPACE_UNAVAILABLE: [
+    "before Linux 6.3 a process does not go into its new time namespace by execve, and an ordinary user cannot make one earlier",
+    "leave --timens away, run as root, or use Linux 6.3",
+  ],
   NETWORK_NAMESPACE_NEEDED: ["network devices without a network namespace to move to", "add one to linux.namespaces"],
   NAME_OF_SHARED_NAMESPACE: ["a host name for a UTS namespace that others share", "leave --uts or --hostname away"],
   ID_MAP_REFUSED: ["newuidmap or newgidmap refuses the map", "the message says which range or right is missing"],

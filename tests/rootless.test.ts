@@ -100,7 +100,9 @@ for (const [kind, user] of [
       needs_,
       async () => {
         const directory = ownRootfs(user);
-        const script = "echo x >/etc/passwd && rm -r /home && mkdir /made && cat /etc/passwd && ls -d /made";
+        // A directory of the layer below is hidden by an attribute user.*, which tmpfs keeps since Linux 6.6.
+        const removed = rootKind === "overlay" && missing("kernel:6.6") ? "" : "rm -r /home && ";
+        const script = `echo x >/etc/passwd && ${removed}mkdir /made && cat /etc/passwd && ls -d /made`;
         assert.equal(await seesAs(user, ["--root-kind", rootKind], script, directory), "x\n/made\n");
         assert.notEqual(readFileSync(join(directory, "etc/passwd"), "utf8"), "x\n");
         assert.equal(existsSync(join(directory, "made")), false);

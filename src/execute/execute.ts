@@ -120,6 +120,8 @@ const BETWEEN: ReadonlySet<ParentStep["op"]> = new Set([
   "refuseTracing",
   "joinNamespace",
   "joinProcess",
+  "unshare",
+  "timeOffset",
 ]);
 
 const isJoin = ({ op }: ParentStep): boolean => BETWEEN.has(op);

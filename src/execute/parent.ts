@@ -25,8 +25,9 @@ import { setCpuAffinity } from "./cpu-affinity.ts";
 import { delegateCgroup } from "./delegate-cgroup.ts";
 import { startHelper } from "./helper-program.ts";
 import { slotValue } from "./init/context.ts";
+import { shiftClock } from "./init/namespaces.ts";
 import { joinProcess } from "./join-process.ts";
-import { namespaceFlag } from "./namespace-flags.ts";
+import { namespaceFlag, namespaceFlags } from "./namespace-flags.ts";
 import { type MovedDevice, moveDevice, openOwnNamespace } from "./net-devices.ts";
 import type { Watch } from "./ptrace.ts";
 import { removeCgroups } from "./remove-cgroups.ts";
@@ -271,6 +272,14 @@ const performers: Performers = {
 
   refuseTracing() {
     sys.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+  },
+
+  unshare({ namespaces }) {
+    sys.unshare(namespaceFlags(namespaces));
+  },
+
+  timeOffset({ clock, secs, nanosecs }) {
+    shiftClock(clock, secs, nanosecs);
   },
 
   joinNamespace({ type, path }) {

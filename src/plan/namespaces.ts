@@ -4,6 +4,7 @@
  */
 import { ContainerError } from "../error.ts";
 import { ANNOTATION, type Config, type IdMapping, type Namespace, type NamespaceType } from "../spec/config.ts";
+import { since } from "./cgroup/request.ts";
 import type { Host } from "./host.ts";
 import { planNetDevices } from "./net-devices.ts";
 import type { InitStep, ParentStep } from "./step.ts";
@@ -91,10 +92,17 @@ export function planNamespaces(config: Config, host: Host, joinsCgroups: boolean
       because: JOINED_BEFORE[type],
     });
   }
-  // /proc/self belongs to the machine's root once the ids have changed, so the clocks come first.
   const clocks = planClocks(config);
+  const hasOwnTime = isNew(config, "time");
+  // Only what is cloned from a process goes into its new time namespace, before Linux 6.3 not what it executes.
+  const timeBefore = hasOwnTime && !since(host.kernel, 6, 3);
+  if (timeBefore) {
+    if (host.uid !== 0) throw timeNeedsRoot(host);
+    before.push(...[unshare(["time"]), ...clocks].map((step): ParentStep => ({ ...step, by: "parent" })));
+  }
+  // /proc/self belongs to the machine's root once the ids have changed, so the clocks come first.
   const clocksFirst = clocks.length > 0 && isolates(config, "user");
-  if (clocksFirst) inside.push(unshare(["time"]), ...clocks);
+  if (clocksFirst && !timeBefore) inside.push(unshare(["time"]), ...clocks);
   if (isNew(config, "user")) {
     const uidMappings = config.linux.uidMappings ?? [];
     const gidMappings = config.linux.gidMappings ?? [];
@@ -149,9 +157,10 @@ export function planNamespaces(config: Config, host: Host, joinsCgroups: boolean
   }
   const unshared: NamespaceType[] = [];
   if (isNew(config, "cgroup") && joinsCgroups) unshared.push("cgroup");
-  if (isNew(config, "time") && !clocksFirst) unshared.push("time");
+  const timeLast = hasOwnTime && !timeBefore && !clocksFirst;
+  if (timeLast) unshared.push("time");
   if (unshared.length > 0) inside.push(unshare(unshared));
-  if (!clocksFirst) inside.push(...clocks);
+  if (timeLast) inside.push(...clocks);
   // A process that joins another container's PID or time namespace must not share our memory: whoever may
   // ptrace it there could write to ours, and setns to a time namespace wants a single-threaded memory.
   // And where the container's memory may not last for the set-up: who is killed for it takes all with him who share it.
@@ -169,7 +178,20 @@ function hasLittleMemory({ mounts = [], linux }: Config): boolean {
 const LITTLE_BYTES = 1024 * 1024;
 const MOUNT_BYTES = 16 * 1024;
 
-const unshare = (namespaces: NamespaceType[]): InitStep => ({
+type UnshareStep = Extract<InitStep, { op: "unshare" }>;
+type ClockStep = Extract<InitStep, { op: "timeOffset" }>;
+
+const timeNeedsRoot = ({ kernel }: Host): ContainerError =>
+  new ContainerError(
+    "TIME_NAMESPACE_UNAVAILABLE",
+    `Linux ${kernel.join(".")} gives a time namespace to root's containers only`,
+    {
+      field: "linux.namespaces",
+      hint: "leave the time namespace out, run as root, or use Linux 6.3: execve enters it since then",
+    },
+  );
+
+const unshare = (namespaces: NamespaceType[]): UnshareStep => ({
   op: "unshare",
   by: "init",
   namespaces,
@@ -179,8 +201,8 @@ const unshare = (namespaces: NamespaceType[]): InitStep => ({
     : "a cgroup namespace is rooted at the group of its maker, so it is made after joining the group",
 });
 
-function planClocks({ linux }: Config): InitStep[] {
-  return (["monotonic", "boottime"] as const).flatMap((clock): InitStep[] => {
+function planClocks({ linux }: Config): ClockStep[] {
+  return (["monotonic", "boottime"] as const).flatMap((clock): ClockStep[] => {
     const offset = linux.timeOffsets?.[clock];
     if (offset === undefined) return [];
     const { secs = 0, nanosecs = 0 } = offset;

@@ -268,6 +268,26 @@ test("plan: clock offsets are seconds and less than a second of nanoseconds, as 
   );
 });
 
+test("plan: before Linux 6.3 a time namespace is made by the one that clones into it, which an ordinary user may not", () => {
+  const order = (kernel: [number, number], uid = 0) =>
+    only(
+      plan(
+        configWith(
+          {},
+          { namespaces: [{ type: "mount" }, { type: "time" }], timeOffsets: { monotonic: { secs: 1, nanosecs: 0 } } },
+        ),
+        { ...ROOT_HOST, kernel, uid },
+        { id: "box" },
+      ).steps,
+      "unshare",
+      "timeOffset",
+      "clone",
+    ).map(({ by, op, sharedMemory }) => `${by} ${op}${sharedMemory ? " shared" : ""}`);
+  assert.deepEqual(order([6, 2]), ["parent unshare", "parent timeOffset", "parent clone"]);
+  assert.deepEqual(order([6, 3]), ["parent clone shared", "init unshare", "init timeOffset"]);
+  assert.throws(() => order([6, 2], 1000), { code: "TIME_NAMESPACE_UNAVAILABLE", field: "linux.namespaces" });
+});
+
 test("planExec: the processors of the set-up before the clone, those of the command once it is in the groups", () => {
   const { steps } = executed({ execCPUAffinity: { initial: "0", final: "1" } }, {}, { everyCpu: true });
   assert.deepEqual(order(steps, "setCpuAffinity", "clone", "joinCgroup", "joinProcess"), [

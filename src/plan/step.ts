@@ -85,6 +85,9 @@ export interface ParentOperations {
   /** By the process between, before it joins: what it clones is in sight of others from its first moment on, and inherits both. */
   refuseTracing: object;
   setOomScore: { score: number };
+  /** A time namespace, by the process between, before Linux 6.3: only what is cloned from then on is in it. time_namespaces(7). */
+  unshare: { namespaces: NamespaceType[] };
+  timeOffset: { clock: "monotonic" | "boottime"; secs: number; nanosecs: number };
   /**
    * The process that becomes the container. clone3(2) with CLONE_NEW* for each namespace; `cgroup`: CLONE_INTO_CGROUP
    * (v2); `sharedMemory`: CLONE_VM, which spares the copy of the page tables.

@@ -90,7 +90,7 @@ export const namespaceSteps: Performers<Ops> = {
   },
 
   timeOffset({ clock, secs, nanosecs }) {
-    writeFile("/proc/self/timens_offsets", `${clock} ${secs} ${nanosecs}`);
+    shiftClock(clock, secs, nanosecs);
   },
 
   linkUp({ name }) {
@@ -127,4 +127,9 @@ function awaitParent({ channel, slots }: InitContext): void {
   const answer = receive(channel);
   if (answer?.message.kind !== "mapped") throw new ContainerError("PARENT_GONE", "the parent went away during set-up");
   for (const [i, slot] of answer.message.trees.entries()) slots.set(slot, answer.fds[i] ?? -1);
+}
+
+/** Of the time namespace that is for children, before the first is in it. time_namespaces(7). */
+export function shiftClock(clock: string, secs: number, nanosecs: number): void {
+  writeFile("/proc/self/timens_offsets", `${clock} ${secs} ${nanosecs}`);
 }
