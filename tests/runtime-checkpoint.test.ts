@@ -296,7 +296,7 @@ test("restore: hooks of create run when the namespaces are there, and end it whe
 });
 
 test("restore: places of bind mounts are made, also within one another, and named past links", needs(), async () => {
-  const { program, calls } = standInCriu();
+  const { program, calls, file } = standInCriu();
   const images = temporaryDirectory();
   const own = makeRootfs();
   symlinkSync("/var", join(own, "link"));
@@ -314,6 +314,7 @@ test("restore: places of bind mounts are made, also within one another, and name
   await runtimePrints(["run", "--detach", "--bundle", bundle, id]);
   await runtimePrints(["--criu", program, "checkpoint", "--image-path", images, id]);
   rmSync(join(own, "var/outer"), { recursive: true });
+  rmSync(join(own, "tmp"), { recursive: true });
   rmSync(join(outer, "of"), { recursive: true });
   await runtimePrints(["--criu", program, "restore", "--detach", "--image-path", images, "--bundle", bundle, id]);
   assert.deepEqual(
@@ -324,6 +325,8 @@ test("restore: places of bind mounts are made, also within one another, and name
     ],
   );
   assert.ok(existsSync(join(outer, "of/inner")));
+  // Where CRIU puts the old root, when the new one is read-only.
+  assert.match(file("root"), /^tmp$/m);
 });
 
 test("checkpoint, restore: pipes of the container become ours", needs(), async () => {

@@ -102,7 +102,7 @@ if pid == 0:
     null = os.open('/dev/null', os.O_RDWR)
     for fd in 0, 1, 2: os.dup2(null if slave is None else slave, fd)
     os.closerange(3, 200)
-    os.execv('/bin/sh', ['sh', '-c', 'sleep 600 & wait' if slave is None else 'read line; echo "got $line"; exit 7'])
+    os.execv('/bin/sh', ['sh', '-c', 'exec sleep 600' if slave is None else 'read line; echo "got $line"; exit 7'])
 if not notify('setup-namespaces', pid): os.kill(pid, 9); os.wait(); result(2, 0)
 if master is not None and not notify('orphan-pts-master', None, master): os.kill(pid, 9); os.wait(); result(2, 0)
 os.close(w)

@@ -1,5 +1,6 @@
 /** The root filesystem of a container, as CRIU wants it for a restore. */
 import type { ExternalMount } from "../plan/criu-options.ts";
+import type { Config } from "../spec/config.ts";
 import {
   AT_FDCWD,
   CLONE_NEWNS,
@@ -19,7 +20,11 @@ import { parentOf } from "./init/paths.ts";
  * Makes it a mount point, in a view of criu's own: nothing of it is left whatever happens. Places of mounts that are missing, also
  * within one another, are made, as `create` does it.
  */
-export function mountCriuRoot(root: string, at: string, mounts: readonly ExternalMount[]): void {
+export function mountCriuRoot(
+  { path: root, readonly }: Config["root"],
+  at: string,
+  mounts: readonly ExternalMount[],
+): void {
   sys.unshare(CLONE_NEWNS);
   sys.mount(null, "/", null, MS_REC | MS_SLAVE, null);
   const bind = () => sys.mount(root, at, null, MS_BIND | MS_REC, null);
@@ -31,6 +36,8 @@ export function mountCriuRoot(root: string, at: string, mounts: readonly Externa
     sys.mount(source, `/proc/self/fd/${place}`, null, MS_BIND | MS_REC, null);
     for (const fd of [like, place]) raw.close(fd);
   }
+  // criu leaves the old root there for a moment; in a root that is read-only it cannot make a place.
+  if (readonly) raw.close(openOrMake("/tmp", { root: top }));
   raw.close(top);
   // criu mounts all of that by itself.
   sys.umount2(at, MNT_DETACH);

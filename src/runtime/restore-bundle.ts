@@ -139,7 +139,7 @@ function restoreProcesses(
         inherited,
         ownStdio: flags.shellJob === true,
         prepare: () => {
-          if (ownView) mountCriuRoot(config.root.path, root, binds.filter(isNotOnTmpfs(config)));
+          if (ownView) mountCriuRoot(config.root, root, binds.filter(isNotOnTmpfs(config)));
         },
       },
       {
