@@ -266,4 +266,6 @@ await bundle(`${root}/build/bundle.js`);
 if (!process.argv.includes("--only")) await buildTupper();
 if (process.argv.includes("--sanitize")) await buildSanitized();
 if (process.argv.includes("--weakened")) await buildWeakened();
+// Of older sources than build/tupper: it may not know the records of that, and then no attack on it works.
+else if (target.suffix === "") rmSync(`${root}/build/weakened`, { recursive: true, force: true });
 if (target.suffix === "") writeFileSync(`${root}/build/.stamp`, "");

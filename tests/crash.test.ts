@@ -136,6 +136,32 @@ test("run: 40 at the same time", needs, async () => {
   );
 });
 
+test(
+  "run --name: of 20 at once with the same name exactly one runs, and the others take nothing from it",
+  needs,
+  async () => {
+    const before = snapshot();
+    const flags = ["--name", `same-${process.pid}`, "--no-tty"];
+    const all = Array.from({ length: 20 }, () =>
+      start(["run", ...flags, root, "sh", "-c", "echo ready; read word; exit 7"], { input: { open: true } }),
+    );
+    const refused = () => all.filter(({ child }) => child.exitCode !== null);
+    await eventually("all but one have ended", () => refused().length === 19, 30_000);
+    for (const { ended } of refused()) {
+      const { code, stderr, stdout } = await ended;
+      assert.deepEqual({ code, stdout }, { code: 125, stdout: "" });
+      assert.match(stderr, /^error: .* \(CONTAINER_EXISTS\)$/m);
+    }
+    const [winner] = all.filter(({ child }) => child.exitCode === null);
+    assert.ok(winner !== undefined);
+    await winner.until(/ready\n/);
+    winner.child.stdin.end("end\n");
+    const { code, stderr } = await winner.ended;
+    assert.deepEqual({ code, stderr }, { code: 7, stderr: "" });
+    assert.deepEqual(added(before), []);
+  },
+);
+
 test("ps: a state directory that is empty, broken or of a run that died is cleaned up", needs, async () => {
   const running = start(["run", root, "sh", "-c", "echo ready; sleep 1000"]);
   await running.until(/ready/);

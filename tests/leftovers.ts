@@ -10,6 +10,8 @@ export function snapshot(homes: readonly string[] = []): Set<string> {
     ...state(homes),
     ...processes(),
     ...names("/sys/class/net").map((name) => `network device ${name}`),
+    // One that nothing is in lives only by a mount, which is looked for above, or by such a file.
+    ...names("/run/netns").map((name) => `network namespace /run/netns/${name}`),
     ...names("/dev/pts").map((name) => `pty /dev/pts/${name}`),
   ]);
 }
@@ -45,12 +47,15 @@ function mounts(): string[] {
     .map((line) => `mount ${line.split(" ").slice(2).join(" ")}`);
 }
 
+/** Names of control groups: what `tupper` and the tests call theirs, and the IDs of bundle.ts. */
+const OURS = /^(tupper|rt-\d+-\d+$)/;
+
 function controlGroups(): string[] {
   const found: string[] = [];
   const walk = (directory: string): void => {
     for (const entry of entries(directory)) {
       const path = join(directory, entry);
-      if (entry.startsWith("tupper")) found.push(`control group ${path}`);
+      if (OURS.test(entry)) found.push(`control group ${path}`);
       else walk(path);
     }
   };

@@ -1,6 +1,7 @@
 /** `exec`: one more process in a container. Not in the runtime-spec; as runc and crun have it. */
 import { ContainerError } from "../error.ts";
-import { blockSignals, execute, type Started } from "../execute/execute.ts";
+import { blockSignals, type Started } from "../execute/execute.ts";
+import { executeInside } from "../execute/execute-inside.ts";
 import { probeHost } from "../execute/probe.ts";
 import { Systemd } from "../execute/systemd.ts";
 import { makeTracer } from "../execute/tracer.ts";
@@ -87,7 +88,7 @@ export function execInContainer(request: ExecRequest): number {
   blockSignals();
   const signals = detach ? -1 : openSignals();
   const systemd = attach && unit && Systemd.open(unit.user);
-  const started = execute(plan, {
+  const started = executeInside(pidfd, plan, {
     ...(systemd ? { systemd } : {}),
     tracer: makeTracer("off"),
     warn,

@@ -1,6 +1,7 @@
 /** `tupper exec`: one more command in a running container, in the foreground. */
 import { ContainerError } from "../../error.ts";
-import { blockSignals, execute } from "../../execute/execute.ts";
+import { blockSignals } from "../../execute/execute.ts";
+import { executeInside } from "../../execute/execute-inside.ts";
 import { makeTracer } from "../../execute/tracer.ts";
 import { hostForJoining } from "../../execute/user-scope.ts";
 import { hookState } from "../../plan/hooks.ts";
@@ -51,7 +52,7 @@ export function execInContainer(request: ExecRequest): number {
   const plan = planExec({ ...config, process, linux }, host, request.id, cgroups);
   blockSignals();
   const signals = openSignals();
-  const started = execute(plan, {
+  const started = executeInside(pidfd, plan, {
     tracer: makeTracer("off"),
     warn,
     recordState: () => {},
