@@ -157,6 +157,11 @@ static int utf8_length(const unsigned char *s, size_t left) {
 static JSValue new_text(JSContext *ctx, const char *bytes, size_t length) {
   const unsigned char *s = (const unsigned char *)bytes;
   size_t i = 0, bad = 0;
+  /* Mostly all of it is ASCII. */
+  for (uint64_t eight; length - i >= 8; i += 8) {
+    memcpy(&eight, s + i, 8);
+    if (eight & 0x8080808080808080) break;
+  }
   while (i < length) { int n = utf8_length(s + i, length - i); if (n) i += n; else { bad++; i++; } }
   if (!bad) return JS_NewStringLen(ctx, bytes, length);
   char *out = js_malloc(ctx, length + 2 * bad);

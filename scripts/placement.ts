@@ -59,6 +59,8 @@ const COMMANDS: readonly { group: (typeof GROUPS)[number]; words: string; before
     "pause box",
     "events --stats box",
     "update --pids-limit 100 box",
+    "ps box",
+    "ps --format json box",
   ].map((words) => ({
     group: "verbs" as const,
     words: `tupper-runtime ${words}`,
@@ -127,6 +129,7 @@ function observe(
       TRAINING_CGROUPS: cgroups,
       TRAINING_BEFORE: before,
       TRAINING_FIRST: first ? "yes" : "",
+      TRAINING_WORDS: words,
     },
   });
   if (status === 0) return;

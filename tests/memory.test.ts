@@ -85,7 +85,7 @@ function blocksBroughtIn(...words: readonly string[]): number {
   return readFileSync(trace, "utf8").split("SIGSEGV {").length - 1;
 }
 
-test("run, create, state, start, exec, list, delete: nothing of the compressed heap is used", {
+test("run, create, state, start, exec, ps, list, delete: nothing of the compressed heap is used", {
   skip: elsewhere || missing("root", "package:busybox-static", "package:strace"),
 }, () => {
   const bundle = makeBundle(makeConfig(root));
@@ -103,6 +103,8 @@ test("run, create, state, start, exec, list, delete: nothing of the compressed h
     `runtime create --bundle ${bundle} ${id}`,
     ...["state", "start", "exec"].map((verb) => `runtime ${verb} ${id}${verb === "exec" ? " true" : ""}`),
     `runtime exec ${id} /bin/true`,
+    `runtime ps ${id}`,
+    `runtime ps --format json ${id}`,
     "runtime list",
     `runtime delete --force ${id}`,
   ];

@@ -1,6 +1,6 @@
 /** Many commands of the OCI runtime at the same time: on one container, and on many. */
 import assert from "node:assert/strict";
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, renameSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { makeBundle, makeConfig, newId, type RuntimeResult, runtime, runtimePrints, stateOf } from "./bundle.ts";
@@ -279,6 +279,43 @@ test("list, state, delete: records that are broken or half there", needs, async 
   rmSync(join(root, "newer"), { recursive: true });
   assert.equal(await runtimePrints(["--root", root, "list", "--quiet"]), "good\n");
 });
+
+// Under runc 1.1 and crun 1.28 too a container that cannot be read is words on stderr, and the exit code is 0.
+test(
+  "list: of a container whose init link or record cannot be read stderr tells, and the others are listed",
+  needs,
+  async () => {
+    const root = temporaryDirectory();
+    const prints = (...args: string[]) => runtimePrints(["--root", root, ...args]);
+    const bundle = bundleOf();
+    for (const id of ["first", "good", "last"]) {
+      await prints("create", "--bundle", bundle, id);
+      atEnd(() => runtime(["--root", root, "delete", "--force", id]));
+    }
+    const [init, record] = [join(root, "first/init"), join(root, "last/state.json")];
+    for (const path of [init, record]) {
+      renameSync(path, `${path}.away`);
+      mkdirSync(path);
+    }
+    const says = (id: string, path: string) => `warning: container ${id}: read("${path}") = EISDIR (Is a directory)\n`;
+    const list = (...args: string[]) => runtime(["--root", root, "list", ...args]);
+    const stderr = says("first", init) + says("last", record);
+    assert.deepEqual(await list("--quiet"), { stdout: "good\n", stderr, code: 0 });
+    const table = await list();
+    assert.match(table.stdout, /^ID .*\ngood +[1-9]\d* +created .*\n$/);
+    assert.deepEqual({ ...table, stdout: "" }, { stdout: "", stderr, code: 0 });
+    const states = JSON.parse((await list("--format", "json")).stdout) as { id: string; status: string }[];
+    assert.deepEqual(
+      states.map(({ id, status }) => [id, status]),
+      [["good", "created"]],
+    );
+    for (const path of [init, record]) {
+      rmdirSync(path);
+      renameSync(`${path}.away`, path);
+    }
+    assert.equal(await prints("list", "--quiet"), "first\ngood\nlast\n");
+  },
+);
 
 test("delete --force: a container with a broken record loses its process", needs, async () => {
   const root = temporaryDirectory();

@@ -291,6 +291,27 @@ test(
   },
 );
 
+test("ps: without arguments the table is that of ps -ef", needs("package:procps"), async () => {
+  const names = "sh -c 'exec sleep 597' & sleep 599 'a  b' 2>/dev/null & exec sleep 598";
+  const id = await running(makeConfig(root, { args: ["sh", "-c", names] }));
+  const { pid } = await stateOf(id);
+  const both = async () => {
+    const own = await runtimePrints(["ps", id]);
+    assert.equal(await runtimePrints(["ps", id, "-ef"]), own);
+    return { own, byPs: await runtimePrints(["ps", id, "-e", "-f"]) };
+  };
+  // The share of the processor, and perhaps the minute of the start, change between two looks at a young process.
+  const steady = (table: string) => table.replace(/ *\d+ \d\d:\d\d (?=\?)/gm, " C STIME ");
+  let table = "";
+  await eventually("ps says the same", async () => {
+    const { own, byPs } = await both();
+    table = own;
+    return steady(own) === steady(byPs) && own.includes("sleep 597");
+  });
+  assert.match(table, /^UID +PID +PPID +C STIME TTY +TIME CMD\n/);
+  assert.match(table, new RegExp(`^root +${pid} +\\d+ +\\d+ \\d\\d:\\d\\d \\? +00:00:00 sleep 598$`, "m"));
+});
+
 /* ---- kill, delete --------------------------------------------------------------------------- */
 
 test("kill: SIGTERM unless told otherwise, names with and without SIG in any case, numbers", needs(), async () => {

@@ -3,7 +3,16 @@
  * is no hindrance; a record whose version number is higher is refused, by name, and left alone.
  */
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, readFileSync, readlinkSync, rmSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { makeBundle, makeConfig, newId, runtime, runtimeFails, runtimePrints, stateOf, untilStatus } from "./bundle.ts";
@@ -233,3 +242,33 @@ test(
     );
   },
 );
+
+test("ps: of a container whose init file cannot be read stderr tells, and the others are listed", needs, async () => {
+  const [unread, other] = [await background(rootfs), await background(rootfs)];
+  const init = join(pathOf("tupper", unread.name), "init");
+  const putBack = () => {
+    if (!existsSync(`${init}.away`)) return;
+    rmSync(init, { recursive: true });
+    renameSync(`${init}.away`, init);
+  };
+  atEnd(putBack);
+  renameSync(init, `${init}.away`);
+  mkdirSync(init);
+  const stderr = `warning: container ${unread.name}: read("${init}") = EISDIR (Is a directory)\n`;
+  const list = async () => {
+    const { stdout, stderr, code } = await tupper(["ps", "--quiet"]);
+    return { stdout, stderr, code };
+  };
+  assert.deepEqual(await list(), { stdout: `${other.name}\n`, stderr, code: 0 });
+  // What a crash left and cannot be read stays, and the others are listed all the same.
+  unread.child.kill("SIGKILL");
+  await unread.ended;
+  const left = await list();
+  assert.deepEqual({ ...left, stderr: "" }, { stdout: `${other.name}\n`, stderr: "", code: 0 });
+  assert.ok(
+    left.stderr.startsWith(`warning: cannot remove what is left of the container ${unread.name}: `),
+    left.stderr,
+  );
+  putBack();
+  assert.deepEqual(await list(), { stdout: `${other.name}\n`, stderr: "", code: 0 });
+});

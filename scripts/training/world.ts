@@ -27,6 +27,7 @@ const LOCK_NB = 4;
 const FIRST_FD = 1000;
 const OWN_FILE = "/proc/self/exe";
 const INIT = 4242;
+const OWN_PID = 4000;
 const [S_IFDIR, S_IFREG, S_IFCHR] = [0o040000, 0o100000, 0o020000];
 
 /** The host's functions are not enumerable. */
@@ -70,6 +71,11 @@ const files = new Map<string, string>([
   [`${tree}/engine/box/cgroup.events`, "populated 1\nfrozen 1\n"],
   [`${tree}/cgroup.subtree_control`, ""],
   ["/proc/self/status", "Name:\ttupper\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\n"],
+  // Its clock stands at 1970: so the container is of today.
+  ["/proc/uptime", "1200.00 2500.00\n"],
+  ["/proc/sys/kernel/pid_max", "4194304\n"],
+  [`/proc/${INIT}/status`, "Name:\ttrue\nUid:\t0\t0\t0\t0\n"],
+  [`/proc/${INIT}/cmdline`, "true\0"],
   [`/proc/${INIT}/stat`, `${INIT} (true) S 1 ${"4242 ".repeat(17)}123456 4096 1`],
   ["/bundle/config.json", bundleConfig(layout === "v2")],
   ["/etc/hosts", ""],
@@ -149,11 +155,12 @@ function statx(dirfd: number | bigint, path: string, buffer: ArrayBuffer): numbe
   return 0;
 }
 
-/** One entry for the state root and for a container's own directory; nothing elsewhere. getdents64(2). */
+/** One entry for each state root and for a container's own directory; nothing elsewhere. getdents64(2). */
 function readEntries(fd: number | bigint, buffer: ArrayBuffer): number {
   const file = open.get(Number(fd));
   const isOwn = file?.path === "/run/tupper-runtime/box";
-  if (file === undefined || (file.path !== "/run/tupper" && !isOwn) || file.at > 0) return 0;
+  const isRoot = file?.path === "/run/tupper" || file?.path === "/run/tupper-runtime";
+  if (file === undefined || !(isRoot || isOwn) || file.at > 0) return 0;
   file.at = 1;
   const view = new DataView(buffer);
   const [DT_DIR, DT_REG] = [4, 8];
@@ -254,6 +261,7 @@ const fakes: { [K in keyof RawSys]?: RawSys[K] } = {
     return 0;
   },
   readlinkText: (_dirfd, path) => {
+    if (path === "/proc/self") return String(OWN_PID);
     if (path === "/proc/self/cwd") return "/root";
     if (path === OWN_FILE) return "/usr/bin/tupper-runtime";
     if (path === "/proc/self/ns/user") return "user:[4026531837]";
@@ -278,7 +286,7 @@ const fakes: { [K in keyof RawSys]?: RawSys[K] } = {
   },
   environment: () => ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TERM=xterm", "LANG=C.UTF-8"],
   monotonicUs: () => 1000,
-  getpid: () => 4000,
+  getpid: () => OWN_PID,
   execve: () => real.exitGroup(0),
   execveat: () => real.exitGroup(0),
   // The runtime executes itself once more from where its file cannot be written; TRAINING_FIRST: before that.
@@ -320,4 +328,10 @@ const before = variable("TRAINING_BEFORE");
 if (before !== "") {
   keepsFiles = true;
   __main(before.split(" "));
+  // Its group has a process, for who lists them; whoever waits for its end need not wait.
+  if (variable("TRAINING_WORDS").includes(" ps "))
+    for (const { path } of JSON.parse(files.get("/run/tupper-runtime/box/state.json") ?? "").cgroups as {
+      path: string;
+    }[])
+      files.set(`${path}/cgroup.procs`, `${INIT}\n`);
 }

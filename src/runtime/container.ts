@@ -68,12 +68,24 @@ export interface ContainerRecord extends HookState {
   poststop?: Hook[];
 }
 
-export interface Container {
+/** What `list` tells of a record: the fields that come first. */
+export type RecordHead = Pick<
+  ContainerRecord,
+  "version" | "ociVersion" | "id" | "bundle" | "annotations" | "rootfs" | "created" | "owner"
+>;
+
+interface OnRecord<Record> {
   path: string;
-  record: ContainerRecord;
+  record: Record;
+  /** The whole of state.json. */
+  text: string;
   /** Undefined until there is a process that can live on its own. */
   init: { pid: number; startTime: string } | undefined;
 }
+
+export type Container = OnRecord<ContainerRecord>;
+/** One whose record has perhaps been read no further. */
+export type ListedContainer = OnRecord<RecordHead & { cgroups?: ContainerRecord["cgroups"] }>;
 
 /** The lock on a container's directory, and with it the right to change it. */
 export interface Lock {
@@ -223,32 +235,22 @@ const unknown = (id: string): ContainerError =>
 
 /** A container's record. Throws CONTAINER_UNKNOWN. */
 export function loadContainer(root: string, id: string): Container {
-  const container = isId(id) ? readContainer(`${root}/${id}`) : undefined;
+  const container = isId(id) ? readContainer(`${root}/${id}`, parseRecord) : undefined;
   if (container === undefined) throw unknown(id);
   return container;
 }
 
-/** All containers on record, by ID. `warn` hears of those whose record cannot be read: the others are there all the same. */
-export function loadContainers(root: string, warn: (text: string) => void): Container[] {
-  const names = raw.faccessat(AT_FDCWD, root, 0) === ENOENT ? [] : readDirectory(root).map(({ name }) => name);
-  return names.sort().flatMap((name) => {
-    try {
-      return readContainer(`${root}/${name}`) ?? [];
-    } catch (error) {
-      if (!(error instanceof ContainerError)) throw error;
-      warn(error.message);
-      return [];
-    }
-  });
-}
-
-function readContainer(path: string): Container | undefined {
+/** Undefined where there is none. Throws {@link SysError}, and what `parse` throws. */
+export function readContainer<Record>(
+  path: string,
+  parse: (text: string, path: string) => Record,
+): OnRecord<Record> | undefined {
   const text = readSmallFile(`${path}/state.json`);
   if (text === undefined) return undefined;
   const init = readInit(path);
   // Removed meanwhile: the record goes first.
   if (init === undefined && raw.faccessat(AT_FDCWD, `${path}/state.json`, 0) < 0) return undefined;
-  return { path, record: parseRecord(text, path), init };
+  return { path, record: parse(text, path), text, init };
 }
 
 function readInit(path: string): Container["init"] {
@@ -264,7 +266,7 @@ function readInit(path: string): Container["init"] {
 }
 
 /** Throws STATE_NEWER, STATE_BROKEN. */
-function parseRecord(text: string, path: string): ContainerRecord {
+export function parseRecord(text: string, path: string): ContainerRecord {
   let record: unknown;
   try {
     record = JSON.parse(text);
@@ -284,7 +286,7 @@ function parseRecord(text: string, path: string): ContainerRecord {
 /** What can be known of a container whose record cannot be read: its first process. */
 export function salvageContainer({ path }: Lock, id: string): Container {
   const nothing = { ociVersion: "", id, bundle: "", rootfs: "", created: "", owner: "", cgroups: [] };
-  return { path, record: { version: VERSION, ...nothing }, init: readInit(path) };
+  return { path, record: { version: VERSION, ...nothing }, text: "", init: readInit(path) };
 }
 
 /** Puts on record what is about to be made. */
@@ -317,14 +319,15 @@ export function writeInit(lock: Lock, pid: number): { pid: number; startTime: st
 }
 
 /** What the kernel says of a container now. */
-export function statusOf({ path, record, init }: Container): Status {
+export function statusOf(container: ListedContainer): Status {
+  const { path, init } = container;
   if (init === undefined) return isBusy(path) ? "creating" : "stopped";
   const found = findProcess(init.pid, init.startTime);
   if (found?.startTime !== init.startTime) return "stopped";
-  const freezer = freezerGroup(record.cgroups);
   // First: a created container that is frozen cannot be started either. On v1 who runs or sleeps is not.
-  const mayBeFrozen = freezer?.version === 2 || (found.state !== "R" && found.state !== "S");
-  if (freezer !== undefined && mayBeFrozen && isFrozen(freezer.path)) return "paused";
+  const isAwake = (found.state === "R" || found.state === "S") && hasFreezerOfV1(container);
+  const freezer = isAwake ? undefined : freezerGroup(groupsOf(container));
+  if (freezer !== undefined && isFrozen(freezer.path)) return "paused";
   const waits = raw.faccessat(AT_FDCWD, `${path}/start`, 0);
   if (waits === ENOENT) return "running";
   check(waits, "faccessat", `${path}/start`);
@@ -332,6 +335,16 @@ export function statusOf({ path, record, init }: Container): Status {
   // A `start` that was killed leaves the socket's file behind, and so does a container that has died since we looked.
   return startTimeOf(init.pid, init.startTime) === init.startTime ? "running" : "stopped";
 }
+
+/** Throws STATE_BROKEN. */
+export const groupsOf = ({ path, record, text }: ListedContainer): ContainerRecord["cgroups"] =>
+  record.cgroups ?? parseRecord(text, path).cgroups;
+
+/** In a string of the text the quotes would be escaped. */
+const hasFreezerOfV1 = ({ record, text }: ListedContainer): boolean =>
+  record.cgroups === undefined
+    ? text.includes('{"controller":"freezer",')
+    : freezerGroup(record.cgroups)?.version === 1;
 
 /** Somebody holds the lock: `create` is at work. Others who look do not count, so the lock is a shared one. */
 function isBusy(path: string): boolean {

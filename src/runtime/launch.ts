@@ -166,7 +166,7 @@ function make(
   const record = newRecord(plan, config, { id, bundle, newKeyring });
   // Hooks start in the bundle.
   sys.chdir(bundlePath);
-  const container: Container = { path: lock.path, record, init: undefined };
+  const container: Container = { path: lock.path, record, text: "", init: undefined };
   let sent = false;
   try {
     const { pid, terminal } = execute(plan, {

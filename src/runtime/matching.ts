@@ -1,6 +1,6 @@
 /** `--regex` of `kill` and `delete`, as crun has it: one command for all containers whose ID matches. */
 import { ContainerError } from "../error.ts";
-import { loadContainers } from "./container.ts";
+import { forEachContainer } from "./listed.ts";
 
 /**
  * Calls `act` for each ID on record in which the expression is found. What fails for one is a warning, the others still
@@ -13,15 +13,9 @@ export function forMatching(
   act: (id: string) => void,
 ): void {
   const expression = parseExpression(pattern);
-  for (const { record } of loadContainers(root, warn)) {
-    if (!expression.test(record.id)) continue;
-    try {
-      act(record.id);
-    } catch (error) {
-      if (!(error instanceof ContainerError)) throw error;
-      warn(error.message);
-    }
-  }
+  forEachContainer(root, warn, ({ record: { id } }) => {
+    if (expression.test(id)) act(id);
+  });
 }
 
 function parseExpression(pattern: string): RegExp {

@@ -2,17 +2,19 @@
 import { ContainerError } from "../error.ts";
 import { runHelper } from "../execute/helper-program.ts";
 import { loadContainer } from "./container.ts";
+import { processTable } from "./process-table.ts";
 import { processesOf } from "./processes.ts";
 
 /** Throws CONTAINER_UNKNOWN. A container that has stopped has none. */
 export const listProcesses = (root: string, id: string): number[] => processesOf(loadContainer(root, id));
 
 /**
- * The head of ps(1)'s output and its lines for these processes. `args` are ps's own, `-ef` when there are none. Throws
+ * What ps(1) prints with these arguments, without the lines of other processes; `-ef` is the default. Throws PROC_MISSING,
  * PS_FAILED, PS_WITHOUT_PID.
  */
-export function processTable(pids: readonly number[], args: readonly string[]): string {
-  const { code, output } = runHelper(["ps", ...(args.length === 0 ? ["-ef"] : args)]);
+export function tableOf(pids: readonly number[], args: readonly string[]): string {
+  if (args.length === 0 || (args.length === 1 && args[0] === "-ef")) return processTable(pids);
+  const { code, output } = runHelper(["ps", ...args]);
   if (code !== 0) throw new ContainerError("PS_FAILED", `ps ended with ${code}: ${output.trim()}`);
   return selectProcesses(output, pids);
 }

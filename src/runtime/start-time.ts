@@ -17,13 +17,14 @@ export interface FoundProcess {
 export function findProcess(pid: number, recorded?: string): FoundProcess | undefined {
   const stat = readSmallFile(`/proc/${pid}/stat`);
   if (stat === undefined) {
-    const self = raw.readlinkText(AT_FDCWD, "/proc/self");
-    if (self !== String(raw.getpid())) throw procMissing(self);
+    requireProc();
     return undefined;
   }
   // The command's name, in brackets, may contain spaces and brackets.
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ", 20);
-  const [state = "", startTime = ""] = [fields[0], fields[19]];
+  let at = stat.lastIndexOf(")") + 2;
+  const state = stat.charAt(at);
+  for (let field = 3; field < 22; field++) at = stat.indexOf(" ", at) + 1;
+  const startTime = stat.slice(at, stat.indexOf(" ", at));
   if (state === "Z" || state === "X") return undefined;
   if (startTime === recorded) return { state, startTime };
   bootOffset ??= ownBootOffset();
@@ -47,11 +48,19 @@ function ownBootOffset(): number {
   return Number(seconds ?? 0) * 100 + Math.floor(Number(nanoseconds ?? 0) / 10_000_000);
 }
 
-const procMissing = (self: string | number): ContainerError =>
-  new ContainerError("PROC_MISSING", "/proc is not mounted for this PID namespace, so nothing is known of processes", {
-    hint: "mount -t proc proc /proc",
-    ...(typeof self === "number" ? { cause: new SysError("readlinkat", -self, [AT_FDCWD, "/proc/self"]) } : {}),
-  });
+/** Throws PROC_MISSING: what /proc does not show would be taken for what is not there. */
+export function requireProc(): void {
+  const self = raw.readlinkText(AT_FDCWD, "/proc/self");
+  if (self === String(raw.getpid())) return;
+  throw new ContainerError(
+    "PROC_MISSING",
+    "/proc is not mounted for this PID namespace, so nothing is known of processes",
+    {
+      hint: "mount -t proc proc /proc",
+      ...(typeof self === "number" ? { cause: new SysError("readlinkat", -self, [AT_FDCWD, "/proc/self"]) } : {}),
+    },
+  );
+}
 
 /** The start time alone. */
 export const startTimeOf = (pid: number, recorded?: string): string | undefined =>

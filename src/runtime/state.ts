@@ -1,7 +1,14 @@
 /** `state`: what callers are told of a container. runtime.md, "State"; `owner` and `rootfs` as runc has them. */
 import { type EndSeen, endSeen } from "../explain-failure/end.ts";
 import type { HookState } from "../plan/step.ts";
-import { type Container, type ContainerRecord, loadContainer, type Status, statusOf } from "./container.ts";
+import {
+  type ContainerRecord,
+  groupsOf,
+  type ListedContainer,
+  loadContainer,
+  type Status,
+  statusOf,
+} from "./container.ts";
 
 export interface ContainerState {
   ociVersion: string;
@@ -21,23 +28,20 @@ export interface ContainerState {
 /** Throws CONTAINER_UNKNOWN. */
 export const stateOfContainer = (root: string, id: string): ContainerState => describeState(loadContainer(root, id));
 
-export function describeState(container: Container): ContainerState {
+export function describeState(container: ListedContainer): ContainerState {
   const { ociVersion, id, bundle, rootfs, created, owner, annotations } = container.record;
   const status = statusOf(container);
-  const end = status === "stopped" ? endSeen(container.init, container.record.cgroups) : undefined;
-  return {
-    ociVersion,
-    id,
-    pid: status === "stopped" ? 0 : (container.init?.pid ?? 0),
-    status,
-    bundle,
-    rootfs,
-    created,
-    owner,
-    ...(annotations === undefined ? {} : { annotations }),
-    ...(end === undefined ? {} : { end }),
-  };
+  const end = status === "stopped" ? endSeen(container.init, groupsOf(container)) : undefined;
+  const pid = shownPid(container, status);
+  const state: ContainerState = { ociVersion, id, pid, status, bundle, rootfs, created, owner };
+  if (annotations !== undefined) state.annotations = annotations;
+  if (end !== undefined) state.end = end;
+  return state;
 }
+
+/** 0 where there is no process, or none any more. */
+export const shownPid = ({ init }: ListedContainer, status: Status): number =>
+  status === "stopped" ? 0 : (init?.pid ?? 0);
 
 /** The part of a record that hooks are told. */
 export function hookStateOf({ ociVersion, id, bundle, annotations }: ContainerRecord): HookState {

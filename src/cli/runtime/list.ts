@@ -1,8 +1,9 @@
 /** `tupper-runtime list`. */
 import { Command, Option } from "commander";
 import { ContainerError } from "../../error.ts";
-import { loadContainers } from "../../runtime/container.ts";
-import { describeState } from "../../runtime/state.ts";
+import { statusOf } from "../../runtime/container.ts";
+import { forEachContainer } from "../../runtime/listed.ts";
+import { type ContainerState, describeState, shownPid } from "../../runtime/state.ts";
 import { AT_FDCWD } from "../../sys/constants.ts";
 import { raw, SysError } from "../../sys/sys.ts";
 import { printableJson, printableRows, renderTable } from "../table.ts";
@@ -21,16 +22,24 @@ export const listCommand = new Command("list")
   .option("-q, --quiet", "only their IDs")
   .action(({ format, quiet }: ListOptions, command: Command) => {
     const { root, warn } = runtimeContext(command);
-    const containers = loadContainers(root, warn);
-    if (containers.length === 0 && command.optsWithGlobals<GlobalOptions>().root !== undefined) requireDirectory(root);
-    if (quiet) return writeOut(containers.map(({ record }) => `${record.id}\n`).join(""));
-    const states = containers.map(describeState);
-    if (format === "json") return writeOut(`${printableJson(JSON.stringify(states))}\n`);
-    const rows = printableRows(
-      states.map(({ id, pid, status, bundle, created, owner }) => [id, String(pid), status, bundle, created, owner]),
-    );
-    writeOut(renderTable(["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"], rows, colorsOf(1)));
+    const [states, rows]: [ContainerState[], string[][]] = [[], []];
+    let ids = "";
+    forEachContainer(root, warn, (container) => {
+      const { id, bundle, created, owner } = container.record;
+      if (!quiet && format === "json") states.push(describeState(container));
+      else if (!quiet) {
+        const status = statusOf(container);
+        rows.push([id, String(shownPid(container, status)), status, bundle, created, owner]);
+      }
+      ids += `${id}\n`;
+    });
+    if (ids === "" && command.optsWithGlobals<GlobalOptions>().root !== undefined) requireDirectory(root);
+    if (quiet) writeOut(ids);
+    else if (format === "json") writeOut(`${printableJson(JSON.stringify(states))}\n`);
+    else writeOut(renderTable(HEAD, printableRows(rows), colorsOf(1)));
   });
+
+const HEAD = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"];
 
 /** A root that was named and is not there is a mistake, as under runc; the usual one comes with the first container. */
 function requireDirectory(root: string): void {

@@ -1,6 +1,6 @@
 /** `tupper-runtime ps`. */
 import { Command, Option } from "commander";
-import { listProcesses, processTable } from "../../runtime/ps.ts";
+import { listProcesses, tableOf } from "../../runtime/ps.ts";
 import { writeOut } from "../terminal.ts";
 import { runtimeContext } from "./global-options.ts";
 
@@ -17,5 +17,5 @@ export const processesCommand = new Command("ps")
   .passThroughOptions()
   .action((id: string, args: string[], { format }: { format: "table" | "json" }, command: Command) => {
     const pids = listProcesses(runtimeContext(command).root, id);
-    writeOut(format === "json" ? `${JSON.stringify(pids)}\n` : processTable(pids, args));
+    writeOut(format === "json" ? `${JSON.stringify(pids)}\n` : tableOf(pids, args));
   });

@@ -394,8 +394,9 @@ export function loadStates(warn: (text: string) => void): ContainerState[] {
     try {
       return isEnd(id) ? [] : (readState(`${root}/${id}`) ?? []);
     } catch (error) {
-      if (!(error instanceof ContainerError)) throw error;
-      warn(error.message);
+      if (error instanceof SysError) warn(`container ${id}: ${error.message}`);
+      else if (error instanceof ContainerError) warn(error.message);
+      else throw error;
       return [];
     }
   });
