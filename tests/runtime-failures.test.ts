@@ -372,7 +372,10 @@ test("--log-format json: all that is known of an error, on stderr without a log 
   const { stdout, stderr, code } = await runtime(["--log-format", "json", "create", "--bundle", bundle, newId()]);
   assert.deepEqual({ stdout, code }, { stdout: "", code: 1 }, stderr);
   // The mode is that of the place, which an ordinary user's umask leaves open to the group.
-  const { msg, time, hint, ...rest } = JSON.parse(stderr.replace("mode=0775", "mode=0755")) as Record<string, string>;
+  const { msg, time, hint, ...rest } = JSON.parse(stderr.replaceAll("mode=0775", "mode=0755")) as Record<
+    string,
+    string
+  >;
   assert.ok(msg?.includes("sise=1") && !Number.isNaN(Date.parse(time ?? "")) && hint !== undefined, stderr);
   assert.deepEqual(rest, {
     level: "error",

@@ -6,6 +6,7 @@ import type { HostCgroups } from "../plan/host.ts";
 import { AT_FDCWD, O_CLOEXEC, O_RDONLY } from "../sys/constants.ts";
 import { readFile } from "../sys/files.ts";
 import { check, raw, sys } from "../sys/sys.ts";
+import { requireCgroups } from "./require-cgroups.ts";
 
 const [ENOENT, EACCES] = [-2, -13];
 const SELF_CGROUP = "/proc/self/cgroup";
@@ -131,7 +132,7 @@ function describe(
   return { mode: "v2", hierarchies: [], unified, writable: writable && !readonly };
 }
 
-/** What a v2 tree offers, or undefined where none is mounted. */
+/** What a v2 tree offers, or undefined where none is in sight. Throws CGROUPS_HIDDEN where root has no other. */
 function describeTree(
   { mountPoint, ownPath, mountedWith }: MountedTree,
   alone: boolean,
@@ -139,7 +140,10 @@ function describeTree(
 ): HostCgroups["unified"] {
   const base = isOrdinary ? (delegatedGroup(mountPoint, ownPath) ?? parentOf(ownPath)) : "";
   const controllers = readSmall(`${mountPoint}${base === "/" ? "" : base}/cgroup.controllers`);
-  if (controllers === undefined) return undefined;
+  if (controllers === undefined) {
+    if (alone && !isOrdinary) requireCgroups();
+    return undefined;
+  }
   const offered = controllers.split(/\s/).filter((name) => name !== "");
   // The root of the machine's tree has no cgroup.type: it is the one group that may have processes and children with limits.
   const occupied = alone && ownPath === "/" && raw.faccessat(AT_FDCWD, `${mountPoint}/cgroup.type`, R_OK) === 0;

@@ -320,7 +320,9 @@ function handDown(
       steps.push({ op: "makeCgroup", by: "parent", controller: "unified", path: above, mayExist: true, ...why });
     }
     if (above.length < topPath.length) continue;
-    const write = { op: "write", by: "parent", path: `${above}/cgroup.subtree_control` } as const;
+    const { field } = why;
+    const file = `${above}/cgroup.subtree_control`;
+    const write = { op: "write", by: "parent", path: file, ...(field === undefined ? {} : { field }) } as const;
     if (needed.length > 0) {
       steps.push({
         ...write,
