@@ -183,7 +183,7 @@ export function inheritedNamespaces(config: Config): { path: string; key: string
 }
 
 /** Whose terminal it is: with `--shell-job` the caller's, else one whose master CRIU hands over. */
-export const hasOwnTerminal = ({ process }: Config, { shellJob = false }: CriuFlags): boolean =>
+const hasOwnTerminal = ({ process }: Config, { shellJob = false }: CriuFlags): boolean =>
   process.terminal === true && !shellJob;
 
 function common(

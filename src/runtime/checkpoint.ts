@@ -3,6 +3,7 @@ import { ContainerError } from "../error.ts";
 import { findCriu, requestCriu } from "../execute/criu.ts";
 import { resolveInRoot } from "../execute/criu-root.ts";
 import { freezerGroup } from "../execute/freezer.ts";
+import { openInRoot } from "../execute/init/live-mounts.ts";
 import { statOf } from "../execute/init/paths.ts";
 import {
   type CheckpointFlags,
@@ -14,10 +15,9 @@ import {
 import { mountsUnder } from "../plan/mountinfo.ts";
 import { isolates } from "../plan/namespaces.ts";
 import type { Config } from "../spec/config.ts";
-import { AT_FDCWD, F_GETFD, S_IFDIR, S_IFMT } from "../sys/constants.ts";
+import { AT_EMPTY_PATH, AT_FDCWD, F_GETFD, O_CLOEXEC, O_DIRECTORY, O_PATH, S_IFDIR, S_IFMT } from "../sys/constants.ts";
 import { readFile, replaceFile } from "../sys/files.ts";
-import { parseStatx, STATX_BASIC_STATS, STATX_SIZE } from "../sys/structs.ts";
-import { raw, SysError } from "../sys/sys.ts";
+import { raw, SysError, sys } from "../sys/sys.ts";
 import { recordedConfig } from "./bundle.ts";
 import { type Container, loadContainer, lockContainer, statusOf, unlock } from "./container.ts";
 import { destroy } from "./delete.ts";
@@ -51,7 +51,7 @@ export function checkpointContainer({ root, id, criu, flags, warn }: CheckpointR
       pid,
       freezer: freezerGroup(container.record.cgroups)?.path,
       configFile: criuConfigFile(config),
-      isFile: (path) => isFile(`/proc/${pid}/root${path}`),
+      isFile: (path) => isFile(pid, path),
       inodeOf: (path) => statOf(AT_FDCWD, path, 0).ino,
       mounts: [...bindsOf(config, container.record.bundle), ...shownGroups(config, pid)],
     });
@@ -83,9 +83,15 @@ function pidOf(container: Container): number {
   );
 }
 
-function isFile(path: string): boolean {
-  const buffer = new ArrayBuffer(STATX_SIZE);
-  return raw.statx(AT_FDCWD, path, 0, STATX_BASIC_STATS, buffer) >= 0 && (parseStatx(buffer).mode & S_IFMT) !== S_IFDIR;
+/** Of the container's root as the container sees it. */
+function isFile(pid: number, path: string): boolean {
+  const top = sys.openat(AT_FDCWD, `/proc/${pid}/root`, O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+  const place = openInRoot(path, O_PATH | O_CLOEXEC, top);
+  raw.close(top);
+  if (place < 0) return false;
+  const { mode } = statOf(place, "", AT_EMPTY_PATH);
+  raw.close(place);
+  return (mode & S_IFMT) !== S_IFDIR;
 }
 
 export const bindsOf = (config: Config, bundle: string): ExternalMount[] =>

@@ -111,21 +111,33 @@ interface MakeOptions {
 }
 
 function makeOrForget(request: LaunchRequest, bundle: Bundle, lock: Lock, options: MakeOptions): Launched {
+  return withManager(request, lock, (systemd, keepRecord) => make(request, bundle, lock, options, systemd, keepRecord));
+}
+
+/**
+ * What `act` makes, with the manager of systemd where that is asked for. When it throws, the record of the container goes, unless it
+ * said that something stays which the record must name.
+ */
+export function withManager<T>(
+  { cgroupManager, warn }: Pick<LaunchRequest, "cgroupManager" | "warn">,
+  lock: Lock,
+  act: (systemd: Systemd | undefined, keepRecord: () => void) => T,
+): T {
   let systemd: Systemd | undefined;
   let isKept = false;
   const keepRecord = () => {
     isKept = true;
   };
   try {
-    if (request.cgroupManager === "systemd") systemd = openSystemd();
-    return make(request, bundle, lock, options, systemd, keepRecord);
+    if (cgroupManager === "systemd") systemd = openSystemd();
+    return act(systemd, keepRecord);
   } catch (error) {
     if (!isKept)
       cleanUp(
         "remove the container's record",
         () => removeRecord(lock),
         () => lock.path,
-        request.warn,
+        warn,
       );
     throw error;
   } finally {

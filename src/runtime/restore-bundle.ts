@@ -11,6 +11,7 @@ import {
   boundGroups,
   type CriuOptions,
   DESCRIPTORS,
+  type ExternalMount,
   inheritedNamespaces,
   type RestoreFlags,
   restoreOptions,
@@ -26,11 +27,11 @@ import { raw, sys } from "../sys/sys.ts";
 import type { Bundle } from "./bundle.ts";
 import { bindsOf, criuConfigFile } from "./checkpoint.ts";
 import { sendToConsoleSocket } from "./console-socket.ts";
-import { type ContainerRecord, type Lock, writeRecord } from "./container.ts";
+import { type ContainerRecord, type Lock, writeInit, writeRecord } from "./container.ts";
 import { newRecord } from "./launch.ts";
 import { systemdTarget } from "./systemd.ts";
 
-export interface Restore {
+interface Restore {
   id: string;
   /** criu. */
   program: string;
@@ -41,6 +42,8 @@ export interface Restore {
   consoleSocket: string | undefined;
   /** Who makes control groups. */
   manager: Systemd | "cgroupfs" | "disabled";
+  /** To be called when groups stay that the record must name. */
+  keepRecord: () => void;
   warn: (text: string) => void;
 }
 
@@ -65,6 +68,7 @@ export function restoreBundle(restore: Restore): Started {
     warn,
     ...(typeof manager === "string" ? {} : { systemd: manager }),
     recordState: () => writeRecord(lock, record),
+    groupsStay: restore.keepRecord,
     containerState: () => {
       throw new Error("restore starts no agent");
     },
@@ -87,6 +91,7 @@ export function restoreBundle(restore: Restore): Started {
         joinGroups(record, pid);
       },
     });
+    writeInit(lock, restored.pid);
     if (!isolates(config, "time") && isElsewhere("time", restored.pid)) {
       record.timeNamespace = true;
       writeRecord(lock, record);
@@ -110,7 +115,7 @@ const RESTORE_STEPS: ReadonlySet<ParentStep["op"]> = new Set([...GROUP_STEPS, "r
 
 interface Groups {
   /** Where the container sees them. */
-  shown: ReturnType<typeof boundGroups>;
+  shown: readonly ExternalMount[];
   /** Puts a process there. */
   place: (pid: number) => void;
 }

@@ -1,21 +1,21 @@
 /** `restore`: a container made of a bundle and of what `checkpoint` has written. Not in the runtime-spec; as runc and crun have it. */
 import { ContainerError } from "../error.ts";
+import { cleanUp } from "../execute/clean-up.ts";
 import { findCriu } from "../execute/criu.ts";
-import { blockSignals, type Started } from "../execute/execute.ts";
+import { blockSignals } from "../execute/execute.ts";
 import type { RestoreFlags } from "../plan/criu-options.ts";
 import { PR_SET_CHILD_SUBREAPER } from "../sys/constants.ts";
 import { readFileIfThere } from "../sys/files.ts";
 import { sys } from "../sys/sys.ts";
 import { absolute, type Bundle, loadBundle } from "./bundle.ts";
 import { makeDirectory } from "./checkpoint.ts";
-import { claimContainer, loadContainer, removeRecord, unlock, writeInit } from "./container.ts";
-import { deleteContainer, destroy } from "./delete.ts";
-import { type CgroupManager, checkConsole } from "./launch.ts";
+import { claimContainer, loadContainer, unlock } from "./container.ts";
+import { deleteContainer, destroyFailed, leftOf } from "./delete.ts";
+import { type CgroupManager, checkConsole, withManager } from "./launch.ts";
 import { writePidFile } from "./pid-file.ts";
-import { type Restore, restoreBundle } from "./restore-bundle.ts";
+import { restoreBundle } from "./restore-bundle.ts";
 import { runPoststartHooks } from "./start.ts";
 import { supervise } from "./supervise.ts";
-import { openSystemd } from "./systemd.ts";
 import { openSignals } from "./terminal.ts";
 
 export interface RestoreRequest {
@@ -51,21 +51,29 @@ export function restoreContainer(request: RestoreRequest): number {
   blockSignals();
   const signals = detach ? -1 : openSignals();
   const lock = claimContainer(root, id);
-  const restored = makeOrForget({ id, program, bundle, lock, flags, consoleSocket, warn }, request.cgroupManager);
-  const end = () => destroy(loadContainer(root, id), lock, warn);
+  const restored = withManager(request, lock, (systemd, keepRecord) =>
+    restoreBundle({
+      ...{ id, program, bundle, lock, flags, consoleSocket, keepRecord, warn },
+      manager: systemd ?? (request.cgroupManager === "disabled" ? "disabled" : "cgroupfs"),
+    }),
+  );
+  const container = loadContainer(root, id);
+  const undo = () => destroyFailed(container, lock, warn);
   try {
-    writeInit(lock, restored.pid);
     if (pidFile !== undefined) writePidFile(pidFile, restored.pid);
   } catch (error) {
-    end();
+    undo();
     throw error;
   }
-  runPoststartHooks(loadContainer(root, id), end);
+  runPoststartHooks(container, undo);
   unlock(lock);
   if (detach) return 0;
-  const code = supervise(restored, signals);
-  deleteContainer(root, id, true, warn);
-  return code;
+  const end = () => deleteContainer(root, id, true, warn, container.record);
+  try {
+    return supervise(restored, signals);
+  } finally {
+    cleanUp("delete the container", end, () => leftOf(container), warn);
+  }
 }
 
 function check(bundle: Bundle, { flags, detach, consoleSocket, warn }: RestoreRequest): void {
@@ -81,17 +89,4 @@ function check(bundle: Bundle, { flags, detach, consoleSocket, warn }: RestoreRe
       hint: "`checkpoint --image-path` writes one",
     });
   if ((bundle.config.hooks?.createContainer ?? []).length > 0) warn("restore does not run the hooks createContainer");
-}
-
-function makeOrForget(restore: Omit<Restore, "manager">, cgroupManager: CgroupManager): Started {
-  const systemd = cgroupManager === "systemd" ? openSystemd() : undefined;
-  const manager = systemd ?? (cgroupManager === "disabled" ? cgroupManager : "cgroupfs");
-  try {
-    return restoreBundle({ ...restore, manager });
-  } catch (error) {
-    removeRecord(restore.lock);
-    throw error;
-  } finally {
-    systemd?.close();
-  }
 }
