@@ -85,7 +85,7 @@ for (const how of ["exec", "run"] as const)
 /* ---- what each layer keeps --------------------------------------------------------------------- */
 
 /** A command of the container that says `reached`, and without which steps of the plan it does. */
-const ATTEMPTS: readonly { what: string; script: string; weak: string; need?: string }[] = [
+const ATTEMPTS: readonly { what: string; script: string; weak: string; need?: string; flags?: readonly string[] }[] = [
   { what: "a user namespace of one's own, as CVE-2022-0492 wants", script: "unshare -U -r true", weak: "drop:seccomp" },
   { what: "core_pattern", script: ": >>/proc/sys/kernel/core_pattern", weak: "drop:makeReadonly" },
   { what: "the machine's keys in /proc/keys", script: "[ -f /proc/keys ]", weak: "drop:mask" },
@@ -115,6 +115,25 @@ const ATTEMPTS: readonly { what: string; script: string; weak: string; need?: st
     need: "arch:x64",
   },
   {
+    // As a program called Shocker did in 2014; EFAULT is said to who may.
+    what: "a file of the machine by its handle, without a path (open_by_handle_at)",
+    script: "attempt 304,-100 | grep -q 'Bad address'",
+    weak: "drop:seccomp,drop:setCapabilities,drop:limitBoundingSet",
+    need: "arch:x64",
+  },
+  {
+    what: "the machine's root, by /proc/1/root where its processes are in sight",
+    script: "[ -e /proc/1/root/proc ]",
+    weak: "drop:setCapabilities,drop:limitBoundingSet",
+    flags: ["--pid", "host"],
+  },
+  {
+    what: "a setting of the machine in /sys",
+    script: ": >>/sys/kernel/mm/transparent_hugepage/enabled",
+    weak: "flags-lost",
+    need: "file:/sys/kernel/mm/transparent_hugepage/enabled",
+  },
+  {
     what: "a device of the machine, by a node of one's own",
     script: "mknod /tmp/kmsg c 1 11 && : >/tmp/kmsg",
     weak: "drop:write",
@@ -122,11 +141,12 @@ const ATTEMPTS: readonly { what: string; script: string; weak: string; need?: st
   },
 ];
 
-for (const { what, script, weak, need } of ATTEMPTS)
+for (const { what, script, weak, need, flags = [] } of ATTEMPTS)
   test(`run: ${what} is not reached`, { skip: needs.skip || (need !== undefined && missing(need)) }, async () => {
     const root = makeRootfs({ "bin/attempt": { copyOf: compiled("attempt"), mode: 0o755 } });
     const says = async (without?: string) =>
-      (await tupper(["run", root, "sh", "-c", `(${script}) 2>/dev/null && echo reached`], { weak: without })).stdout;
+      (await tupper(["run", ...flags, root, "sh", "-c", `(${script}) 2>/dev/null && echo reached`], { weak: without }))
+        .stdout;
     assert.equal(await says(weak), "reached\n");
     assert.equal(await says(), "");
   });
