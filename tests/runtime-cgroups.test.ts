@@ -334,6 +334,7 @@ test("pause: everything stands still until resume", needs("cgroup:freezer"), asy
   const usage = () => Number(inGroup("cpuacct", path, "cpuacct.usage"));
   await runtimePrints(["pause", id]);
   assert.equal((await stateOf(id)).status, "paused");
+  assert.match(await runtimePrints(["list"]), new RegExp(`^${id} +[1-9]\\d* +paused `, "m"));
   assert.equal(inGroup("freezer", path, "freezer.state"), "FROZEN");
   const before = usage();
   await new Promise((done) => setTimeout(done, 100));

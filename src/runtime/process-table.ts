@@ -3,7 +3,6 @@
  * and its start alone takes longer than all else that `ps` of a container does. Columns and words are those of procps-ng 4.
  * proc_pid_stat(5), ps(1).
  */
-
 import { AT_FDCWD } from "../sys/constants.ts";
 import { readFileIfThere, readSmallFile } from "../sys/files.ts";
 import { raw } from "../sys/sys.ts";
@@ -59,6 +58,7 @@ function readProcess(pid: number, nameOf: (uid: number) => string): ProcessRow |
   const field = (number: number): number => Number(fields[number - 3]);
   const [, effective = ""] = /^Uid:\t\d+\t(\d+)/m.exec(status) ?? [];
   const name = stat.slice(stat.indexOf("(") + 1, end);
+  const command = line.replace(/\0+$/, "").replaceAll("\0", " ");
   return {
     user: nameOf(Number(effective)),
     pid,
@@ -66,10 +66,7 @@ function readProcess(pid: number, nameOf: (uid: number) => string): ProcessRow |
     used: field(14) + field(15),
     start: field(22),
     terminal: terminalName(field(7)),
-    command:
-      line === ""
-        ? `[${name}]${fields[0] === "Z" ? " <defunct>" : ""}`
-        : line.replace(/\0+$/, "").replaceAll("\0", " "),
+    command: command === "" ? `[${name}]${fields[0] === "Z" ? " <defunct>" : ""}` : command,
   };
 }
 
@@ -132,7 +129,6 @@ function startedAt(start: number, { now, uptime }: Moment): string {
   // The second of the boot has no fraction: btime of /proc/stat, from which ps counts.
   const boot = Math.floor(now / 1000 - uptime / TICKS);
   const [today, then] = [new Date(now), new Date((boot + start / TICKS) * 1000)];
-  const two = (value: number): string => String(value).padStart(2, "0");
   if (then.getFullYear() !== today.getFullYear()) return String(then.getFullYear());
   const isToday = then.getMonth() === today.getMonth() && then.getDate() === today.getDate();
   return isToday
@@ -142,8 +138,9 @@ function startedAt(start: number, { now, uptime }: Moment): string {
 
 /** `[days-]hours:minutes:seconds`. */
 function duration(seconds: number): string {
-  const two = (value: number): string => String(Math.floor(value)).padStart(2, "0");
   const days = Math.floor(seconds / 86_400);
   const clock = `${two((seconds / 3600) % 24)}:${two((seconds / 60) % 60)}:${two(seconds % 60)}`;
   return days === 0 ? clock : `${two(days)}-${clock}`;
 }
+
+const two = (value: number): string => String(Math.floor(value)).padStart(2, "0");
