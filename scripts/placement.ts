@@ -44,6 +44,8 @@ const COMMANDS: readonly { group: (typeof GROUPS)[number]; words: string; before
   { group: "launch", words: "tupper-runtime run --bundle /bundle box" },
   { group: "launch", words: "tupper-runtime run --bundle /bundle box", first: true },
   { group: "launch", words: "tupper-runtime run --bundle bundle box" },
+  { group: "launch", words: "tupper-runtime run --bundle /bundle-mounts box" },
+  { group: "launch", words: "tupper-runtime run --bundle /bundle-user box" },
   {
     group: "launch",
     words: "tupper-runtime --log /log --log-format json create --bundle /bundle --pid-file /pid box",

@@ -80,12 +80,35 @@ const [MADE, JOINED, REMOVED] = [hierarchies + (hierarchies === 0 ? 0 : 36), hie
 const config = () => makeConfig(root, { args: ["true"] });
 
 /** Without the groups. */
-const LIMITS = { run: 224, create: 209, start: 36, delete: 28, exec: 122, state: 17, ps: 44 };
+const LIMITS = { user: 251, run: 224, create: 209, start: 36, delete: 28, exec: 122, state: 17, ps: 44 };
 
 test("run: makes no more system calls than it did", { skip }, () => {
   const bundle = makeBundle(config());
   const count = callsOf(step("run", "--bundle", bundle, newId()));
   assertAtMost(count, LIMITS.run + MADE + JOINED + REMOVED, "run");
+});
+
+test("run: with a user namespace it makes no more system calls than it did", { skip }, () => {
+  const userConfig = config();
+  const ids = [{ containerID: 0, hostID: 0, size: 65_536 }];
+  userConfig.linux = {
+    ...userConfig.linux,
+    namespaces: [...(userConfig.linux?.namespaces ?? []), { type: "user" }],
+    uidMappings: ids,
+    gidMappings: ids,
+  };
+  const count = callsOf(step("run", "--bundle", makeBundle(userConfig), newId()));
+  assertAtMost(count, LIMITS.user + MADE + JOINED + REMOVED, "run with a user namespace");
+});
+
+test("run: a hundred bind mounts more in /dev cost 410 system calls more", { skip }, () => {
+  const mounts = Array.from({ length: 100 }, (_, i) => {
+    return { destination: `/dev/${i}`, type: "bind", source: "/usr", options: ["bind", "ro"] };
+  });
+  const many = { ...config(), mounts: [...(config().mounts ?? []), ...mounts] };
+  const counts = [config(), many].map((one) => callsOf(step("run", "--bundle", makeBundle(one), newId())));
+  // Four for each, and some for the filesystems, which are made apart from their places then.
+  assertAtMost((counts[1] ?? 0) - (counts[0] ?? 0), 410, "100 bind mounts");
 });
 
 for (const [verb, limit] of [

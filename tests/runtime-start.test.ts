@@ -84,6 +84,34 @@ test("mounts: /proc/self/mountinfo lists them in the config's order", inOrder, a
   );
 });
 
+test("mounts: among many mounts filesystems are what they are among few, in the config's order", inOrder, async () => {
+  const source = temporaryDirectory();
+  const filesystems: Config["mounts"] = [
+    ...(DEV ?? []),
+    { destination: "/dev/shm", type: "tmpfs", source: "shm", options: ["nosuid", "noexec", "mode=1777", "size=64k"] },
+    { destination: "/dev/mqueue", type: "mqueue", source: "mqueue", options: ["nosuid", "noexec", "nodev"] },
+    { destination: "/sys", type: "sysfs", source: "sysfs", options: ["nosuid", "noexec", "nodev", "ro"] },
+    { destination: "/tmp", type: "tmpfs", source: "tmpfs", options: ["ro", "sync", "noatime", "size=64k"] },
+  ];
+  const binds = Array.from({ length: 16 }, (_, i) => ({ destination: `/tmp/${i}`, source, options: ["bind"] }));
+  const paths = filesystems.map(({ destination }) => destination);
+  const script = `cut -d ' ' -f 5- /proc/self/mountinfo; for path in ${paths.join(" ")}; do stat -c '%n %a %u:%g' $path; done; ls /dev`;
+  const seen = async (mounts: Config["mounts"]): Promise<string[]> =>
+    (await run(makeConfig(root, { args: ["sh", "-c", script], mounts, process: { env: ["PATH=/bin"] } }))).split("\n");
+  const [few, many] = [await seen(filesystems), await seen([...filesystems, ...binds])];
+  const ofBind = (line: string) => line.startsWith("/tmp/");
+  assert.deepEqual(
+    many.filter((line) => !ofBind(line)),
+    few,
+  );
+  const listed = many.map((line) => line.split(" ", 1)[0] ?? "").filter((path) => path !== "/");
+  const wanted = [...paths, ...binds.map(({ destination }) => destination)];
+  assert.deepEqual(
+    listed.slice(0, wanted.length).filter((path) => !path.startsWith("/proc/")),
+    wanted,
+  );
+});
+
 test("mounts: a bind mount lets options pass that only its filesystem could have", needs, async () => {
   const source = temporaryDirectory();
   const mount = { destination: "/tmp", source, options: ["bind", "mode=755", "size=1k", "nosuid"] };

@@ -78,6 +78,8 @@ const files = new Map<string, string>([
   [`/proc/${INIT}/cmdline`, "true\0"],
   [`/proc/${INIT}/stat`, `${INIT} (true) S 1 ${"4242 ".repeat(17)}123456 4096 1`],
   ["/bundle/config.json", bundleConfig(layout === "v2")],
+  ["/bundle-mounts/config.json", bundleConfig(layout === "v2", "mounts")],
+  ["/bundle-user/config.json", bundleConfig(layout === "v2", "user")],
   ["/etc/hosts", ""],
   ...["/rootfs/etc/", "/etc/"].flatMap((etc): [string, string][] => [
     [`${etc}passwd`, "root:x:0:0:root:/root:/bin/sh\nbox:x:1000:1000::/home/box:/bin/sh\n\n"],
@@ -277,7 +279,7 @@ const fakes: { [K in keyof RawSys]?: RawSys[K] } = {
     return 0;
   },
   uname: (buffer) => {
-    for (const [i, text] of ["Linux", "machine", "6.12.0", "#1", "x86_64"].entries())
+    for (const [i, text] of ["Linux", "machine", "6.18.0", "#1", "x86_64"].entries())
       new Uint8Array(buffer).set(
         Array.from(text, (character) => character.charCodeAt(0)),
         65 * i,

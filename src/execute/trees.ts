@@ -31,10 +31,10 @@ import { waitFor } from "./wait.ts";
  * open_tree_attr needs Linux 6.15, mount_setattr 5.12; change-mounts.ts does without. Throws {@link SysError}.
  */
 export function takeTree(request: Omit<TakenTree, "tree">): number {
-  const { flags, clear = [], recursiveFlags } = request;
-  if (flags.length + clear.length === 0) return takeChanged(request);
   const alike = takeAlike(request);
   if (alike >= 0) return alike;
+  const { flags, clear = [], recursiveFlags } = request;
+  if (flags.length + clear.length === 0) return takeChanged(request);
   const named = [...flags, ...clear, ...recursiveFlags];
   const others = FLAGS_OF_SOURCE.filter((flag) => !named.includes(flag));
   try {
@@ -46,20 +46,24 @@ export function takeTree(request: Omit<TakenTree, "tree">): number {
   }
 }
 
-/** What the trees of a config have in common, packed: the groups of all hierarchies are shown with the same flags. */
-let common: { flags: readonly string[]; propagation: string | undefined; packed: ArrayBuffer } | undefined;
+/** What the trees of a config have in common, packed: bind mounts with the same options, the groups of all hierarchies. */
+let common:
+  | (Pick<TakenTree, "flags" | "recursive"> & { propagation: string | undefined; packed: ArrayBuffer })
+  | undefined;
 
-/** A single mount of the machine, by open_tree_attr. Negative where it is none, or it does not work: then the long way says why. */
+/** By one open_tree_attr. Negative where more than that is wanted, or it does not work: then the long way says why. */
 function takeAlike(request: Omit<TakenTree, "tree">): number {
   const { source, recursive, link, inside, flags, clear, recursiveFlags, recursiveClear, propagation } = request;
-  if (recursive || inside || link !== undefined || clear !== undefined || recursiveClear !== undefined) return ENOSYS;
-  if (recursiveFlags.length > 0) return ENOSYS;
-  if (common?.flags !== flags || common.propagation !== propagation) {
-    const { all } = changes({ ...request, clear: FLAGS_OF_SOURCE.filter((flag) => !flags.includes(flag)) });
+  if (inside || link !== undefined || clear !== undefined || recursiveClear !== undefined) return ENOSYS;
+  if (recursiveFlags.length > 0 || (recursive && flags.length > 0)) return ENOSYS;
+  if (common?.flags !== flags || common.propagation !== propagation || common.recursive !== recursive) {
+    const others = flags.length === 0 ? [] : FLAGS_OF_SOURCE.filter((flag) => !flags.includes(flag));
+    const { all } = changes({ ...request, clear: others });
     if (all === undefined) return ENOSYS;
-    common = { flags, propagation, packed: packChange(all) };
+    common = { flags, propagation, recursive, packed: packChange(all) };
   }
-  return raw.openTreeAttr(AT_FDCWD, source, OPEN_TREE_CLONE | O_CLOEXEC, common.packed);
+  const how = OPEN_TREE_CLONE | O_CLOEXEC | (recursive ? AT_RECURSIVE : 0);
+  return raw.openTreeAttr(AT_FDCWD, source, how, common.packed);
 }
 
 function takeChanged(request: Omit<TakenTree, "tree">): number {
@@ -136,6 +140,8 @@ function openForeignTree(from: number, source: string, how: number): number {
   return check(tree, "open_tree", source, how);
 }
 
+const OF_SUPERBLOCK: ReadonlySet<string> = new Set(["ro", "sync", "dirsync", "lazytime", "mand"]);
+
 /** A new filesystem. fsopen(2), Linux 5.2. Throws {@link SysError}. */
 export function takeFilesystem(source: string, fstype: string, flags: readonly string[], data: string): number {
   const [FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC] = [1, 1];
@@ -144,7 +150,7 @@ export function takeFilesystem(source: string, fstype: string, flags: readonly s
   try {
     sys.fsconfig(fs, SET_STRING, "source", source, 0);
     // As mount(2) has it: the filesystem itself is read-only, not only this mount of it.
-    if (flags.includes("ro")) sys.fsconfig(fs, SET_FLAG, "ro", null, 0);
+    for (const flag of flags) if (OF_SUPERBLOCK.has(flag)) sys.fsconfig(fs, SET_FLAG, flag, null, 0);
     for (const option of data.split(",").filter((text) => text !== "")) {
       const at = option.indexOf("=");
       if (at < 0) sys.fsconfig(fs, SET_FLAG, option, null, 0);

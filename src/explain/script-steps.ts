@@ -232,6 +232,8 @@ const writers: Writers = {
 
   takeTree(step, state) {
     if (step.ifReachable) return note("mount(8) takes it below, once the ids are those of the container");
+    const isBound = state.plan.steps.some((other) => other.op === "bind" && other.tree?.slot === step.tree.slot);
+    if (isBound) return note(`mount(8) takes and places in one: ${step.source} is bound where it belongs below`);
     state.functions.add("take_tree");
     const { source, recursive, tree, propagation } = step;
     const name = variable(tree.slot);

@@ -145,7 +145,6 @@ function hierarchiesOf({ host, groups }: CgroupMount): Hierarchy[] {
 /** A directory of the machine's cgroupfs, bound. */
 function bound(mount: CgroupMount, source: string, target: string, name: string): Steps {
   const { flags, field, index } = mount;
-  const part = target === mount.target ? {} : { anyOrder: true };
   const tree = { slot: `tree.${index}.${name}` };
   return {
     take: [
@@ -162,6 +161,6 @@ function bound(mount: CgroupMount, source: string, target: string, name: string)
         because: "without a cgroup namespace a new mount would begin at the machine's root",
       },
     ],
-    place: [{ op: "placeTree", by: "init", tree, target, ...part, field, because: BECAUSE }],
+    place: [{ op: "placeTree", by: "init", tree, target, field, because: BECAUSE }],
   };
 }

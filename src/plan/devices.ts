@@ -7,7 +7,7 @@ import type { Config, Device, Mount } from "../spec/config.ts";
 import type { Host } from "./host.ts";
 import { isolates } from "./namespaces.ts";
 import { cleanPath } from "./proc-files.ts";
-import type { InitStep } from "./step.ts";
+import type { InitStep, MountFlag } from "./step.ts";
 
 const DEFAULT_DEVICES: readonly Device[] = (
   [
@@ -31,6 +31,7 @@ const LINKS: readonly (readonly [target: string, path: string])[] = [
 export function planDevices(config: Config, host: Host): { take: InitStep[]; place: InitStep[] } {
   const take: InitStep[] = [];
   const place: InitStep[] = [];
+  const flags: MountFlag[] = [];
   // A /dev of the machine has what it has.
   if (config.mounts?.some(isDevBind)) return { take, place };
   const own = (config.linux.devices ?? []).map((device, i) => ({
@@ -62,14 +63,14 @@ export function planDevices(config: Config, host: Host): { take: InitStep[]; pla
         by: "init",
         source: device.path,
         recursive: false,
-        flags: [],
-        recursiveFlags: [],
+        flags,
+        recursiveFlags: flags,
         propagation: "rprivate",
         tree,
         ...why,
         because: `${why.because}; a user namespace cannot make device nodes`,
       });
-      place.push({ op: "placeTree", by: "init", tree, target: device.path, ...why });
+      place.push({ op: "placeTree", by: "init", tree, target: device.path, file: true, ...why });
     } else place.push({ op: "makeNode", by: "init", ...node(device, field), ...why });
   }
   for (const [target, path] of LINKS) {

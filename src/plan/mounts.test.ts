@@ -70,7 +70,7 @@ test("planMounts: a bind mount's flags are changed where it is taken, and of its
       },
     ],
     place: [
-      { op: "placeTree", tree: { slot: "tree.0" }, target: "/data" },
+      { op: "placeTree", tree: { slot: "tree.0" }, target: "/data", again: true },
       { op: "propagation", target: "/data", mode: "rshared" },
     ],
     seal: [],
@@ -182,7 +182,6 @@ test("planMounts: cgroup on v1: a mount of each hierarchy in a cgroup namespace,
     op: "placeTree",
     tree: { slot: `tree.0.${name}` },
     target: `/sys/fs/cgroup/${name}`,
-    anyOrder: true,
   });
   assert.deepEqual(shared.take, [
     take("/sys/fs/cgroup/cpu,cpuacct/box", "cpu,cpuacct"),
@@ -215,7 +214,7 @@ test("planMounts: cgroup on v2: the tree; in a user namespace without a cgroup n
   const { take, place } = planned(configOf([mount], ["mount", "user"]), v2);
   assert.deepEqual(
     [take?.length, place],
-    [1, [{ op: "placeTree", tree: { slot: "tree.0.unified" }, target: "/sys/fs/cgroup" }]],
+    [1, [{ op: "placeTree", tree: { slot: "tree.0.unified" }, target: "/sys/fs/cgroup", again: true }]],
   );
 });
 
@@ -230,7 +229,7 @@ test("planMounts: a filesystem made of the machine's directories or devices is m
   const { take, place } = planned(configOf([mount]));
   const tree = { slot: "filesystem.0" };
   assert.deepEqual(take, [{ op: "takeFilesystem", source: "overlay", fstype: "overlay", flags: ["ro"], data, tree }]);
-  assert.deepEqual(place, [{ op: "placeTree", tree, target: "/copy" }]);
+  assert.deepEqual(place, [{ op: "placeTree", tree, target: "/copy", again: true }]);
 });
 
 const REFUSED: [code: string, mount: Mount, host?: Host][] = [
@@ -288,7 +287,7 @@ test("planMounts: mountLabel is an option of filesystems, an attribute of mqueue
 test("planMounts: what lxcfs stands in for may be mounted on", () => {
   const mount = { destination: "/proc/meminfo", source: "/lxcfs/meminfo", options: ["bind"] };
   assert.deepEqual(planned(configOf([mount])).place, [
-    { op: "placeTree", tree: { slot: "tree.0" }, target: "/proc/meminfo" },
+    { op: "placeTree", tree: { slot: "tree.0" }, target: "/proc/meminfo", again: true },
   ]);
 });
 
@@ -325,4 +324,56 @@ test("planDevices: none in a bound /dev; ptmx is a link whatever the config says
     { op: "makeNode", path: "/dev/fuse", type: "c", major: 10, minor: 229, mode: 0o640, uid: 0, gid: 6, exact: true },
     { op: "makeLink", target: "pts/ptmx", path: "/dev/ptmx", replace: true },
   ]);
+});
+
+const since = (minor: number): Host => ({ ...ROOT_HOST, kernel: [6, minor] });
+const BIND: Mount = { destination: "/b", source: "/srv", options: ["bind"] };
+const TMPFS: Mount = { destination: "/t", type: "tmpfs", options: ["mode=755"] };
+
+/** What is placed, in order; `again` as a star. */
+const placed = (config: Config, host: Host): string =>
+  planMounts(config, host, [])
+    .place.map((step) => `${step.op}${"again" in step ? "*" : ""}`)
+    .join(" ");
+
+test("planMounts: what was taken before mounts that the config lists before it is made again in its turn, from Linux 6.15 on", () => {
+  const mounts = [BIND, TMPFS, BIND, TMPFS, BIND];
+  assert.equal(placed(configOf(mounts), since(15)), "placeTree* mount placeTree* mount placeTree*");
+  assert.equal(placed(configOf(mounts), since(14)), "placeTree mount placeTree mount placeTree");
+  const proc = { destination: "/proc", type: "proc" };
+  const sysfs = { destination: "/sys", type: "sysfs", options: ["ro"] };
+  const types: NamespaceType[] = ["mount", "user", "pid", "network"];
+  assert.equal(placed(configOf([proc, sysfs, BIND], types), since(15)), "placeTree* placeTree* placeTree*");
+});
+
+test("planMounts: of many mounts filesystems are made in their turn too, apart from their places, and nothing again", () => {
+  const many = (first: Mount[]): Config => configOf([...first, ...Array.from({ length: 15 }, () => BIND)]);
+  const { take, place } = planned(many([TMPFS]), since(8));
+  const tree = { slot: "filesystem.0" };
+  assert.deepEqual(take?.[0], {
+    op: "takeFilesystem",
+    source: "tmpfs",
+    fstype: "tmpfs",
+    flags: [],
+    data: "mode=755",
+    tree,
+  });
+  assert.deepEqual(place?.[0], { op: "placeTree", tree, target: "/t", fstype: "tmpfs" });
+  assert.equal(placed(many([TMPFS]), since(15)), "placeTree ".repeat(16).trim());
+  assert.match(placed(configOf([TMPFS, BIND]), since(15)), /^mount /);
+  assert.match(placed(many([TMPFS]), since(7)), /^mount /);
+  const { place: kernels = [] } = planned(many([{ destination: "/sys", type: "sysfs" }]), since(8));
+  assert.deepEqual(kernels[0], { op: "placeTree", tree, target: "/sys", exact: true, fstype: "sysfs" });
+});
+
+test("planMounts: a filesystem that depends on its place, or whose options are one text, is mounted there among many too", () => {
+  for (const options of [
+    [],
+    ["mode=755", "tmpcopyup"],
+    ["mode=755", "mpol=bind:0,2"],
+    ['context="a:b,c"', "mode=755"],
+  ]) {
+    const mounts = [{ ...TMPFS, options }, ...Array.from({ length: 15 }, () => BIND)];
+    assert.equal(placed(configOf(mounts), since(15)), `mount ${"placeTree* ".repeat(15).trim()}`);
+  }
 });

@@ -13,6 +13,7 @@ import { planCgroupMount } from "./cgroup-mounts.ts";
 import type { Host } from "./host.ts";
 import { planIdMap } from "./id-mapped-mounts.ts";
 import { type MountOptions, parseMountOptions } from "./mount-options.ts";
+import { BY_PARENT, IN_PLACE, IN_SIGHT, MountOrder } from "./mount-order.ts";
 import { isNew, isolates, namespaceOf } from "./namespaces.ts";
 import { cleanPath, PROC_FILES } from "./proc-files.ts";
 import { planPropagation } from "./propagation.ts";
@@ -26,6 +27,8 @@ export interface MountsPlan {
   place: InitStep[];
   /** What becomes read-only once everything is in place. */
   seal: InitStep[];
+  /** Whether all mounts are made apart from their places, and so the root is to be. */
+  apart: boolean;
   /** What was asked for and cannot be had here. */
   warnings: string[];
 }
@@ -43,10 +46,19 @@ interface Request {
   /** Tells its slots from those of other mounts. */
   index: number;
   view: View;
+  order: MountOrder;
 }
 
-/** What the mounts before one make: filled as far as somebody asks. */
+interface HowTaken {
+  how: Omit<TakenTree, "source" | "tree">;
+  /** Propagation that is set in its place. */
+  later: string[];
+}
+
+/** What the mounts before one make. */
 interface View {
+  howTaken: Map<MountOptions, HowTaken>;
+  /** These are filled as far as somebody asks. */
   seen: number;
   targets: Set<string>;
   /** With the directories above them. */
@@ -55,20 +67,25 @@ interface View {
 
 /** `bundle`: of an OCI bundle, in which sources may lie below the root filesystem and be made by earlier mounts. */
 export function planMounts(config: Config, host: Host, groups: readonly ControlGroup[], bundle?: string): MountsPlan {
-  const plan: MountsPlan = { before: [], take: [], place: [], seal: [], warnings: [] };
-  const view: View = { seen: 0, targets: new Set(), above: new Set() };
+  const order = new MountOrder(config, host);
+  const plan: MountsPlan = { before: [], take: [], place: [], seal: [], apart: order.apart, warnings: [] };
+  const view: View = { howTaken: new Map(), seen: 0, targets: new Set(), above: new Set() };
+  const optionsOf = optionsReader();
   for (const [index, mount] of (config.mounts ?? []).entries()) {
-    const options = parseMountOptions(mount.options ?? []);
-    if (mount.type === "bind") options.bind = true;
+    const options = optionsOf(mount);
     const target = cleanPath(mount.destination);
-    const request: Request = { config, host, mount, options, target, field: `mounts[${index}]`, index, view };
+    const request: Request = { config, host, mount, options, target, field: `mounts[${index}]`, index, view, order };
     checkPlace(request);
     if (options.remount) remount(request, plan);
     else if (options.bind) bind(request, plan, bundle);
     else if (mount.type === "cgroup") {
       const cgroup = planCgroupMount({ ...request, flags: options.flags, data: options.data, groups });
       plan.take.push(...cgroup.take);
-      plan.place.push(...cgroup.place);
+      const [first, ...parts] = cgroup.place;
+      if (first?.op === "mount") newFilesystem(request, first, plan);
+      else if (first?.op === "placeTree") plan.place.push({ ...first, ...order.next(IN_SIGHT) });
+      // Nobody asks which parts of one mount are the younger.
+      plan.place.push(...parts);
     } else filesystem(request, plan);
   }
   for (const [key, value] of Object.entries(config.linux.sysctl ?? {})) {
@@ -82,6 +99,21 @@ export function planMounts(config: Config, host: Host, groups: readonly ControlG
     });
   }
   return plan;
+}
+
+/** Mounts with the same options share what was parsed, and trees that are taken with the same flags what is made of these. */
+function optionsReader(): (mount: Mount) => MountOptions {
+  const known = new Map<string, MountOptions>();
+  return ({ type, options = [] }) => {
+    const words = type === "bind" ? ["bind", ...options] : options;
+    const key = words.join("\0");
+    let parsed = known.get(key);
+    if (parsed === undefined) {
+      parsed = parseMountOptions(words);
+      known.set(key, parsed);
+    }
+    return parsed;
+  };
 }
 
 /** `net.ipv4.conf.eth0/1.x`: dots separate, a slash stands for a dot within a name. sysctl(8). */
@@ -111,38 +143,14 @@ function checkPlace({ mount, options, target, field }: Request): void {
 
 /** A bind mount: its source is taken, with its flags changed, and placed. */
 function bind(request: Request, plan: MountsPlan, bundle: string | undefined): void {
-  const { config, mount, options, target, field, index } = request;
+  const { mount, options, target, field, index, order } = request;
   if (mount.source === undefined)
     throw new ContainerError("MOUNT_SOURCE_NEEDED", `the bind mount on ${target} has no source`, {
       field: `${field}.source`,
     });
-  const meaningless = options.copyUp ? "tmpcopyup" : unknownWord(options.data);
-  if (meaningless !== undefined)
-    throw new ContainerError(
-      "BAD_MOUNT_OPTION",
-      `a bind mount takes no option ${meaningless}: it is no filesystem of its own`,
-      {
-        field: `${field}.options`,
-        hint: didYouMean(meaningless, MOUNT_OPTIONS) ?? "options of a filesystem belong to the mount that made it",
-      },
-    );
-  if (options.copySymlink && (options.srcNofollow || options.destNofollow))
-    throw new ContainerError("BAD_MOUNT_OPTION", "copy-symlink cannot go together with src-nofollow or dest-nofollow", {
-      field: `${field}.options`,
-    });
-  const propagation = planPropagation(options, config.linux.rootfsPropagation);
+  const { how, later } = howTaken(request);
   const inView = bundle === undefined ? undefined : placeInView(request, mount.source, bundle);
-  const tree: TakenTree = {
-    source: inView ?? mount.source,
-    recursive: options.recursiveBind,
-    flags: options.flags,
-    ...(options.clear.length === 0 ? {} : { clear: options.clear }),
-    recursiveFlags: options.recursiveFlags,
-    ...(options.recursiveClear.length === 0 ? {} : { recursiveClear: options.recursiveClear }),
-    ...(propagation.taken === undefined ? {} : { propagation: propagation.taken }),
-    ...(options.srcNofollow ? { link: "bound" } : options.copySymlink ? { link: "copied" } : {}),
-    tree: { slot: `tree.${index}` },
-  };
+  const tree: TakenTree = { source: inView ?? mount.source, ...how, tree: { slot: `tree.${index}` } };
   const idMap = planIdMap(request);
   if (inView !== undefined)
     plan.place.push({
@@ -178,10 +186,46 @@ function bind(request: Request, plan: MountsPlan, bundle: string | undefined): v
     target,
     ...(options.destNofollow ? { nofollow: true } : {}),
     ...(target === "/proc" ? { proc: true } : {}),
+    ...order.next(inView !== undefined ? IN_PLACE : idMap === undefined ? IN_SIGHT : BY_PARENT),
     field: `${field}.destination`,
     because: `shows ${mount.source} of the machine at ${target}`,
   });
-  for (const step of spread(propagation.later, target, field)) plan.place.push(step);
+  for (const step of spread(later, target, field)) plan.place.push(step);
+}
+
+/** What the options of a bind mount say of its tree, and of how it spreads once it is in place. */
+function howTaken({ config, options, field, view }: Request): HowTaken {
+  const known = view.howTaken.get(options);
+  if (known !== undefined) return known;
+  const meaningless = options.copyUp ? "tmpcopyup" : unknownWord(options.data);
+  if (meaningless !== undefined)
+    throw new ContainerError(
+      "BAD_MOUNT_OPTION",
+      `a bind mount takes no option ${meaningless}: it is no filesystem of its own`,
+      {
+        field: `${field}.options`,
+        hint: didYouMean(meaningless, MOUNT_OPTIONS) ?? "options of a filesystem belong to the mount that made it",
+      },
+    );
+  if (options.copySymlink && (options.srcNofollow || options.destNofollow))
+    throw new ContainerError("BAD_MOUNT_OPTION", "copy-symlink cannot go together with src-nofollow or dest-nofollow", {
+      field: `${field}.options`,
+    });
+  const propagation = planPropagation(options, config.linux.rootfsPropagation);
+  const made: HowTaken = {
+    how: {
+      recursive: options.recursiveBind,
+      flags: options.flags,
+      ...(options.clear.length === 0 ? {} : { clear: options.clear }),
+      recursiveFlags: options.recursiveFlags,
+      ...(options.recursiveClear.length === 0 ? {} : { recursiveClear: options.recursiveClear }),
+      ...(propagation.taken === undefined ? {} : { propagation: propagation.taken }),
+      ...(options.srcNofollow ? { link: "bound" } : options.copySymlink ? { link: "copied" } : {}),
+    },
+    later: propagation.later,
+  };
+  view.howTaken.set(options, made);
+  return made;
 }
 
 /**
@@ -223,6 +267,8 @@ const OF_NOTHING: ReadonlySet<string> = new Set([
   ...["binfmt_misc", "configfs", "debugfs", "efivarfs", "fusectl", "pstore", "securityfs", "selinuxfs", "tracefs"],
 ]);
 
+const isKernel = (fstype: string): boolean => fstype === "proc" || fstype === "sysfs";
+
 /** Filesystems that show a namespace, and what of the machine is shown where that is not the container's. */
 const SHOWN = table<readonly [NamespaceType, path: string]>({
   proc: ["pid", "/proc"],
@@ -252,7 +298,7 @@ function knownOwners({ config, host, mount, options: { data }, field }: Request,
 
 /** A mount of a filesystem that is made for the container. */
 function filesystem(request: Request, plan: MountsPlan): void {
-  const { config, mount, options, target, field, index } = request;
+  const { config, mount, options, target, field, index, order } = request;
   const fstype = mount.type ?? "";
   if (fstype === "" || fstype === "none")
     throw new ContainerError("MOUNT_TYPE_NEEDED", `the mount on ${target} has no type`, {
@@ -272,7 +318,7 @@ function filesystem(request: Request, plan: MountsPlan): void {
     data: knownOwners(request, plan),
   };
   const because = mountPurpose(mount);
-  const showsKernel = fstype === "proc" || fstype === "sysfs";
+  const showsKernel = isKernel(fstype);
   // In a user namespace, ours or the container's, the kernel makes these only where one is in sight already, and only for
   // who owns the namespace that they show.
   const restricted = isolates(config, "user") || !request.host.privileged;
@@ -297,6 +343,7 @@ function filesystem(request: Request, plan: MountsPlan): void {
       tree,
       target,
       ...(showsKernel ? { exact: true } : {}),
+      ...order.next(IN_SIGHT),
       field,
       because: showsNamespace
         ? `${fstype} was made while the machine's was in sight, as the kernel demands`
@@ -304,7 +351,7 @@ function filesystem(request: Request, plan: MountsPlan): void {
     });
   } else {
     const like = options.copyUp ? "copy" : fstype === "tmpfs" && !/(^|,)mode=/.test(step.data) ? "mode" : undefined;
-    plan.place.push({
+    const mounted: MountStep = {
       op: "mount",
       by: "init",
       ...step,
@@ -313,7 +360,8 @@ function filesystem(request: Request, plan: MountsPlan): void {
       ...labelOf(config, fstype),
       field,
       because,
-    });
+    };
+    newFilesystem(request, mounted, plan);
   }
   for (const step of spread(options.propagation, target, field)) plan.place.push(step);
   if (options.recursiveFlags.length + options.recursiveClear.length > 0)
@@ -337,6 +385,34 @@ function filesystem(request: Request, plan: MountsPlan): void {
       field: `${field}.options`,
       because: "read-only from now on: mount points and devices in it have been made",
     });
+}
+
+type MountStep = Extract<InitStep, { op: "mount" }>;
+
+/** A filesystem that names nothing of the machine: mounted in its place, or made apart from it, in its turn. */
+function newFilesystem({ index, field, order }: Request, step: MountStep, plan: MountsPlan): void {
+  const { op: _, target, like, label, ...made } = step;
+  const { fstype, data } = made;
+  // What depends on its place, and options that only mount(2) takes as one text.
+  const isWhole = like !== undefined || label !== undefined || /"|mpol=/.test(data);
+  if (!order.apart || isWhole) {
+    order.next(IN_PLACE);
+    plan.place.push(step);
+    return;
+  }
+  const tree = { slot: `filesystem.${index}` };
+  plan.take.push({ op: "takeFilesystem", ...made, tree });
+  plan.place.push({
+    op: "placeTree",
+    by: "init",
+    tree,
+    target,
+    ...(isKernel(fstype) ? { exact: true } : {}),
+    fstype,
+    ...order.next(IN_SIGHT),
+    field,
+    because: `${fstype} was made in its turn: mounts are listed in the order in which they were made`,
+  });
 }
 
 /** A change of what an earlier mount, or the root filesystem, has there. */

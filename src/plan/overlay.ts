@@ -149,7 +149,7 @@ function overlayOf({ stage, suffix, source, target, why, userns, mapped }: Layer
       source,
       target: `${stage}/${lower}`,
       recursive: false,
-      ...(mapped ? { mapped: tree } : {}),
+      ...(mapped ? { tree } : {}),
       field: "root.path",
       because: "gives the lower layer a short name, so that `mount` inside shows no path of the machine",
     },

@@ -132,18 +132,19 @@ export function plan(config: Config, host: Host, options: PlanOptions): Plan {
     ...namespaces.inside,
   ];
   if (mounts !== undefined) {
-    const rootfs = planRootfs(config, host, state);
+    const rootfs = planRootfs(config, host, state, mounts.apart);
     const devices = planDevices(config, host);
     const hooks = planHooks(config, hookState(config, id, bundle), { noPivot, shared });
     before.push(...rootfs.afterClone, ...hooks.byParent);
     // What is taken keeps its ties to the machine's mounts, so it is taken before those ties are cut.
     init.push(
       ...hooks.first,
+      ...rootfs.take,
       ...mounts.take,
-      ...devices.take,
       rootfs.cutTies,
       ...hooks.setAside,
       ...rootfs.prepare,
+      ...devices.take,
       ...enterRoot(rootfs.root, noPivot),
       ...mounts.place,
       ...devices.place,

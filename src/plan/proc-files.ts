@@ -19,6 +19,8 @@ export const PROC_FILES: readonly string[] = [
 
 /** An absolute path without `.`, `..` and repeated slashes; a relative one (deprecated since runtime-spec 1.2) is one below `/`. */
 export function cleanPath(path: string): string {
+  // Nearly all are clean, and configs may have thousands.
+  if (path.startsWith("/") && !path.endsWith("/") && !path.includes("//") && !path.includes("/.")) return path;
   const parts: string[] = [];
   for (const part of path.split("/")) {
     if (part === "..") parts.pop();

@@ -21,6 +21,8 @@ export function rootKind(config: Config): "overlay" | "bind" | "copy" {
 }
 
 interface RootfsPlan {
+  /** Before all that is taken of the machine. */
+  take: InitStep[];
   /** By the parent, once the user namespace has its maps. */
   afterClone: ParentStep[];
   /** First of all: what is mounted from here on stays in the container's namespace. */
@@ -32,26 +34,30 @@ interface RootfsPlan {
 
 /** A root made of steps, and where it stands before pivot_root. */
 export interface MadeRoot {
+  take?: InitStep[];
   afterClone?: ParentStep[];
   steps: InitStep[];
   root: string;
 }
 
-export function planRootfs(config: Config, host: Host, stage: string): RootfsPlan {
+/** `apart`: the root is made before it is placed, as the mounts in it are; see mount-order.ts. */
+export function planRootfs(config: Config, host: Host, stage: string, apart = false): RootfsPlan {
   checkRootPropagation(config);
   const kind = rootKind(config);
   const cutTies: InitStep = {
     op: "propagation",
     by: "init",
     target: "/",
-    mode: inheritedPropagation(config.linux.rootfsPropagation) ?? "rslave",
+    mode: tiesCut(config),
     ...(config.linux.rootfsPropagation === undefined ? {} : { field: "linux.rootfsPropagation" }),
     because: "mounts made here must not spread to the machine, and pivot_root refuses a shared parent",
   };
   const make = { overlay: planOverlay, bind: planBind, copy: planCopy }[kind];
-  const { steps, root, afterClone = [] } = make(config, host, stage);
-  return { afterClone, cutTies, prepare: steps, root };
+  const { steps, root, take = [], afterClone = [] } = make(config, host, stage, apart);
+  return { take, afterClone, cutTies, prepare: steps, root };
 }
+
+const tiesCut = (config: Config): string => inheritedPropagation(config.linux.rootfsPropagation) ?? "rslave";
 
 /** pivot_root into a mounted directory, and the old root away; with `noPivot` it is moved onto the old one. */
 export function enterRoot(root: string, noPivot = false): InitStep[] {
@@ -84,13 +90,27 @@ export function enterRoot(root: string, noPivot = false): InitStep[] {
   ];
 }
 
-function planBind(config: Config, _host: Host, stateDirectory: string): MadeRoot {
+function planBind(config: Config, _host: Host, stateDirectory: string, apart: boolean): MadeRoot {
   const { rootfsPropagation } = config.linux;
   // Root of a user namespace may not reach the state directory: Docker's with --userns-remap lies in one of mode 0700. In a
   // mount namespace that is joined it may not be there.
   const elsewhere = isolates(config, "user") || namespaceOf(config, "mount")?.path !== undefined;
   const stage = elsewhere && config.root.path !== "/" ? config.root.path : stateDirectory;
+  const tree = { slot: "root" };
+  const take: InitStep = {
+    op: "takeTree",
+    by: "init",
+    source: config.root.path,
+    recursive: true,
+    flags: [],
+    recursiveFlags: [],
+    propagation: tiesCut(config),
+    tree,
+    field: "root.path",
+    because: "the root is made before the mounts in it: mounts are listed in the order in which they were made",
+  };
   return {
+    take: apart ? [take] : [],
     steps: [
       {
         op: "bind",
@@ -98,6 +118,7 @@ function planBind(config: Config, _host: Host, stateDirectory: string): MadeRoot
         source: config.root.path,
         target: stage,
         recursive: true,
+        ...(apart ? { tree } : {}),
         field: "root.path",
         because: "pivot_root wants a mount point, and a bind mount makes one of any directory",
       },
@@ -134,7 +155,7 @@ function planCopy(config: Config, host: Host, stage: string): MadeRoot {
               source,
               target: source,
               recursive: false,
-              mapped,
+              tree: mapped,
               field: "root.path",
               because: "its files are read with the owners that the container is to see",
             } as const,

@@ -228,10 +228,20 @@ export interface InitOperations {
   /**
    * Puts a taken tree or filesystem in place. A missing target is made, a file for a file. The target may not lie in procfs,
    * but for the files named in proc-files.ts. `exact`: the target may not be a link; `nofollow`: a link is mounted on
-   * itself; `proc`: the tree must be a whole procfs. move_mount(2).
+   * itself; `proc`: the tree must be a whole procfs; `file`: its root is no directory; `fstype`: it is a new filesystem of this
+   * type that names nothing of the machine; `again`: it was made before mounts that are placed before it, and a clone that is
+   * made now is placed in its stead. move_mount(2).
    */
-  /** `anyOrder`: a part of one mount of the config, so that nobody asks which of its parts is the younger. */
-  placeTree: { tree: Slot; target: string; exact?: boolean; nofollow?: boolean; proc?: boolean; anyOrder?: boolean };
+  placeTree: {
+    tree: Slot;
+    target: string;
+    exact?: boolean;
+    nofollow?: boolean;
+    proc?: boolean;
+    file?: boolean;
+    fstype?: string;
+    again?: boolean;
+  };
   /**
    * Puts a taken tree or filesystem in place in a running container. The place is found in the container's root, past no magic
    * link; what is missing of it is made. What was placed before it is undone when this fails. openat2(2), move_mount(2).
@@ -241,8 +251,8 @@ export interface InitOperations {
   unmountInside: { mounts: { target: string; mountId: string; field: string }[] };
   /** Tells the parent the numbers of what was placed, waits until it has put that on record, and ends. */
   reportPlaced: object;
-  /** bind mount within one view: source and target are both visible. `mapped`: the tree that takeMappedTree made of the source. */
-  bind: { source: string; target: string; recursive: boolean; mapped?: Slot };
+  /** bind mount within one view: source and target are both visible. `tree`: what was taken of the source before. */
+  bind: { source: string; target: string; recursive: boolean; tree?: Slot };
   /** Flags of an existing mount, and with `recursive` of those below; `clear`: flags to take away. mount_setattr(2). */
   setMountFlags: { target: string; flags: MountFlag[]; clear?: MountFlag[]; recursive: boolean };
   /** Copies a tree without crossing filesystems: modes, owners, times, links, devices, xattrs. */

@@ -19,6 +19,7 @@ import {
   O_PATH,
   O_RDONLY,
   OPEN_TREE_CLONE,
+  S_IFREG,
 } from "../../sys/constants.ts";
 import { readFile } from "../../sys/files.ts";
 import { check, raw, SysError, sys } from "../../sys/sys.ts";
@@ -100,24 +101,26 @@ export const mountSteps: Performers<Ops> = {
   },
 
   placeTree(step, context) {
-    const { tree, target } = step;
+    const { tree, target, fstype } = step;
     const link = context.links?.get(tree.slot);
     if (link !== undefined) return placeLink(link, target);
     const taken = slotValue(context.slots, tree);
-    const fd = step.anyOrder ? taken : inOrder(taken);
+    const fd = step.again ? madeAgain(taken) : taken;
     if (!context.freshMounts.has(parentOf(target)) || !placeInFresh(fd, step)) {
       placeTree(fd, step, context);
       // A link may have led it onto any of them.
-      if (!step.exact) context.freshMounts.clear();
+      if (!step.exact && fstype === undefined) context.freshMounts.clear();
     }
+    if (fstype === "tmpfs") context.freshMounts.add(target);
     if (context.inside && isKernelPlace(target)) setKernelRoot(target, fd, context);
-    else raw.close(fd);
+    // Not what could be a directory to go to: that of a file is closed at exec, a call less.
+    else if (!step.file) raw.close(fd);
     context.slots.delete(tree.slot);
   },
 
-  bind({ source, target, recursive, mapped }, { slots }) {
-    if (mapped !== undefined) {
-      const fd = slotValue(slots, mapped);
+  bind({ source, target, recursive, tree }, { slots }) {
+    if (tree !== undefined) {
+      const fd = slotValue(slots, tree);
       sys.moveMount(fd, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH);
       raw.close(fd);
       return;
@@ -372,13 +375,8 @@ function placeLink(text: string, target: string): void {
   check(result, "symlinkat", text, target);
 }
 
-/**
- * The same tree as a younger mount. Since Linux 6.8 /proc/self/mountinfo is in the order in which mounts were made, and this
- * one was made before all that the config lists before it; readers take the file for the order of mounting, as it was
- * before. A detached tree can be copied since 6.15, unless it is unbindable. Its end makes the kernel wait for an RCU grace
- * period, so this is done only where the order can matter.
- */
-function inOrder(tree: number): number {
+/** The same tree as a younger mount; an unbindable one stays as it is. */
+function madeAgain(tree: number): number {
   const flags = AT_EMPTY_PATH | OPEN_TREE_CLONE | AT_RECURSIVE | O_CLOEXEC;
   const younger = raw.openTree(tree, "", flags);
   if (younger < 0) return tree;
@@ -388,12 +386,14 @@ function inOrder(tree: number): number {
 
 /**
  * In a tmpfs that is empty but for what we made there is nothing to look at: two calls instead of eight. False where the tree
- * is no directory, or where we made something of the name before.
+ * is not what it was thought to be, or where we made something of the name before.
  */
-function placeInFresh(tree: number, { target, exact, proc }: StepArguments<"placeTree">): boolean {
-  if (exact || proc || raw.mkdirat(AT_FDCWD, target, 0o755) < 0) return false;
+function placeInFresh(tree: number, { target, exact, proc, file }: StepArguments<"placeTree">): boolean {
+  if (exact || proc) return false;
+  const made = file ? raw.mknodat(AT_FDCWD, target, S_IFREG | 0o644, 0) : raw.mkdirat(AT_FDCWD, target, 0o755);
+  if (made < 0) return false;
   if (raw.moveMount(tree, "", AT_FDCWD, target, MOVE_MOUNT_F_EMPTY_PATH) >= 0) return true;
-  sys.unlinkat(AT_FDCWD, target, AT_REMOVEDIR);
+  sys.unlinkat(AT_FDCWD, target, file ? 0 : AT_REMOVEDIR);
   return false;
 }
 

@@ -29,8 +29,17 @@ export const parentOf = (path: string): string => path.slice(0, path.lastIndexOf
  * A path of the container as a descriptor that names it; -errno. Past no link of procfs: where the machine's processes are in sight,
  * /proc/PID/root leads to the machine, and what is made on the way there would be made on it (CVE-2024-45310).
  */
-export const openPlace = (path: string, flags = 0): number =>
-  raw.openat2(AT_FDCWD, path, packOpenHow({ flags: O_PATH | O_CLOEXEC | flags, resolve: RESOLVE_NO_MAGICLINKS }));
+export function openPlace(path: string, flags = 0): number {
+  let how = hows.get(flags);
+  if (how === undefined) {
+    how = packOpenHow({ flags: O_PATH | O_CLOEXEC | flags, resolve: RESOLVE_NO_MAGICLINKS });
+    hows.set(flags, how);
+  }
+  return raw.openat2(AT_FDCWD, path, how);
+}
+
+/** Packed, by flags. */
+const hows = new Map<number, ArrayBuffer>();
 
 /** With the directory as the working directory: mount(2) takes no descriptors. Afterwards it is the root again, as it was. */
 export function standingIn<Result>(directory: number, act: () => Result): Result {

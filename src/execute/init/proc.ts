@@ -20,7 +20,7 @@ import {
   RESOLVE_NO_XDEV,
   SYSFS_MAGIC,
 } from "../../sys/constants.ts";
-import { packOpenHow, parseStatfs, STATFS_SIZE } from "../../sys/structs.ts";
+import { packOpenHow, parseStatfsType, STATFS_SIZE } from "../../sys/structs.ts";
 import { check, raw, SysError } from "../../sys/sys.ts";
 import { takeFilesystem } from "../trees.ts";
 import { ENOENT, ENOSYS, ENOTDIR, type InitContext } from "./context.ts";
@@ -56,7 +56,7 @@ const isProc = (fd: number): boolean => isOn(fd, PROC_SUPER_MAGIC);
 function isOn(fd: number, magic: number): boolean {
   const buffer = new ArrayBuffer(STATFS_SIZE);
   check(raw.fstatfs(fd, buffer), "fstatfs", fd);
-  return parseStatfs(buffer).type === magic;
+  return parseStatfsType(buffer) === magic;
 }
 
 /**

@@ -146,7 +146,7 @@ END_OF_INIT
 cat >"$work/init-2.sh" <<'END_OF_INIT'
 . "$work/functions.sh"
 
-# 15. propagation: mounts made here must not spread to the machine, and pivot_root refuses a shared
+# 9. propagation: mounts made here must not spread to the machine, and pivot_root refuses a shared
 # parent. See mount_namespaces(7).
 mount -n -i --make-rslave /
 
@@ -175,7 +175,36 @@ fi
 # [mounts[3]]. See fsopen(2), fsmount(2), mount_namespaces(7).
 # (mount(8) makes and places in one: sysfs is mounted where it belongs below)
 
-# 9-14. takeTree: every container has this device (config-linux.md, Default Devices); a user
+# 10. mount: writes of the container go to memory of this size and vanish with it
+# [annotations["tupper.root.size"]]. See tmpfs(5), mount(2).
+mount -n -i -t tmpfs -o 'mode=755,size=524288000' tmpfs "$state"
+
+# 11. makeDirectory: where the overlay is mounted. See mkdir(2).
+mkdir -p -m 0755 "$state"/root
+
+# 12. makeDirectory: an overlay shows this directory and keeps it untouched. See mkdir(2).
+mkdir -p -m 0755 "$state"/lower
+
+# 13. bind: gives the lower layer a short name, so that `mount` inside shows no path of the machine
+# [root.path]. See mount(2).
+mount -n -i --bind /srv/root "$state"/lower
+
+# 14. makeDirectory: what the container writes; its mode and owner are those that the mount will
+# show. See mkdir(2).
+mkdir -p -m 0755 "$state"/upper
+chmod --reference="$state"/lower "$state"/upper
+
+# 15. makeDirectory: the overlay prepares files here before they appear. See mkdir(2).
+mkdir -p -m 0755 "$state"/work
+
+# 16. changeDirectory: the layers are named relative to here. See chdir(2).
+cd "$state"
+
+# 17. mount: copy-on-write: reads come from the lower layer, writes go to the upper one [root.path].
+# See mount(8), mount(2).
+mount -n -i -t overlay -o 'lowerdir=lower,upperdir=upper,workdir=work,userxattr' overlay root
+
+# 18-23. takeTree: every container has this device (config-linux.md, Default Devices); a user
 # namespace cannot make device nodes. See open_tree(2).
 take_tree /dev/null device__dev_null --bind rprivate
 take_tree /dev/zero device__dev_zero --bind rprivate
@@ -183,35 +212,6 @@ take_tree /dev/full device__dev_full --bind rprivate
 take_tree /dev/random device__dev_random --bind rprivate
 take_tree /dev/urandom device__dev_urandom --bind rprivate
 take_tree /dev/tty device__dev_tty --bind rprivate
-
-# 16. mount: writes of the container go to memory of this size and vanish with it
-# [annotations["tupper.root.size"]]. See tmpfs(5), mount(2).
-mount -n -i -t tmpfs -o 'mode=755,size=524288000' tmpfs "$state"
-
-# 17. makeDirectory: where the overlay is mounted. See mkdir(2).
-mkdir -p -m 0755 "$state"/root
-
-# 18. makeDirectory: an overlay shows this directory and keeps it untouched. See mkdir(2).
-mkdir -p -m 0755 "$state"/lower
-
-# 19. bind: gives the lower layer a short name, so that `mount` inside shows no path of the machine
-# [root.path]. See mount(2).
-mount -n -i --bind /srv/root "$state"/lower
-
-# 20. makeDirectory: what the container writes; its mode and owner are those that the mount will
-# show. See mkdir(2).
-mkdir -p -m 0755 "$state"/upper
-chmod --reference="$state"/lower "$state"/upper
-
-# 21. makeDirectory: the overlay prepares files here before they appear. See mkdir(2).
-mkdir -p -m 0755 "$state"/work
-
-# 22. changeDirectory: the layers are named relative to here. See chdir(2).
-cd "$state"
-
-# 23. mount: copy-on-write: reads come from the lower layer, writes go to the upper one [root.path].
-# See mount(8), mount(2).
-mount -n -i -t overlay -o 'lowerdir=lower,upperdir=upper,workdir=work,userxattr' overlay root
 
 # 24. changeDirectory: pivot_root is called from inside the new root. See chdir(2).
 cd "$state"/root
