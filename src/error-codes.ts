@@ -164,6 +164,10 @@ export const ERROR_CODES = {
     "leave --timens away, run as root, or use Linux 6.3",
   ],
   NETWORK_NAMESPACE_NEEDED: ["network devices without a network namespace to move to", "add one to linux.namespaces"],
+  SHARED_MOUNTS_UNAVAILABLE: [
+    "a container without a mount namespace of its own, on a kernel that takes the mounts of a tree away that nobody has open",
+    "give it a mount namespace of its own",
+  ],
   NAME_OF_SHARED_NAMESPACE: ["a host name for a UTS namespace that others share", "leave --uts or --hostname away"],
   ID_MAP_REFUSED: ["newuidmap or newgidmap refuses the map", "the message says which range or right is missing"],
   ID_MAP_OVERLAP: ["an id is mapped twice", "make the ranges apart"],

@@ -216,7 +216,7 @@ test("start: a working directory that is a file: the container has stopped, dele
   const { code, stderr } = await runtime(["start", id]);
   assert.equal(code, 1);
   assert.match(stderr, /^ {2}config: process\.cwd$/m);
-  await eventually("it has stopped", async () => (await stateOf(id)).status === "stopped");
+  await eventually("it has stopped", async () => (await stateOf(id)).status === "stopped", 30_000);
   await runtimePrints(["delete", id]);
   assertGone(id);
 });

@@ -1,4 +1,5 @@
 /** What a failed step means to the person who asked for it: reached only when something fails. */
+
 import { ContainerError, isOutOfMemory, outOfMemory } from "../error.ts";
 import type { ErrorCode } from "../error-codes.ts";
 import { CGROUPS, cgroupsHidden } from "../execute/require-cgroups.ts";
@@ -58,13 +59,17 @@ function refusalOf(step: Step, error: SysError): (Finding & { code: ErrorCode; m
     const refusal = explainCgroupRefusal(path, value, error.code);
     if (refusal === undefined) return undefined;
     const group = path.slice(0, path.lastIndexOf("/"));
-    if (error.code === "ENOENT" && path.startsWith("/sys/fs/cgroup/") && !isThere(`${group}/cgroup.procs`))
+    if (error.code === "ENOENT" && path.startsWith(`${CGROUPS}/`) && !isThere(`${group}/cgroup.procs`)) {
+      const { code, message, hint } = cgroupsHidden() ?? {};
+      if (code !== undefined && message !== undefined) return { code, message, hint };
+      if (isThere(`${CGROUPS}/cgroup.procs`)) return { ...refusal, evidence: `${group} is not there` }; // the v2 tree
       return {
         code: "CGROUP_CONTROLLER_MISSING",
         message: `no control group hierarchy with the controller ${path.split("/")[4]} is mounted at ${path.split("/").slice(0, 5).join("/")}`,
         hint: `mount it: mount -t cgroup -o ${path.split("/")[4]} cgroup ${path.split("/").slice(0, 5).join("/")}`,
         evidence: `${group} is an ordinary directory without cgroup.procs`,
       };
+    }
     return { ...refusal, evidence: whatIsAbove(path) };
   }
   return step.op === "clone" ? explainNamespaceRefusal(step.namespaces, error.code) : undefined;

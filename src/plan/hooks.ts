@@ -90,10 +90,12 @@ export function planHooks(
     ...hooksInside(config, "createContainer", state),
   ];
   if (shared) {
+    const [mount] = config.mounts ?? [];
     const enter: InitStep = {
       op: "enterTree",
       by: "init",
       tree,
+      ...(mount === undefined ? {} : { mount: mount.destination }),
       field: "linux.namespaces",
       because: "pivot_root would change the root of all that share the mount namespace",
     };

@@ -295,7 +295,8 @@ export interface InitOperations {
   /** Takes everything below `/` as a tree and goes back to the namespace that was left. open_tree(2), setns(2). */
   takeViewBack: { original: Slot; tree: Slot };
   /** What is taken there becomes the root: fchdir(2), chroot(2). Above a tree that is mounted nowhere is nothing to climb to. */
-  enterTree: { tree: Slot };
+  /** `mount`: where one of its mounts is, which must still be there when nobody has the tree open. */
+  enterTree: { tree: Slot; mount?: string };
   /** Waits until the parent has run the hooks that are its to run. */
   awaitHooks: object;
   /** Programs of the config, in the namespaces of the container, with the state on stdin. `inherited`: of those that name no environment. */

@@ -1,5 +1,6 @@
 /** Steps of the init process: mounts of all kinds, and the change of root. */
 
+import { ContainerError } from "../../error.ts";
 import { unescapePath } from "../../plan/mountinfo.ts";
 import {
   AT_EMPTY_PATH,
@@ -22,6 +23,7 @@ import {
   S_IFREG,
 } from "../../sys/constants.ts";
 import { readFile } from "../../sys/files.ts";
+import { parseStatx, STATX_MNT_ID, STATX_SIZE } from "../../sys/structs.ts";
 import { check, raw, SysError, sys } from "../../sys/sys.ts";
 import { remount, setAttributes } from "../change-mounts.ts";
 import { copyTree, copyTreeInto } from "../copy-tree.ts";
@@ -170,12 +172,23 @@ export const mountSteps: Performers<Ops> = {
     slots.delete(original.slot);
   },
 
-  enterTree({ tree }, { slots }) {
+  enterTree({ tree, mount }, { slots }) {
     const fd = slotValue(slots, tree);
     sys.fchdir(fd);
     sys.chroot(".");
+    const id = mountIdAt(mount);
     raw.close(fd);
     slots.delete(tree.slot);
+    // Seen on Linux 7.3: who closes a tree that is mounted nowhere takes the mounts below its root away.
+    if (mountIdAt(mount) !== id)
+      throw new ContainerError(
+        "SHARED_MOUNTS_UNAVAILABLE",
+        "this kernel keeps no mounts of a container that shares its mount namespace",
+        {
+          field: "linux.namespaces",
+          hint: 'give it a mount namespace of its own: {"type": "mount"} without a path',
+        },
+      );
   },
 
   mask({ path }, context) {
@@ -373,6 +386,14 @@ function placeLink(text: string, target: string): void {
   }
   if (result === EEXIST && raw.readlinkText(AT_FDCWD, target) === text) return;
   check(result, "symlinkat", text, target);
+}
+
+/** Of the mount that a path of the container leads to; undefined without a path or an answer, and before Linux 5.8. */
+function mountIdAt(path: string | undefined): number | undefined {
+  if (path === undefined) return undefined;
+  const buffer = new ArrayBuffer(STATX_SIZE);
+  if (raw.statx(AT_FDCWD, path, 0, STATX_MNT_ID, buffer) < 0) return undefined;
+  return parseStatx(buffer).mountId;
 }
 
 /** The same tree as a younger mount; an unbindable one stays as it is. */
