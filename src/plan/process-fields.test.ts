@@ -288,6 +288,12 @@ test("plan: before Linux 6.3 a time namespace is made by the one that clones int
   assert.throws(() => order([6, 2], 1000), { code: "TIME_NAMESPACE_UNAVAILABLE", field: "linux.namespaces" });
 });
 
+test("plan: a cgroupsPath that no kernel takes is refused before the groups above it are made", () => {
+  const planOf = (length: number) => planned({}, { cgroupsPath: "/d".repeat(length / 2) });
+  assert.throws(() => planOf(4096), { code: "CGROUP_VALUE_INVALID", field: "linux.cgroupsPath" });
+  assert.doesNotThrow(() => planOf(4094));
+});
+
 test("planExec: the processors of the set-up before the clone, those of the command once it is in the groups", () => {
   const { steps } = executed({ execCPUAffinity: { initial: "0", final: "1" } }, {}, { everyCpu: true });
   assert.deepEqual(order(steps, "setCpuAffinity", "clone", "joinCgroup", "joinProcess"), [

@@ -262,6 +262,12 @@ function locate({ linux: { cgroupsPath } }: Config, { privileged, cgroups }: Hos
       "name a group in it",
     );
   }
+  // Else thousands of groups would be made, and removed, before the kernel refuses the last.
+  if (path.length >= PATH_MAX)
+    throw invalid(
+      "linux.cgroupsPath",
+      `a path of ${path.length} bytes is longer than the kernel takes: ${PATH_MAX - 1}`,
+    );
   const absolute = cgroupsPath ? cgroupsPath.startsWith("/") : privileged;
   const unifiedBase = cgroups.unified?.base ?? parentOf(cgroups.unified?.ownPath ?? "/");
   return {
@@ -270,6 +276,9 @@ function locate({ linux: { cgroupsPath } }: Config, { privileged, cgroups }: Hos
     unifiedTop: privileged ? "/" : unifiedBase,
   };
 }
+
+/** With the NUL at its end. path_resolution(7). */
+const PATH_MAX = 4096;
 
 /** The same for a scope, and the group below it. */
 function locateScope(scope: string, below: string): Location {
