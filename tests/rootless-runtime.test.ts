@@ -249,22 +249,31 @@ test("run as an ordinary user: with the machine's IPC namespace its message queu
   }
 });
 
+const NESTED_MOUNTS = [
+  { destination: "/proc", type: "proc", source: "proc" },
+  { destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["mode=755"] },
+  { destination: "/dev/pts", type: "devpts", source: "devpts", options: ["newinstance", "gid=5"] },
+];
+
 test("run as root of a user namespace that the user has made, with one id and with many", needsMap, async () => {
-  const made = config(
-    "id -u",
-    {
-      mounts: [
-        { destination: "/proc", type: "proc", source: "proc" },
-        { destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["mode=755"] },
-        { destination: "/dev/pts", type: "devpts", source: "devpts", options: ["newinstance", "gid=5"] },
-      ],
-    },
-    "user",
-  );
+  const made = config("id -u", { mounts: NESTED_MOUNTS }, "user");
   made.process.user.additionalGids = [];
   for (const flags of ["-Ur", "-Urm"])
     for (const more of [[], ["--map-auto"]])
       assert.equal(await shows(users.user, made, { prefix: ["unshare", flags, ...more] }), "0\n");
+});
+
+test("exec as root of a user namespace, who may not join the machine's PID namespace again", needsMap, async () => {
+  const id = newId();
+  const script = `"$@" --detach </dev/null >/dev/null 2>&1; "$1" exec ${id} id -u; "$1" delete --force ${id}`;
+  const prefix = ["unshare", "-Urm", "--map-auto", "sh", "-c", script, "sh"];
+  const made = config(SLEEPS, { mounts: NESTED_MOUNTS }, "user");
+  made.process.user.additionalGids = [];
+  const bundle = makeBundle(made);
+  assert.equal(
+    await runtimePrints(["run", "--bundle", bundle, id], { user: users.user, prefix, isDirect: true }),
+    "0\n",
+  );
 });
 
 test(

@@ -11,6 +11,7 @@ import {
   AT_FDCWD,
   CLONE_INTO_CGROUP,
   CLONE_NEWCGROUP,
+  CLONE_NEWPID,
   CLONE_PARENT,
   CLONE_VM,
   O_CLOEXEC,
@@ -26,7 +27,6 @@ import { check, raw, SysError, sys } from "../sys/sys.ts";
 import { type Message, openChannel, packError, receive, send, unpackError } from "./channel.ts";
 import { closeInherited } from "./init/descriptors.ts";
 import { runInit } from "./init.ts";
-import { joinProcess } from "./join-process.ts";
 import { namespaceFlags } from "./namespace-flags.ts";
 import { keepDevices, returnDevices } from "./net-devices.ts";
 import {
@@ -86,7 +86,8 @@ function start(
   let [pid, parentEnd] = [0, -1];
   try {
     const spawn = () => {
-      if (!joins.every(isForChildren)) {
+      const own = joins.length > 0 && joins.every(isForChildren) ? openOwnPidNamespace() : undefined;
+      if (joins.length > 0 && own === undefined) {
         ({ pid, parentEnd } = spawnThroughJoins(joins, plan, clone, context));
         return;
       }
@@ -95,8 +96,8 @@ function start(
       const spawnHere = () => {
         pid = spawnInit(plan, clone, ours, theirs, options);
       };
-      if (joins.length === 0) spawnHere();
-      else asIfJoined(joins, context, spawnHere);
+      if (own === undefined) spawnHere();
+      else asIfJoined(joins, own, context, spawnHere);
     };
     if (options.tracer === undefined) spawn();
     else options.tracer.step(clone, spawn);
@@ -132,15 +133,26 @@ const isForChildren = (step: ParentStep): boolean =>
   (step.op === "joinNamespace" && step.type === "pid") ||
   (step.op === "joinProcess" && step.namespaces.every((type) => type === "pid"));
 
+/**
+ * A way back for the children that come later. Undefined where there is none: in a user namespace the machine's PID namespace
+ * cannot be joined again (EPERM), and before Linux 5.8 no pidfd can (EINVAL).
+ */
+function openOwnPidNamespace(): number | undefined {
+  const own = raw.pidfdOpen(raw.getpid(), 0);
+  if (own < 0) return undefined;
+  if (raw.setns(own, CLONE_NEWPID) >= 0) return own;
+  raw.close(own);
+  return undefined;
+}
+
 /** Joins, and afterwards has the children in our own PID namespace again. */
-function asIfJoined(joins: readonly ParentStep[], context: ParentContext, spawn: () => void): void {
-  const own = sys.pidfdOpen(sys.getpid(), 0);
+function asIfJoined(joins: readonly ParentStep[], own: number, context: ParentContext, spawn: () => void): void {
   try {
     for (const step of joins) performParentStep(step, context);
     try {
       spawn();
     } finally {
-      joinProcess(own, ["pid"]);
+      sys.setns(own, CLONE_NEWPID);
     }
   } finally {
     raw.close(own);
