@@ -1,19 +1,10 @@
 /** `tupper-runtime checkpoint`. */
 import { Command, InvalidArgumentError } from "commander";
 import { ContainerError } from "../../error.ts";
+import type { CheckpointFlags } from "../../plan/criu-options.ts";
 import { checkpointContainer } from "../../runtime/checkpoint.ts";
-import { addCriuOptions, type CriuOptions, criuFlags } from "./criu-options.ts";
+import { addCriuOptions, criuFlags } from "./criu-options.ts";
 import { criuContext } from "./global-options.ts";
-
-interface CheckpointOptions extends CriuOptions {
-  parentPath?: string;
-  leaveRunning?: boolean;
-  preDump?: boolean;
-  tcpSkipInFlight?: boolean;
-  linkRemap?: boolean;
-  statusFd?: number;
-  pageServer?: { address: string; port: number };
-}
 
 export const checkpointCommand = addCriuOptions(new Command("checkpoint"))
   .summary("write a running container into files")
@@ -26,7 +17,7 @@ export const checkpointCommand = addCriuOptions(new Command("checkpoint"))
   .option("--link-remap", "with open files that have been unlinked")
   .option("--status-fd <FD>", "gets a zero byte when the server of lazy pages is ready", parseDescriptor)
   .option("--page-server <ADDRESS:PORT>", "memory goes there, not into the images", parsePageServer)
-  .action((id: string, options: CheckpointOptions, command: Command) => {
+  .action((id: string, options: CheckpointFlags, command: Command) => {
     if (options.parentPath?.startsWith("/"))
       throw new ContainerError("CHECKPOINT_PARENT", "--parent-path must be relative to the image path", {
         field: "--parent-path",

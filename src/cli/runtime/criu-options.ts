@@ -5,20 +5,6 @@ import { CGROUP_MODES, type CriuFlags, NETWORK_LOCKS } from "../../plan/criu-opt
 import { absolute } from "../../runtime/bundle.ts";
 import { repeatable } from "../flags.ts";
 
-export interface CriuOptions {
-  imagePath: string;
-  workPath?: string;
-  tcpEstablished?: boolean;
-  extUnixSk?: boolean;
-  shellJob?: boolean;
-  fileLocks?: boolean;
-  lazyPages?: boolean;
-  autoDedup?: boolean;
-  emptyNs?: string[];
-  networkLock?: keyof typeof NETWORK_LOCKS;
-  manageCgroupsMode?: keyof typeof CGROUP_MODES;
-}
-
 /** One for both commands: each costs bytes in the binary. */
 const OPTIONS: readonly Option[] = [
   new Option("--image-path <DIRECTORY>", "where the images are").default("checkpoint"),
@@ -40,7 +26,7 @@ export function addCriuOptions(command: Command): Command {
 }
 
 /** Throws for a namespace that cannot be empty. */
-export function criuFlags({ imagePath, workPath, ...flags }: CriuOptions): CriuFlags {
+export function criuFlags({ imagePath, workPath, ...flags }: CriuFlags): CriuFlags {
   const strange = flags.emptyNs?.find((name) => name !== "network");
   if (strange !== undefined)
     throw flagError("BAD_NAMESPACE", "--empty-ns", `the namespace ${strange} cannot be empty`, "network can");

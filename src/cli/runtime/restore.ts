@@ -1,11 +1,12 @@
 /** `tupper-runtime restore`. */
 import { Command, Option } from "commander";
+import type { CriuFlags } from "../../plan/criu-options.ts";
 import { restoreContainer } from "../../runtime/restore.ts";
 import { exitsWith } from "../exit-code.ts";
-import { addCriuOptions, type CriuOptions, criuFlags } from "./criu-options.ts";
+import { addCriuOptions, criuFlags } from "./criu-options.ts";
 import { criuContext } from "./global-options.ts";
 
-interface RestoreOptions extends CriuOptions {
+interface RestoreOptions extends CriuFlags {
   bundle: string;
   detach?: boolean;
   pidFile?: string;
