@@ -263,9 +263,16 @@ async function buildWeakened(): Promise<void> {
 
 generate(false);
 await bundle(`${root}/build/bundle.js`);
-if (!process.argv.includes("--only")) await buildTupper();
-if (process.argv.includes("--sanitize")) await buildSanitized();
-if (process.argv.includes("--weakened")) await buildWeakened();
-// Of older sources than build/tupper: it may not know the records of that, and then no attack on it works.
-else if (target.suffix === "") rmSync(`${root}/build/weakened`, { recursive: true, force: true });
-if (target.suffix === "") writeFileSync(`${root}/build/.stamp`, "");
+const isWanted = (flag: string) => process.argv.includes(`--${flag}`);
+if (!isWanted("only")) await buildTupper();
+if (isWanted("sanitize")) await buildSanitized();
+if (isWanted("weakened")) await buildWeakened();
+if (target.suffix === "") {
+  // Builds for tests, of older sources than build/tupper: they may not know its records, or the tests' own bundles.
+  const stale = [
+    ...(isWanted("sanitize") ? [] : ["tupper-sanitize", "tupper-sanitize-runtime"]),
+    ...(isWanted("weakened") ? [] : ["weakened"]),
+  ];
+  for (const name of isWanted("only") ? [] : stale) rmSync(`${root}/build/${name}`, { recursive: true, force: true });
+  writeFileSync(`${root}/build/.stamp`, "");
+}
