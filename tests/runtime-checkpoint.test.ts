@@ -273,7 +273,7 @@ test("restore: hooks of create run when the namespaces are there, and end it whe
   assert.equal(code, 1);
   assert.match(
     stderr,
-    /^warning: .*createContainer.*\nerror: error running createRuntime hook #0: .*exit status 3 \(HOOK_FAILED\)$/m,
+    /^warning: restore does not run the hooks createContainer: .*\nerror: error running createRuntime hook #0: .*exit status 3 \(HOOK_FAILED\)$/m,
   );
   assert.equal(await exists(id), false);
   assert.equal(file("answers"), "setup-namespaces 0\n");
@@ -403,6 +403,35 @@ test(
       await exec("sleep 600 >/dev/null 2>&1 &");
       await exec("pidof sleep >/dev/null");
     }
+  },
+);
+
+test(
+  "restore with the real CRIU: what a createContainer hook mounted is there again, once, and the hook does not run",
+  needs("package:criu"),
+  async (t) => {
+    if (!works()) return t.skip("missing: a CRIU that works here");
+    const rootfs = makeRootfs();
+    const ran = join(temporaryDirectory(), "ran");
+    const script = `mount -t tmpfs hook ${rootfs}/tmp && echo kept >${rootfs}/tmp/file && echo ran >>${ran}`;
+    const config = makeConfig(rootfs, {
+      args: ["sh", "-c", "exec sleep 600 </dev/null >/dev/null 2>&1"],
+      hooks: { createContainer: [{ path: "/bin/sh", args: ["sh", "-c", script] }] },
+    });
+    const id = await running(config);
+    const seen = () => runtimePrints(["exec", id, "sh", "-c", "grep -c ' /tmp ' /proc/self/mountinfo; cat /tmp/file"]);
+    const { pid } = await stateOf(id);
+    await eventually("sleep runs", () => readFileSync(`/proc/${pid}/comm`, "utf8") === "sleep\n");
+    assert.equal(await seen(), "1\nkept\n");
+    const images = temporaryDirectory();
+    await runtimePrints(["checkpoint", "--image-path", images, id]);
+    const { stderr, code } = await runtime([
+      ...["restore", "--detach", "--image-path", images, "--bundle", makeBundle(config), id],
+    ]);
+    assert.equal(code, 0, stderr);
+    assert.match(stderr, /^warning: restore does not run the hooks createContainer: [^\n]*\n$/);
+    assert.equal(await seen(), "1\nkept\n");
+    assert.equal(readFileSync(ran, "utf8"), "ran\n");
   },
 );
 

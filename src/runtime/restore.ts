@@ -88,5 +88,8 @@ function check(bundle: Bundle, { flags, detach, consoleSocket, warn }: RestoreRe
       field: "--image-path",
       hint: "`checkpoint --image-path` writes one",
     });
-  if ((bundle.config.hooks?.createContainer ?? []).length > 0) warn("restore does not run the hooks createContainer");
+  // They belong between the mounts and pivot_root. CRIU stops before the first ("setup-namespaces") and after the second
+  // ("post-setup-namespaces"), and mounts what they mounted at create itself.
+  if ((bundle.config.hooks?.createContainer ?? []).length > 0)
+    warn("restore does not run the hooks createContainer: what they mounted at create comes back with the checkpoint");
 }
