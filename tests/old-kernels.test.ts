@@ -27,7 +27,7 @@ import { sharedRootfs } from "./rootfs.ts";
 watchForLeftovers();
 const needs = { skip: missing("root", "package:busybox-static", "package:musl-tools", "arch:x64") };
 /** With the places of mounts, which a shared root cannot get. */
-const PLACES = ["a/", "b/", "t/", "tmp/a/", "tmp/b/", "c", "tmp/c"];
+const PLACES = ["a/", "b/", "t/", "tmp/a/", "tmp/b/", "c", "tmp/c", "tmp/link"];
 const root = needs.skip ? "" : sharedRootfs(Object.fromEntries(PLACES.map((path) => [path, ""])));
 
 /** Calls that are done without. The names of programs/missing_calls.c. */
@@ -126,6 +126,8 @@ async function peopleJoin(prefix: readonly string[]): Promise<unknown[]> {
 function enginesSee({ source, runtime }: Place, prefix: readonly string[]): unknown[] {
   const id = newId();
   const said = join(temporaryDirectory(), "hooks");
+  const link = join(temporaryDirectory(), "link");
+  symlinkSync("/no/where", link);
   const hook = (kind: string) => ({ path: "/bin/sh", args: ["sh", "-c", `echo ${kind} >>${said}`], timeout: 10 });
   const config = makeConfig(root, {
     args: ["sh", "-c", `${MOUNTS}; echo done; sleep 600`],
@@ -136,6 +138,7 @@ function enginesSee({ source, runtime }: Place, prefix: readonly string[]): unkn
       { destination: "/tmp/a", type: "bind", source, options: ["rbind", "rro", "rprivate"] },
       { destination: "/tmp/b", type: "bind", source, options: ["rbind", "ro", "rslave"] },
       { destination: "/tmp/c", type: "bind", source: join(source, "file"), options: ["bind", "nodev", "noatime"] },
+      { destination: "/tmp/link", type: "bind", source: link, options: ["bind", "nosuid", "src-nofollow"] },
     ],
     linux: { maskedPaths: ["/proc/kcore", "/proc/acpi"], readonlyPaths: ["/proc/sys", "/proc/irq"] },
   });
@@ -165,7 +168,7 @@ function enginesSee({ source, runtime }: Place, prefix: readonly string[]): unkn
   does("create", "--bundle", bundle, id);
   does("state", id);
   does("start", id);
-  does("exec", id, "sh", "-c", "echo joined; cat /tmp/a/below/file; touch /tmp/a/below/x; exit 5");
+  does("exec", id, "sh", "-c", "echo joined; readlink /tmp/link; cat /tmp/a/below/file; touch /tmp/a/below/x; exit 5");
   does("pause", id);
   does("state", id);
   does("resume", id);

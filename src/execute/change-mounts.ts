@@ -66,7 +66,8 @@ export function changeInCopy(tree: number, changes: readonly MountChange[]): num
     const place = isDirectory ? "/proc/fs" : "/proc/version";
     const proc = sys.openat(AT_FDCWD, "/proc", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
     sys.moveMount(tree, "", AT_FDCWD, place, MOVE_MOUNT_F_EMPTY_PATH);
-    for (const change of changes) remount(place, tree, proc, change);
+    // Named by the descriptor: a symbolic link that is mounted there would be followed.
+    for (const change of changes) remount(`/proc/self/fd/${tree}`, tree, proc, change);
     raw.close(proc);
     return sys.openTree(tree, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | AT_RECURSIVE | O_CLOEXEC);
   } finally {
