@@ -17,6 +17,7 @@ import {
   temporaryDirectory,
   tupper,
   watchForLeftovers,
+  withoutCopyWarning,
 } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { makeRootfs, sharedRootfs } from "./rootfs.ts";
@@ -299,8 +300,12 @@ for (const kind of ["overlay", "copy"]) {
     async () => {
       const directory = makeRootfs({ "home/alice/file": "x" });
       output("chown", "1000:1000", join(directory, "home/alice/file"));
-      const flags = ["run", "--root-kind", kind, ...USER_NAMESPACE];
-      assert.equal(await prints([...flags, directory, "sh", "-c", OWNERS]), "0 0\n1000 1000\n0\n");
+      const command = ["run", "--root-kind", kind, ...USER_NAMESPACE, directory, "sh", "-c", OWNERS];
+      if (kind === "overlay" && missing("kernel:5.11"))
+        return assert.equal((await fails(command)).code, "OVERLAY_REFUSED");
+      // By a mount that maps owners; before Linux 5.19 they are nobody's.
+      const owners = missing("kernel:5.19") ? "65534 65534\n65534 65534\n" : "0 0\n1000 1000\n";
+      assert.equal(await prints(command), `${owners}0\n`);
     },
   );
 }
@@ -328,7 +333,8 @@ test("run --userns private: root inside has no power over what is outside", asRo
   output("chmod", "600", join(directory, "secret"));
   const flags = ["--uidmap", "0:200000:65536", "--gidmap", "0:200000:65536", "-v", `${directory}:/outside`];
   const { stderr, code } = await tupper(["run", ...flags, root, "cat", "/outside/secret"]);
-  assert.deepEqual({ stderr, code }, { stderr: "cat: can't open '/outside/secret': Permission denied\n", code: 1 });
+  const complaint = "cat: can't open '/outside/secret': Permission denied\n";
+  assert.deepEqual({ stderr: withoutCopyWarning(stderr), code }, { stderr: complaint, code: 1 });
 });
 
 // Time namespace
