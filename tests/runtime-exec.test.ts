@@ -6,6 +6,7 @@ import { test } from "node:test";
 import type { Process } from "../src/spec/config.ts";
 import {
   created,
+  makeBundle,
   makeConfig,
   newId,
   running,
@@ -171,6 +172,34 @@ test("exec --user: a number, number:group, a name; HOME is theirs", needs(), asy
   assert.match(await runtimeFails(["exec", "--user", "carol", id, "true"]), /carol/);
   assert.equal((await runtime(["exec", "--user", "-5", id, "true"])).code, 255);
 });
+
+test(
+  "exec, run: the id 4294967295, which is -1 to the kernel, and greater ones are refused: they were root",
+  needs(),
+  async () => {
+    const NONE = 4_294_967_295;
+    const id = await running(makeConfig(root));
+    const file = join(temporaryDirectory(), "process.json");
+    for (const user of [
+      { uid: NONE, gid: 1 },
+      { uid: 1, gid: NONE },
+      { uid: 1, gid: 1, additionalGids: [NONE] },
+      { uid: NONE + 1, gid: 1 },
+    ]) {
+      const refusal =
+        /^CONFIG_INVALID: process\.user\.\w+(\[0\])? is 429496729[56]: it must be a whole number from 0 to 4294967294$/;
+      const bundle = makeBundle(makeConfig(root, { args: ["id"], process: { user } }));
+      assert.match(await runtimeFails(["run", "--bundle", bundle, newId()]), refusal);
+      writeFileSync(file, JSON.stringify({ user, cwd: "/", args: ["id"], env: ["PATH=/bin"] }));
+      assert.match(await runtimeFails(["exec", "--process", file, id]), refusal);
+    }
+    for (const user of [`${NONE}`, `${NONE + 1}`, `1:${NONE}`, `1:${NONE + 1}`])
+      assert.match(
+        await runtimeFails(["exec", "--user", user, id, "id"]),
+        /^BAD_NUMBER: --user "\d+" is not a whole number /,
+      );
+  },
+);
 
 test(
   "exec: HOME of the config stays, PATH finds the command, also where the environment has none",

@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Config, Linux, Process } from "../src/spec/config.ts";
@@ -18,6 +18,7 @@ watchForLeftovers();
 const needs = (...more: string[]) => ({ skip: missing("subuid", "package:busybox-static", ...more) });
 const asRoot = (...more: string[]) => ({ skip: missing("root") || needs(...more).skip });
 const rootfs = sharedRootfs();
+const RT_RUNTIME = "/sys/fs/cgroup/cpu/cpu.rt_runtime_us";
 
 interface Result {
   stdout: string;
@@ -151,6 +152,18 @@ test("run: a policy that the kernel refuses is an error with its field", needs()
   assert.match(stderr, /policy SCHED_ISO.*\(SET_SCHEDULER_FAILED\)\n {2}config: process\.scheduler\n/);
 });
 
+test("run: a realtime policy in a control group without realtime runtime is refused with that reason", {
+  skip: existsSync(RT_RUNTIME) ? needs("cap:SYS_NICE").skip : "missing: cgroup1 with CONFIG_RT_GROUP_SCHED",
+}, async () => {
+  const { stderr, code } = await run({ scheduler: { policy: "SCHED_FIFO", priority: 1 } }, ["true"]);
+  assert.equal(code, 1);
+  assert.match(
+    stderr,
+    /kernel: sched_setattr\("SCHED_FIFO"\) = EPERM .*\n {2}hint: {3}.*linux\.resources\.cpu\.realtimeRuntime/,
+  );
+  assert.doesNotMatch(stderr, /CAP_SYS_NICE/);
+});
+
 test("run: rlimits of all kinds, with numbers beyond 2^53 and none", needs(), async () => {
   const rlimits = [
     { type: "RLIMIT_NOFILE", soft: 100, hard: 200 },
@@ -200,7 +213,9 @@ test("run: capabilities that cannot be given are warnings, and the others are gi
   assert.equal(code, 0, stderr);
   assert.deepEqual(capabilities(stdout), { Inh: KILL, Prm: KILL, Eff: KILL, Bnd: KILL, Amb: KILL });
   assert.match(stderr, /^warning: .*CAP_FLY/m);
-  assert.match(stderr, /^warning: .*CAP_CHOWN, CAP_SYSLOG$/m);
+  assert.match(stderr, /^warning: not effective, because they are not permitted: CAP_CHOWN$/m);
+  assert.match(stderr, /^warning: not inheritable, because the bounding set lacks them: CAP_SYSLOG$/m);
+  assert.doesNotMatch(stderr, /does not have them/);
 });
 
 test("run: without capabilities in the config there are none, with an empty object too", needs(), async () => {
@@ -222,6 +237,8 @@ test("run: user, groups, umask, HOME, no new privileges, OOM score", needs(), as
     await sees(wanted, script),
     "uid=1000(alice) gid=1000(alice) groups=6(disk),50(staff)\n0027\n/home/alice\nNoNewPrivs:\t1\n321\n/made/by/run\n0\n",
   );
+  const prefix = ["sh", "-c", 'umask 077; exec "$@"', "sh"];
+  assert.equal(await sees({}, "umask", { prefix }), "0022\n");
 });
 
 test("run: an ordinary user may open the pipe that is its standard output", needs(), async () => {

@@ -240,6 +240,13 @@ test("linux.devices: a file that is there and is another one is refused; the sam
   assert.equal(refused(before((path) => output("mknod", path, "c", "1", "8"))), "DEVICE_EXISTS");
   assert.equal(refused(before((path) => writeFileSync(path, ""))), "DEVICE_EXISTS");
   assert.equal(refused(before((path) => symlinkSync("/dev/zero", path))), "DEVICE_EXISTS");
+  const { stderr } = run(
+    configOf(
+      "true",
+      before((path) => writeFileSync(path, "")),
+    ),
+  );
+  assert.match(stderr, /\(DEVICE_EXISTS\)\n {2}config: linux\.devices\[0\]\n/);
 });
 
 test(

@@ -12,7 +12,7 @@ import { mapStack } from "../sys/stack.ts";
 import { parseStatfs, STATFS_SIZE } from "../sys/structs.ts";
 import { raw, SysError } from "../sys/sys.ts";
 import { type Finding, whyFilesystemFails } from "./filesystem.ts";
-import { isDirectory, isThere, read, setting, statAt } from "./machine.ts";
+import { effectiveCapabilities, isDirectory, isThere, read, setting, statAt } from "./machine.ts";
 import { apparmorHint, explainNamespaceRefusal, outerFilter } from "./namespace-refusal.ts";
 import { readOnly, whyPathFails } from "./paths.ts";
 import { whyNoMoreProcesses } from "./processes.ts";
@@ -309,8 +309,12 @@ function hintFor(step: Step, error: SysError): string | undefined {
         : undefined;
     case "setScheduler":
       if (error.code !== "EPERM") return undefined;
-      return step.policy === "SCHED_DEADLINE"
-        ? "a deadline is a promise on every processor: the process scheduler can't be used together with AllowedCPUs (linux.resources.cpu.cpus), and it needs CAP_SYS_NICE"
+      if (step.policy === "SCHED_DEADLINE")
+        return "a deadline is a promise on every processor: the process scheduler can't be used together with AllowedCPUs (linux.resources.cpu.cpus), and it needs CAP_SYS_NICE";
+      // sched_setscheduler() of the kernel, with CONFIG_RT_GROUP_SCHED.
+      return (step.policy === "SCHED_FIFO" || step.policy === "SCHED_RR") &&
+        effectiveCapabilities().includes("CAP_SYS_NICE")
+        ? "its control group has no realtime runtime: linux.resources.cpu.realtimeRuntime gives it some, of what the groups above have (cpu.rt_runtime_us)"
         : "a higher priority than the caller's needs CAP_SYS_NICE, which tupper does not have here";
     case "setIoPriority":
       return error.code === "EPERM" ? "IOPRIO_CLASS_RT needs CAP_SYS_NICE or CAP_SYS_ADMIN" : undefined;

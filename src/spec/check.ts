@@ -174,6 +174,11 @@ export function integer(min: number, max: number, expected = `a whole number fro
 
 export const uint16 = integer(0, 65_535);
 export const uint32 = integer(0, 4_294_967_295);
+/**
+ * Of a user or group. (uid_t) -1 is none: setresuid(2) and chown(2) take it for "leave it as it is", so who asked for it would
+ * be root (as CVE-2024-40635).
+ */
+export const accountId = integer(0, 4_294_967_294);
 
 /** A whole number that may pass 2^53 and then is a bigint. See `parseJsonExactly`. */
 export function wideInteger(min: bigint, max: bigint, expected: string): Check {

@@ -26,6 +26,7 @@ test("parseConfig accepts what the refusals below start from", () => {
     inArgument({}),
     inMount({ options: ["rbind", "ro", "rprivate"], source: "/b" }),
     inMount({ type: "tmpfs", options: ["size=1m", "whatever"] }),
+    inLinux({}, { hostname: `${"é€😀".repeat(7)}a` }),
   ])
     parseConfig(JSON.stringify(config));
 });
@@ -88,9 +89,14 @@ test("parseConfig refuses a wrong root, names without their namespace, and wrong
     [
       inLinux({}, { hostname: "a".repeat(65) }),
       INVALID,
-      'hostname is "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…: it must be a name of at most 64 characters',
+      'hostname is "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…: it must be a name of at most 64 bytes',
     ],
-    [inLinux({}, { hostname: ["a"] }), INVALID, 'hostname is ["a"]: it must be a name of at most 64 characters'],
+    [
+      inLinux({}, { domainname: "é€".repeat(12) + "😀".repeat(2) }),
+      INVALID,
+      'domainname is "é€é€é€é€é€é€é€é€é€é€é€é€😀😀": it must be a name of at most 64 bytes',
+    ],
+    [inLinux({}, { hostname: ["a"] }), INVALID, 'hostname is ["a"]: it must be a name of at most 64 bytes'],
     [
       inLinux({ sysctl: { "kernel.domainname": "a" } }, { domainname: "b" }),
       CONFLICT,

@@ -70,8 +70,15 @@ const root = object<Root>(
   ["path"],
 );
 
+/** In UTF-8. */
+const byteCount = (text: string): number =>
+  text
+    .replace(/[\ud800-\udbff][\udc00-\udfff]/g, "----")
+    .replace(/[\u0800-\uffff]/g, "---")
+    .replace(/[\u0080-\u07ff]/g, "--").length;
+
 /** sethostname(2): __NEW_UTS_LEN. */
-const utsName = textLike("a name of at most 64 characters", (name) => name.length <= 64);
+const utsName = textLike("a name of at most 64 bytes", (name) => name.length <= 21 || byteCount(name) <= 64);
 
 /** A list of mounts alone. */
 export const MOUNTS = list(mount);

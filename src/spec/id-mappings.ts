@@ -1,12 +1,13 @@
 /** `uidMappings` and `gidMappings`, of a user namespace and of a mount. user_namespaces(7), "Defining user and group ID mappings". */
-import { clash, integer, list, object, type Problem, uint32, within, wrong } from "./check.ts";
+import { accountId, clash, integer, list, object, type Problem, within, wrong } from "./check.ts";
 import type { IdMapping } from "./config.ts";
 
-const ID_COUNT = 2 ** 32;
+/** 4294967295 is no id, and the kernel refuses a range that has it: EINVAL. */
+const ID_COUNT = 2 ** 32 - 1;
 
 export const idMappings = list<IdMapping>(
   object<IdMapping>(
-    { containerID: uint32, hostID: uint32, size: integer(1, ID_COUNT - 1, "a number of ids, at least 1") },
+    { containerID: accountId, hostID: accountId, size: integer(1, ID_COUNT, "a number of ids, at least 1") },
     ["containerID", "hostID", "size"],
   ),
   (mappings) => {

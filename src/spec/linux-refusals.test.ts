@@ -51,9 +51,14 @@ test("parseConfig refuses wrong namespaces and maps of ids", () => {
       "linux.uidMappings[0].size is 0: it must be a number of ids, at least 1",
     ],
     [
-      inUserNamespace({ uidMappings: [{ containerID: 0, hostID: 4294967295, size: 2 }] }),
+      inUserNamespace({ uidMappings: [{ containerID: 0, hostID: 4294967294, size: 2 }] }),
       INVALID,
-      "linux.uidMappings[0].size is 2: it must be at most 1, as the last id is 4294967295",
+      "linux.uidMappings[0].size is 2: it must be at most 1, as the last id is 4294967294",
+    ],
+    [
+      inUserNamespace({ uidMappings: [{ containerID: 4294967295, hostID: 0, size: 1 }] }),
+      INVALID,
+      "linux.uidMappings[0].containerID is 4294967295: it must be a whole number from 0 to 4294967294",
     ],
     [
       inUserNamespace({ gidMappings: [...mappings, { containerID: 65535, hostID: 1, size: 1 }] }),
@@ -153,7 +158,7 @@ test("parseConfig refuses wrong devices and network devices", () => {
     [
       inLinux({ devices: [{ path: "/dev/null", type: "c", major: 1, minor: 3, uid: -1 }] }),
       INVALID,
-      "linux.devices[0].uid is -1: it must be a whole number from 0 to 4294967295",
+      "linux.devices[0].uid is -1: it must be a whole number from 0 to 4294967294",
     ],
     [
       inLinux({ namespaces: [], netDevices: { eth0: {} } }),

@@ -1,6 +1,7 @@
 /** What `linux` of config.json must look like: config-linux.md. Rules about several of its fields are here too. */
 import {
   absolutePath,
+  accountId,
   boolean,
   type Check,
   clash,
@@ -53,8 +54,8 @@ const device = object<Device>(
     major: integer(0, 4095),
     minor: integer(0, 1_048_575),
     fileMode: uint32,
-    uid: uint32,
-    gid: uint32,
+    uid: accountId,
+    gid: accountId,
   },
   ["path", "type"],
   (device) => {

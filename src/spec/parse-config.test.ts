@@ -137,12 +137,14 @@ test("parseConfig: properties that it does not know are left alone, even those w
   ]);
 });
 
-test("parseConfig: consoleSize without a terminal is ignored", () => {
+test("parseConfig: consoleSize without a terminal is ignored, also one that is no size", () => {
   const process = { cwd: "/", args: ["sh"], consoleSize: { height: 25, width: 80 } };
   const sizes = [process, { ...process, terminal: true }].map(
     (process) => accept({ ...minimal(), process }).config.process.consoleSize,
   );
   assert.deepEqual(sizes, [undefined, { height: 25, width: 80 }]);
+  for (const consoleSize of [{ height: -4 }, { height: 70000, width: "x" }, 5, "80x25"])
+    assert.equal(accept({ ...minimal(), process: { ...process, consoleSize } }).config.process.consoleSize, undefined);
 });
 
 test("parseConfig: numbers of 64 bits keep their digits, and RLIM_INFINITY is -1", () => {

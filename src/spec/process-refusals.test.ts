@@ -35,12 +35,17 @@ test("parseConfig refuses a wrong process", () => {
     [
       inProcess({ user: { uid: -1, gid: 0 } }),
       INVALID,
-      "process.user.uid is -1: it must be a whole number from 0 to 4294967295",
+      "process.user.uid is -1: it must be a whole number from 0 to 4294967294",
     ],
     [
-      inProcess({ user: { uid: 0, gid: 4294967296 } }),
+      inProcess({ user: { uid: 4294967295, gid: 0 } }),
       INVALID,
-      "process.user.gid is 4294967296: it must be a whole number from 0 to 4294967295",
+      "process.user.uid is 4294967295: it must be a whole number from 0 to 4294967294",
+    ],
+    [
+      inProcess({ user: { uid: 0, gid: 4294967295 } }),
+      INVALID,
+      "process.user.gid is 4294967295: it must be a whole number from 0 to 4294967294",
     ],
     [
       inProcess({ user: { uid: 0, gid: 0, umask: "022" } }),
@@ -50,7 +55,7 @@ test("parseConfig refuses a wrong process", () => {
     [
       inProcess({ user: { uid: 0, gid: 0, additionalGids: [1, 1.5] } }),
       INVALID,
-      "process.user.additionalGids[1] is 1.5: it must be a whole number from 0 to 4294967295",
+      "process.user.additionalGids[1] is 1.5: it must be a whole number from 0 to 4294967294",
     ],
     [inProcess({ noNewPrivileges: "true" }), INVALID, 'process.noNewPrivileges is "true": it must be true or false'],
     [

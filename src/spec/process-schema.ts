@@ -3,6 +3,7 @@ import { editDistance, nearest } from "../nearest.ts";
 import { CAPABILITIES } from "./capabilities.ts";
 import {
   absolutePath,
+  accountId,
   boolean,
   type Check,
   clash,
@@ -74,12 +75,16 @@ const rlimits = list<Rlimit>(rlimit, (limits) => {
   return undefined;
 });
 
-const user = object<User>({ uid: uint32, gid: uint32, umask: uint32, additionalGids: list(uint32) }, [], (user) => {
-  // Go writes both always; who leaves one out means root, as for runc and crun.
-  user.uid ??= 0;
-  user.gid ??= 0;
-  return undefined;
-});
+const user = object<User>(
+  { uid: accountId, gid: accountId, umask: uint32, additionalGids: list(accountId) },
+  [],
+  (user) => {
+    // Go writes both always; who leaves one out means root, as for runc and crun.
+    user.uid ??= 0;
+    user.gid ??= 0;
+    return undefined;
+  },
+);
 
 /** sched_setattr(2), and what runc and crun check before the kernel answers EINVAL. */
 const scheduler = object<Scheduler>(
@@ -131,10 +136,12 @@ const ioPriority = object<IoPriority>(
   },
 );
 
+const consoleSize = object<NonNullable<Process["consoleSize"]>>({ height: uint16, width: uint16 }, ["height", "width"]);
+
 export const PROCESS = object<Process>(
   {
     terminal: boolean,
-    consoleSize: object<NonNullable<Process["consoleSize"]>>({ height: uint16, width: uint16 }, ["height", "width"]),
+    consoleSize: () => undefined, // looked at where it counts
     user,
     args,
     env: list(text),
@@ -157,10 +164,12 @@ export const PROCESS = object<Process>(
     execCPUAffinity: object<NonNullable<Process["execCPUAffinity"]>>({ initial: numberList, final: numberList }),
   },
   ["args", "cwd"],
-  (process) => {
+  (process, pass) => {
     process.user ??= { uid: 0, gid: 0 };
-    // config.md: "Runtimes MUST ignore `consoleSize` if `terminal` is `false` or unset".
+    // config.md: "Runtimes MUST ignore `consoleSize` if `terminal` is `false` or unset", whatever it is.
     if (process.terminal !== true) delete process.consoleSize;
-    return undefined;
+    if (process.consoleSize === undefined) return undefined;
+    const problem = consoleSize(process.consoleSize, pass);
+    return problem && within("consoleSize", problem);
   },
 );

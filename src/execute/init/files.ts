@@ -20,7 +20,7 @@ export const fileSteps: Performers<Ops> = {
     sys.fchmodat(AT_FDCWD, path, likeMode & 0o7777);
   },
 
-  makeNode({ path, type, major, minor, mode, uid, gid, exact }, context) {
+  makeNode({ path, type, major, minor, mode, uid, gid, exact, field }, context) {
     const format = { c: S_IFCHR, b: S_IFBLK, p: S_IFIFO }[type];
     // makedev(3): 12 low bits of major above 8 low bits of minor, the rest of minor above them.
     const dev = ((minor & 0xff) | ((major & 0xfff) << 8)) + (minor >> 8) * 2 ** 20;
@@ -32,7 +32,7 @@ export const fileSteps: Performers<Ops> = {
     // Six of them in every container: in a /dev that is our own a path is as good.
     const result = context.freshMounts.has(parentOf(path)) ? make(AT_FDCWD, path) : makeWithParents(path, make);
     if (result === EEXIST) {
-      if (exact) requireNode(path, format, major, minor);
+      if (exact) requireNode(path, format, [major, minor], field);
       return;
     }
     check(result, "mknodat", path, format | mode, dev);
@@ -76,11 +76,17 @@ function makeWithParents(path: string, make: (directory: number, name: string) =
 }
 
 /** "If a file already exists at path that does not match the requested device, the runtime MUST generate an error." config-linux.md, "Devices" */
-function requireNode(path: string, format: number, major: number, minor: number): void {
+function requireNode(
+  path: string,
+  format: number,
+  [major, minor]: readonly [number, number],
+  field: string | undefined,
+): void {
   const { mode, rdevMajor, rdevMinor } = statOf(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW);
   const isDevice = format !== S_IFIFO;
   if ((mode & S_IFMT) === format && (!isDevice || (rdevMajor === major && rdevMinor === minor))) return;
   throw new ContainerError("DEVICE_EXISTS", `${path} is there already and is not the device that the config asks for`, {
+    ...(field === undefined ? {} : { field }),
     hint: "remove it from the root filesystem, or leave the device out of linux.devices",
   });
 }

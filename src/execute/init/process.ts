@@ -97,8 +97,7 @@ export const processSteps: Performers<Ops> = {
 
   setCapabilities({ sets }, { channel }) {
     const warn = (text: string) => send(channel, { kind: "warning", text });
-    const missing = setCapabilities(sets);
-    if (missing.length > 0) warn(`not given, because tupper does not have them itself: ${missing.join(", ")}`);
+    for (const { why, names } of setCapabilities(sets)) warn(`${why}: ${names.join(", ")}`);
     sys.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
     for (const name of sets.ambient ?? []) {
       const number = CAPABILITIES.indexOf(name);
@@ -144,9 +143,14 @@ function setGroups(groups: readonly number[], channel: number): void {
 /**
  * capset(2), as far as this process may: a capability that it does not have itself cannot be given, nor one be effective
  * that is not permitted, or inheritable that is not in the bounding set. The runtime-spec (1.1) wants a warning then, not a failure.
- * Returns the names that could not be given.
+ * Returns what could not be given.
  */
-function setCapabilities({ effective, permitted, inheritable, bounding }: Capabilities): string[] {
+function setCapabilities({
+  effective,
+  permitted,
+  inheritable,
+  bounding,
+}: Capabilities): { why: string; names: string[] }[] {
   const [e, p, i] = [capabilityMask(effective), capabilityMask(permitted), capabilityMask(inheritable)];
   if (raw.capset(capabilityHeader(), capabilityData(e, p, i)) >= 0) return [];
   const data = new ArrayBuffer(24);
@@ -156,7 +160,11 @@ function setCapabilities({ effective, permitted, inheritable, bounding }: Capabi
   const inheritableAtMost = have & (bounding === undefined ? have : capabilityMask(bounding));
   const given = [e & p & have, p & have, i & inheritableAtMost] as const;
   sys.capset(capabilityHeader(), capabilityData(...given));
-  return capabilityNames((e & ~given[0]) | (p & ~given[1]) | (i & ~given[2]));
+  return [
+    { why: "not given, because tupper does not have them itself", names: capabilityNames((e | p | i) & ~have) },
+    { why: "not effective, because they are not permitted", names: capabilityNames(e & have & ~p) },
+    { why: "not inheritable, because the bounding set lacks them", names: capabilityNames(i & have & ~given[2]) },
+  ].filter(({ names }) => names.length > 0);
 }
 
 /** struct __user_cap_header_struct of version 3, for this thread. */

@@ -30,7 +30,8 @@ interface GroupEntry {
   members: string[];
 }
 
-const MAX_ID = 4294967294;
+/** 4294967295 is -1, which setresuid(2) takes for "as it is". */
+export const MAX_ID = 4294967294;
 const DEFAULT_UMASK = 0o022;
 
 export function containerUser(
