@@ -22,7 +22,7 @@ import {
   stateOf,
   untilStatus,
 } from "./bundle.ts";
-import { atEnd, binary, eventually, isRunning, output, watchForLeftovers } from "./harness.ts";
+import { atEnd, binary, eventually, isRunning, output, prints, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { sharedRootfs } from "./rootfs.ts";
 
@@ -131,6 +131,21 @@ test("create: cpu and cpuset", needs("cgroup:cpu", "cgroup:cpuset"), async () =>
   const files = ["cpu.weight", "cpu.max", "cpuset.cpus", "cpuset.mems", "cpuset.cpus.effective"];
   assert.deepEqual(await limitsOf({ cpu }, ...files), ["59", "50000 200000", "0", "0", "0"]);
   assert.deepEqual(await limitsOf({ cpu: { quota: -1 } }, "cpu.max"), ["max 100000"]);
+});
+
+test("run, create, exec: processes are held to the processors of their group", needs("cgroup:cpuset"), async () => {
+  const allowed = "grep Cpus_allowed_list /proc/self/status";
+  const only = "Cpus_allowed_list:\t0\n";
+  assert.equal(await prints(["run", "--cpuset-cpus", "0", root, "sh", "-c", allowed]), only);
+  const config = (args: string) =>
+    makeConfig(root, {
+      args: ["sh", "-c", args],
+      resources: { cpu: { cpus: "0" } },
+      linux: { cgroupsPath: ownPath() },
+    });
+  assert.equal(await runtimePrints(["run", "--bundle", makeBundle(config(allowed)), newId()]), only);
+  const id = await running(config("exec sleep 600"));
+  assert.equal(await runtimePrints(["exec", id, "sh", "-c", allowed]), only);
 });
 
 test("create: cpu.burst and cpu.idle", needs("kernel:5.15"), async () => {

@@ -8,7 +8,7 @@ import { planKeyring, planLabels } from "./labels.ts";
 import { isolates, namespaceOf, otherUser, sharesMounts } from "./namespaces.ts";
 import { planPrivileges } from "./process.ts";
 import { planResctrl } from "./resctrl.ts";
-import { EVERY_CPU, planOomScore, planRlimits, planScheduling, UNTRACEABLE } from "./scheduling.ts";
+import { planEveryCpu, planOomScore, planRlimits, planScheduling, UNTRACEABLE } from "./scheduling.ts";
 import type { SeccompFilter } from "./seccomp/profile-program.ts";
 import type { InitStep, ParentStep, Plan } from "./step.ts";
 
@@ -74,6 +74,9 @@ export function planExec(
     because: "a process cannot change its own PID namespace, only that of its children",
   };
   const affinity = config.process.execCPUAffinity;
+  const born = unified !== undefined && attach === undefined;
+  const cpus =
+    affinity === undefined ? planEveryCpu(config, host, { wanted: everyCpu, born }) : { parent: [], init: [] };
   const parent: ParentStep[] = [
     ...(affinity?.initial
       ? [
@@ -86,7 +89,7 @@ export function planExec(
           } as const,
         ]
       : []),
-    ...(everyCpu && affinity === undefined ? [EVERY_CPU] : []),
+    ...cpus.parent,
     ...(before.length === 0 ? [] : [...(scoresItself ? [] : planOomScore(config, "parent")), UNTRACEABLE, join]),
     {
       op: "clone",
@@ -94,7 +97,7 @@ export function planExec(
       namespaces: [],
       pid: { slot: "init.pid" },
       sharedMemory: false,
-      ...(unified === undefined || attach !== undefined ? {} : { cgroup: unified.path }),
+      ...(born ? { cgroup: unified.path } : {}),
       because:
         "the process that becomes the command; it shares no memory with us, because the container may look into it",
     },
@@ -136,6 +139,7 @@ export function planExec(
           because: "the container's limits are for all its processes",
         }),
       ),
+    ...cpus.init,
     ...(affinity?.final
       ? [
           {

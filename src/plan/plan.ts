@@ -22,7 +22,7 @@ import { planIdentity, planPrivileges, planTerminal } from "./process.ts";
 import { planRootPropagation } from "./propagation.ts";
 import { planResctrl } from "./resctrl.ts";
 import { enterRoot, planRootfs } from "./rootfs.ts";
-import { EVERY_CPU, planOomScore, UNTRACEABLE } from "./scheduling.ts";
+import { planEveryCpu, planOomScore, UNTRACEABLE } from "./scheduling.ts";
 import type { SeccompFilter } from "./seccomp/profile-program.ts";
 import type { InitStep, ParentStep, Plan, Slot, Step } from "./step.ts";
 
@@ -76,6 +76,7 @@ export function plan(config: Config, host: Host, options: PlanOptions): Plan {
     (step) => step.op === "joinNamespace" && (step.type === "user" || step.type === "pid"),
   );
   const resctrl = planResctrl(config, host, id);
+  const cpus = planEveryCpu(config, host, { wanted: everyCpu, born: cgroups.into !== undefined });
   const labels = planLabels(config);
 
   const before: ParentStep[] = [
@@ -89,7 +90,7 @@ export function plan(config: Config, host: Host, options: PlanOptions): Plan {
     ...cgroups.create,
     ...(mounts?.before ?? []),
     ...resctrl.create,
-    ...(everyCpu ? [EVERY_CPU] : []),
+    ...cpus.parent,
     ...(inSight ? [...planOomScore(config, "parent"), UNTRACEABLE] : []),
     ...namespaces.before,
     {
@@ -124,6 +125,7 @@ export function plan(config: Config, host: Host, options: PlanOptions): Plan {
     },
     ...(inSight ? [] : planOomScore(config, "init")),
     ...cgroups.join,
+    ...cpus.init,
     ...resctrl.join,
     ...labels.take,
     ...(mounts !== undefined && !shared && isNew(config, "user") && host.uid === 0

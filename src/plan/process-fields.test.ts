@@ -317,6 +317,29 @@ test("planExec: the processors of the set-up before the clone, those of the comm
   );
 });
 
+test("plan, planExec: before Linux 6.4 who is born in a group asks for processors there, where it has any or the caller's do not count", () => {
+  const group = [{ controller: "unified", path: "/sys/fs/cgroup/box" }];
+  const asks = (minor: number, { everyCpu = false, cpus = "" }, inGroup = true) => {
+    const config = configWith({}, { resources: { cpu: { cpus } } });
+    const unified = { mountPoint: "/sys/fs/cgroup", ownPath: "/", controllers: ["cpuset"] };
+    const cgroups = inGroup
+      ? { mode: "v2" as const, hierarchies: [], unified, writable: true }
+      : { mode: "none" as const, hierarchies: [], writable: false };
+    const host = { ...ROOT_HOST, cgroups, kernel: [6, minor] as const };
+    const plans = [
+      plan(config, host, { id: "box", everyCpu }),
+      planExec(config, host, "box", inGroup ? group : [], { everyCpu }),
+    ];
+    return plans.map(({ steps }) => only(steps, "setCpuAffinity").map(({ by, cpus }) => `${by} ${cpus}`));
+  };
+  assert.deepEqual(asks(3, { cpus: "0" }), [["init all"], ["init all"]]);
+  assert.deepEqual(asks(3, { everyCpu: true }), [["init all"], ["init all"]]);
+  assert.deepEqual(asks(3, {}), [[], []]);
+  assert.deepEqual(asks(4, { cpus: "0" }), [[], []]);
+  assert.deepEqual(asks(4, { everyCpu: true, cpus: "0" }), [["parent all"], ["parent all"]]);
+  assert.deepEqual(asks(3, { everyCpu: true, cpus: "0" }, false), [["parent all"], ["parent all"]]);
+});
+
 test("planExec: limits, scores, labels, keyring and descriptors are those of the process", () => {
   const { steps } = executed(
     {

@@ -3,14 +3,37 @@
  * filter of the container often forbids, so it is set before that one.
  */
 import type { Config } from "../spec/config.ts";
+import { since } from "./cgroup/request.ts";
+import type { Host } from "./host.ts";
 import type { InitStep, ParentStep, Step } from "./step.ts";
 
 /** What a process may run on outlives the move to another group (Linux 6.2), so it is given up before. */
-export const EVERY_CPU: ParentStep = {
+const EVERY_CPU: ParentStep = {
   op: "setCpuAffinity",
   by: "parent",
   cpus: "all",
   because: "where the caller may run says nothing of the container: its group does",
+};
+
+/**
+ * Who gives up the processors of the caller. Who is born in a group (CLONE_INTO_CGROUP) runs where its parent ran, whatever
+ * cpuset.cpus of the group says, until it says itself where it runs: seen with Linux 5.10; mended in cpuset_fork in 2023.
+ */
+export function planEveryCpu(
+  { linux }: Config,
+  { kernel }: Host,
+  { wanted, born }: { wanted: boolean; born: boolean },
+): { parent: ParentStep[]; init: InitStep[] } {
+  if (!born || since(kernel, 6, 4)) return { parent: wanted ? [EVERY_CPU] : [], init: [] };
+  const { cpus = "" } = linux.resources?.cpu ?? {};
+  return { parent: [], init: wanted || cpus !== "" ? [CPUS_OF_GROUP] : [] };
+}
+
+const CPUS_OF_GROUP: InitStep = {
+  op: "setCpuAffinity",
+  by: "init",
+  cpus: "all",
+  because: "this kernel lets who is born in a group run on other processors than the group's until it names some",
 };
 
 export function planScheduling({ process, linux }: Config): InitStep[] {

@@ -3,6 +3,7 @@ import { ContainerError } from "../error.ts";
 import { groupOf } from "../execute/cgroup-processes.ts";
 import { freeze, freezerGroup, isFrozen, thaw } from "../execute/freezer.ts";
 import { kernelVersion } from "../execute/probe.ts";
+import { requireCgroups } from "../execute/require-cgroups.ts";
 import { Systemd } from "../execute/systemd.ts";
 import { writeLimits } from "../execute/write-limits.ts";
 import { parseDeviceRules } from "../plan/cgroup/devices.ts";
@@ -60,14 +61,15 @@ export interface Updated {
   warnings: string[];
 }
 
-/** Throws a ContainerError that names the field and the file. */
+/** Throws CGROUPS_HIDDEN, and a ContainerError that names the field and the file. */
 export function updateLimits({ cgroups, resources: recorded, unit }: UpdateTarget, asked: Resources): Updated {
   const unified = groupOf(cgroups, "unified");
-  const offered = unified === undefined ? "" : (readFileIfThere(`${unified}/cgroup.controllers`) ?? "");
+  const offered = unified === undefined ? "" : readFileIfThere(`${unified}/cgroup.controllers`);
+  if (offered === undefined) requireCgroups();
   const places = {
     kernel: kernelVersion(),
     groups: cgroups,
-    offered: offered.split(/\s/).filter((name) => name !== ""),
+    offered: (offered ?? "").split(/\s/).filter((name) => name !== ""),
   };
   const { writes, resources, warnings } = planUpdate(recorded, asked, places);
   if (resources.memory?.checkBeforeUpdate && groupOf(cgroups, "memory") === undefined && unified !== undefined) {
