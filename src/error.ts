@@ -1,5 +1,6 @@
 /** The one error that people see. Made where the purpose of a failed call is known, reported once, in main. */
 import type { ErrorCode } from "./error-codes.ts";
+import { callText } from "./sys/call-text.ts";
 import { SysError } from "./sys/sys.ts";
 
 /** Exit codes as `docker run` gives them: 125 is tupper's own failure, 126 and 127 are the command's. */
@@ -44,7 +45,7 @@ export class ContainerError extends Error {
 
   /** The kernel's answer, when a system call failed underneath. */
   get kernel(): string | undefined {
-    return this.cause instanceof SysError ? this.cause.message : undefined;
+    return this.cause instanceof SysError ? callText(this.cause) : undefined;
   }
 }
 

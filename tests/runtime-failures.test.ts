@@ -129,6 +129,16 @@ for (const [what, [change, expected]] of Object.entries(CASES))
     },
   );
 
+test(
+  "create: a root filesystem that is not there, or no directory: said as such, and nothing is left",
+  needs,
+  async () => {
+    const withRoot = (path: string): Config => ({ ...configOf(), root: { path } });
+    assert.deepEqual(await failureOf(withRoot("/nowhere")), { code: "ROOT_MISSING", field: "root.path" });
+    assert.deepEqual(await failureOf(withRoot("/etc/passwd")), { code: "ROOT_NOT_A_DIRECTORY", field: "root.path" });
+  },
+);
+
 test("create: a pid file that cannot be written: nothing is left", needs, async () => {
   assert.deepEqual(await failureOf(configOf(), ["--pid-file", "/nowhere/pid"]), {
     code: "PID_FILE",

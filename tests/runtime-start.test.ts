@@ -246,5 +246,5 @@ test("kill --all of a stopped container is no error; list of a root that is not 
   assert.equal(await runtimePrints(["kill", "--all", id, "TERM"]), "");
   const nowhere = join(temporaryDirectory(), "nowhere");
   const { code, stderr } = await runtime(["--root", nowhere, "list"]);
-  assert.deepEqual([code, /\(([A-Z_]+)\)/.exec(stderr)?.[1]], [1, "ROOT_MISSING"]);
+  assert.deepEqual([code, /\(([A-Z_]+)\)/.exec(stderr)?.[1]], [1, "STATE_ROOT"]);
 });

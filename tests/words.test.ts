@@ -175,6 +175,33 @@ test("kill: an unknown signal is refused with the nearest right one", needs, asy
   assert.equal(await prints(["exec", running.name, "echo", "alive"]), "alive\n");
 });
 
+test("kill: a name that is none ends nobody, also where it is a signal, as runc takes it", needs, async () => {
+  const running = await background(root);
+  for (const words of [
+    [running.name, "TERM"],
+    [running.name, "nobody"],
+    ["-9", running.name],
+  ]) {
+    const { code, exitCode, details } = await fails(["kill", ...words]);
+    assert.deepEqual({ code, exitCode }, { code: "CONTAINER_UNKNOWN", exitCode: 1 }, words.join(" "));
+    if (!words.includes("nobody")) assert.match(details.hint ?? "", /--signal (TERM|9)$/);
+  }
+  assert.equal(await prints(["exec", running.name, "echo", "alive"]), "alive\n");
+});
+
+test("exec: of a name that is not there, the nearest one, and what has ended, are told", needs, async () => {
+  const running = await background(root);
+  const near = await fails(["exec", `${running.name}x`, "true"]);
+  assert.deepEqual([near.code, near.details.hint], ["CONTAINER_UNKNOWN", `did you mean ${running.name}?`]);
+  await prints(["kill", running.name]);
+  await running.ended;
+  const ended = await fails(["exec", running.name, "true"]);
+  assert.deepEqual(
+    [ended.code, ended.details.hint],
+    ["CONTAINER_UNKNOWN", `it has ended: \`tupper wait ${running.name}\` tells how`],
+  );
+});
+
 // exec
 
 test("exec: all namespaces, groups, root, working directory and limits of the container", needs, async () => {

@@ -1,5 +1,5 @@
 /** How commander behaves in every command of tupper and tupper-runtime: texts, errors, and what is spared at start. */
-import type { Command, CommanderError, Help, HelpContext } from "commander";
+import { type Command, CommanderError, type Help, type HelpContext } from "commander";
 import { columnsOf, wantsColor, writeErr, writeOut } from "./terminal.ts";
 import { pathOf, usageError } from "./usage-error.ts";
 
@@ -51,6 +51,10 @@ function refuseHelpOfUnknown(command: Command): void {
     const name = command.args[command.args[0] === "help" ? 1 : 0] ?? "help";
     if (name !== "help" && !name.startsWith("-") && !command.commands.some((child) => child.name() === name))
       command.error(`error: unknown command '${name}'`, { code: "commander.unknownCommand" });
+    if (context?.error === true && name.startsWith("-")) {
+      show();
+      throw new CommanderError(0, "commander.help", "(outputHelp)"); // `help --help` is no mistake
+    }
     show(context);
   };
   Object.assign(command, { outputHelp: showUnlessUnknown });

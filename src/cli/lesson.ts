@@ -52,15 +52,19 @@ export const lessonCommand = new Command("lesson")
   .addOption(formatOption())
   .action(
     exitsWith((word: string | undefined, options: LessonOptions): number => {
-      if (word === undefined) return list(options.format);
-      const lessons = word === ALL ? LESSONS : [lessonOf(word)];
+      if (word === undefined && options.without === undefined) return list(options.format);
+      const lessons = word === ALL || word === undefined ? LESSONS : [lessonOf(word)];
       const omission =
         lessons.length === 1 && lessons[0] !== undefined ? omissionOf(lessons[0], options.without) : undefined;
       if (options.without !== undefined && omission === undefined)
-        throw new ContainerError("LESSON_WITHOUT", "--without leaves a step of one lesson out, and all are asked for", {
-          field: "--without",
-          hint: "name the lesson: tupper lesson NAME --without STEP",
-        });
+        throw new ContainerError(
+          "LESSON_WITHOUT",
+          `--without leaves a step of one lesson out, and ${word === undefined ? "none is named" : "all are asked for"}`,
+          {
+            field: "--without",
+            hint: "name the lesson: tupper lesson NAME --without STEP",
+          },
+        );
       requireRoot(lessons, omission);
       const run = () => runLessons(lessons, options, omission);
       return omission?.standIn ? onStandIn(run) : run();

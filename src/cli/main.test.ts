@@ -121,6 +121,17 @@ test("a command line that is wrong: its code, the nearest right name, the usage,
       125,
       ["error: tupper run has no flag --netwrok (UNKNOWN_FLAG)", "  hint:   did you mean --network?", run],
     ],
+    [
+      "run --trace=all host",
+      125,
+      ['error: --trace cannot be "all" (BAD_VALUE)', "  hint:   one of steps, syscalls", run],
+    ],
+    ["run --rm=maybe host", 125, ['error: --rm cannot be "maybe" (BAD_VALUE)', "  hint:   one of true, false", run]],
+    [
+      "run -name x host",
+      125,
+      ["error: tupper run has no flag -name (UNKNOWN_FLAG)", "  hint:   did you mean --name?", run],
+    ],
     ["run", 125, ["error: tupper run needs ROOT (MISSING_ARGUMENT)", "  hint:   see tupper run --help", run]],
     [
       "run --memory",

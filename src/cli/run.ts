@@ -1,5 +1,6 @@
 /** `tupper run`: a container in the foreground. */
 import { Command } from "commander";
+import { byFlag } from "../engine/containers/config/flag-behind.ts";
 import { asksForLimits, configFromOptions } from "../engine/containers/config.ts";
 import { gatherRootFacts } from "../engine/containers/root-facts.ts";
 import { runContainer } from "../engine/containers/run.ts";
@@ -25,8 +26,12 @@ export const runCommand = addTraceOption(addRunOptions(new Command("run")))
       const host = asksForLimits(options) ? hostForLimits(probed, options.id, (text) => early.push(text)) : probed;
       const { config, warnings } = configFromOptions(options, gatherRootFacts(root, host));
       const request = { config, id: options.id, trace: traceOf(command), warnings: [...early, ...warnings], host };
-      return command.getOptionValue("diagnose") === true
-        ? runDiagnosed(request, command.getOptionValue("format") as DiagnosisFormat)
-        : runContainer(request);
+      try {
+        return command.getOptionValue("diagnose") === true
+          ? runDiagnosed(request, command.getOptionValue("format") as DiagnosisFormat)
+          : runContainer(request);
+      } catch (error) {
+        throw byFlag(error, options, config);
+      }
     }),
   );

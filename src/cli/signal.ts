@@ -9,16 +9,25 @@ const SIGRTMAX = 64;
 
 /** `TERM`, `SIGTERM`, `15`, `RTMIN+3`. signal(7). */
 export function parseSignal(text: string): number {
-  const word = text.toUpperCase().replace(/^SIG/, "");
+  const number = numberOf(text);
+  if (number !== undefined) return number;
+  throw new ContainerError("UNKNOWN_SIGNAL", `there is no signal "${text}"`, {
+    field: "--signal",
+    hint: didYouMean(wordOf(text), Object.keys(SIGNALS)) ?? "a name such as TERM, or a number from 1 to 64; signal(7)",
+  });
+}
+
+export const isSignal = (text: string): boolean => numberOf(text) !== undefined;
+
+const wordOf = (text: string): string => text.toUpperCase().replace(/^SIG/, "");
+
+function numberOf(text: string): number | undefined {
+  const word = wordOf(text);
   const realtime = /^RT(MIN|MAX)([+-]\d+)?$/.exec(word);
   const number = /^\d+$/.test(word)
     ? Number(word)
     : realtime
       ? (realtime[1] === "MIN" ? SIGRTMIN : SIGRTMAX) + Number(realtime[2] ?? 0)
       : SIGNALS[word];
-  if (number !== undefined && number >= 1 && number <= SIGRTMAX) return number;
-  throw new ContainerError("UNKNOWN_SIGNAL", `there is no signal "${text}"`, {
-    field: "--signal",
-    hint: didYouMean(word, Object.keys(SIGNALS)) ?? "a name such as TERM, or a number from 1 to 64; signal(7)",
-  });
+  return number !== undefined && number >= 1 && number <= SIGRTMAX ? number : undefined;
 }

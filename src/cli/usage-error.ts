@@ -4,6 +4,7 @@ import type { Command, CommanderError } from "commander";
 import { ContainerError } from "../error.ts";
 import type { ErrorCode } from "../error-codes.ts";
 import { didYouMean } from "../nearest.ts";
+import { otherWord, templateHint } from "./other-words.ts";
 
 /** docker's code of its own failures, for the commands whose other codes are the container's; 2 for the rest. */
 const USAGE_EXIT = { container: 125, other: 2 } as const;
@@ -44,17 +45,12 @@ export function usageError(error: CommanderError, command: Command): UsageError 
   const quoted = /'([^']*)'/.exec(first)?.[1] ?? "";
   const help = `see ${pathOf(command)} --help`;
   switch (error.code) {
-    case "commander.unknownOption": {
-      const flag = quoted.replace(/=.*$/s, "");
-      return new UsageError(
-        code,
-        `${pathOf(command)} has no flag ${flag}`,
-        didYouMean(flag, flagsOf(command)) ?? help,
-        command,
-      );
+    case "commander.unknownOption":
+      return unknownFlag(code, quoted, command);
+    case "commander.unknownCommand": {
+      const hint = otherWord(pathOf(command), quoted) ?? didYouMean(quoted, namesOf(command)) ?? help;
+      return new UsageError(code, `unknown command '${quoted}'`, hint, command);
     }
-    case "commander.unknownCommand":
-      return new UsageError(code, `unknown command '${quoted}'`, didYouMean(quoted, namesOf(command)) ?? help, command);
     case "commander.missingArgument":
       return new UsageError(code, `${pathOf(command)} needs ${quoted}`, help, command);
     case "commander.optionMissingArgument":
@@ -70,6 +66,26 @@ export function usageError(error: CommanderError, command: Command): UsageError 
   }
 }
 
+/** `-dit` and `-p80:80` are the flags -d and -p, unless there is a flag --dit. `--trace=all` is a value that --trace does not take. */
+function unknownFlag(code: ErrorCode, written: string, command: Command): UsageError {
+  const path = pathOf(command);
+  const flags = flagsOf(command);
+  const [long = "", value] = [written.replace(/=.*$/s, ""), /=(.*)$/s.exec(written)?.[1]];
+  const values = command.options.flatMap((option) => option.long?.split(`${long}=`).slice(1) ?? []);
+  if (value !== undefined && flags.includes(long))
+    return new UsageError(
+      "BAD_VALUE",
+      `${long} cannot be "${value}"`,
+      values.length > 0 ? `one of ${values.join(", ")}` : `${long} takes no value`,
+      command,
+    );
+  const isShort = /^-[^-]/.test(long) && !flags.includes(`-${long}`);
+  const flag = isShort ? long.slice(0, 2) : long;
+  const json = flag === "--json" && flags.includes("--format") ? "--format json" : undefined;
+  const hint = otherWord(path, flag) ?? json ?? (flag.length > 2 ? didYouMean(flag, flags) : undefined);
+  return new UsageError(code, `${path} has no flag ${flag}`, hint ?? `see ${path} --help`, command);
+}
+
 /** commander's sentence about a value, of a flag or of an argument: what it was, and what it says after that. */
 function invalidValue(code: ErrorCode, sentence: string, command: Command): UsageError | undefined {
   const [, flags = "", flagValue = "", flagReason] =
@@ -79,7 +95,10 @@ function invalidValue(code: ErrorCode, sentence: string, command: Command): Usag
   if (reason === undefined) return undefined;
   const choices = /^Allowed choices are (.*)\.$/.exec(reason)?.[1]?.split(", ");
   const what = /--[\w-]+/.exec(name)?.[0] ?? name;
-  const hint = choices === undefined ? reason : (didYouMean(value, choices) ?? `one of ${choices.join(", ")}`);
+  const hint =
+    choices === undefined
+      ? reason
+      : (templateHint(value) ?? didYouMean(value, choices) ?? `one of ${choices.join(", ")}`);
   return new UsageError(code, `${what} cannot be "${value}"`, hint, command);
 }
 

@@ -69,8 +69,8 @@ export function findCommand(args: readonly string[], env: readonly string[], cwd
   throw denied === undefined ? commandNotFound(name, path) : explainExecFailure(denied.file, denied.error);
 }
 
-/** Where a name without a slash is looked for. */
+/** Where a name without a slash is looked for: nowhere, if it is empty. */
 function candidates(name: string, env: readonly string[]): { files: string[]; path: string } {
   const path = env.find((entry) => entry.startsWith("PATH="))?.slice(5) || DEFAULT_PATH;
-  return { files: path.split(":").map((directory) => `${directory || "."}/${name}`), path };
+  return { files: name === "" ? [] : path.split(":").map((directory) => `${directory || "."}/${name}`), path };
 }

@@ -51,7 +51,10 @@ export function commandNotFound(name: string, path: string): ContainerError {
   // Docker and Podman look for these words, to end with 127.
   return new ContainerError("COMMAND_NOT_FOUND", `the command ${name || '""'}: executable file not found in $PATH`, {
     field: "process.args[0]",
-    hint: `${meant === undefined ? "" : `did you mean ${meant}? `}PATH is ${path}; give the program's full path, or set PATH with --env (process.env)`,
+    hint:
+      name === ""
+        ? "it is an empty string, a variable of a shell perhaps that is not set: name the program"
+        : `${meant === undefined ? "" : `did you mean ${meant}? `}PATH is ${path}; give the program's full path, or set PATH with --env (process.env)`,
     exitCode: EXIT.notFound,
   });
 }

@@ -72,7 +72,28 @@ function refusalOf(step: Step, error: SysError): (Finding & { code: ErrorCode; m
     }
     return { ...refusal, evidence: whatIsAbove(path) };
   }
+  if ((step.op === "bind" || step.op === "takeTree") && step.field === "root.path") return noRoot(step, error);
   return step.op === "clone" ? explainNamespaceRefusal(step.namespaces, error.code) : undefined;
+}
+
+/** The first thing that goes wrong with a bundle: its root filesystem is not there. `tupper run` has looked at ROOT before. */
+function noRoot(step: Step & { source: string }, error: SysError): ReturnType<typeof refusalOf> {
+  const { source } = step;
+  const there = statAt(source);
+  if (error.code === "ENOENT" && typeof there === "number")
+    return {
+      code: "ROOT_MISSING",
+      message: `there is no root filesystem at ${source}`,
+      hint: "unpack or mount one there, or name another directory; a relative root.path begins at the bundle",
+      evidence: whyPathFails(step, error)?.evidence,
+    };
+  if (error.code === "ENOTDIR" && typeof there !== "number" && !isDirectory(there))
+    return {
+      code: "ROOT_NOT_A_DIRECTORY",
+      message: `the root filesystem ${source} is not a directory`,
+      hint: "an archive has to be unpacked into a directory first",
+    };
+  return undefined;
 }
 
 /** The same file one group up, which has the limits of what this one may have. */

@@ -54,7 +54,10 @@ function readConfig(file: string): string {
     throw new ContainerError("BUNDLE_UNREADABLE", `cannot read the config ${file}`, {
       field: "--bundle",
       cause: error,
-      hint: "a bundle is a directory with a config.json; `tupper-runtime spec` writes one",
+      hint:
+        error.code === "EACCES"
+          ? "this user may not read it: look at its mode, and at those of the directories on the way"
+          : "a bundle is a directory with a config.json; `tupper-runtime spec` writes one",
     });
   }
 }

@@ -20,8 +20,7 @@ export function forEachContainer(
   warn: (text: string) => void,
   look: (container: ListedContainer) => void,
 ): void {
-  const names = raw.faccessat(AT_FDCWD, root, 0) === ENOENT ? [] : readDirectory(root).map(({ name }) => name);
-  for (const name of names.sort()) {
+  for (const name of namesIn(root).sort()) {
     try {
       const container = readContainer(`${root}/${name}`, parseListed);
       if (container !== undefined) look(container);
@@ -30,6 +29,22 @@ export function forEachContainer(
       else if (error instanceof ContainerError && error.code !== "PROC_MISSING") warn(error.message);
       else throw error;
     }
+  }
+}
+
+/** Throws STATE_ROOT. */
+function namesIn(root: string): string[] {
+  if (raw.faccessat(AT_FDCWD, root, 0) === ENOENT) return [];
+  try {
+    return readDirectory(root).map(({ name }) => name);
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+    throw new ContainerError("STATE_ROOT", `cannot read which containers are in ${root}`, {
+      field: "--root",
+      cause: error,
+      ...(error.code === "EACCES" ? { hint: "they are those of another user, who may list them" } : {}),
+      ...(error.code === "ENOTDIR" ? { hint: "name the directory in which containers are on record" } : {}),
+    });
   }
 }
 

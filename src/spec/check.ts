@@ -11,7 +11,7 @@
 
 import { ContainerError } from "../error.ts";
 import type { ErrorCode } from "../error-codes.ts";
-import { didYouMean } from "../nearest.ts";
+import { didYouMean, nearest } from "../nearest.ts";
 import { stringifyExactly } from "./json-text.ts";
 
 export interface Problem {
@@ -102,11 +102,20 @@ export function object<T extends object>(
     for (const name of required) {
       if (value[name] !== undefined) continue;
       const problem = checks[name]?.(undefined, pass);
-      if (problem !== undefined) return within(name, problem);
+      if (problem !== undefined) return within(name, { ...misspelled(name, value, checks), ...problem });
     }
     // Every field of T has been checked.
     return rule?.(value as T, pass);
   };
+}
+
+/** A hint for what is missing: another property, which no config has, may be meant for it. */
+function misspelled(name: string, value: JsonObject, known: Readonly<Record<string, unknown>>): { hint?: string } {
+  const key = nearest(
+    name,
+    Object.keys(value).filter((other) => known[other] === undefined),
+  );
+  return key === undefined ? {} : { hint: `there is ${JSON.stringify(key)}: did you mean ${name}?` };
 }
 
 /**

@@ -43,7 +43,7 @@ export class SysError extends Error {
   }
 }
 
-function showArgument(value: unknown): string {
+export function showArgument(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value.length > 256 ? `${value.slice(0, 256)}…` : value);
   if (value instanceof ArrayBuffer) return `[${value.byteLength} bytes]`;
   if (Array.isArray(value)) return `[${value.map(showArgument).join(", ")}]`;

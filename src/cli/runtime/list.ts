@@ -45,8 +45,9 @@ const HEAD = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"];
 function requireDirectory(root: string): void {
   const result = raw.faccessat(AT_FDCWD, root, 0);
   if (result >= 0) return;
-  throw new ContainerError("ROOT_MISSING", `there is no directory ${root} with containers`, {
+  throw new ContainerError("STATE_ROOT", `there is no directory ${root} with containers`, {
     field: "--root",
+    hint: "name the directory that --root named when they were made",
     cause: new SysError("faccessat", -result, [root]),
   });
 }

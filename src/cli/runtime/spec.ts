@@ -30,7 +30,11 @@ export const specCommand = new Command("spec")
       throw new ContainerError(
         "SPEC_UNWRITABLE",
         error.code === "EEXIST" ? `${path} exists: remove it first` : `cannot write ${path}`,
-        { field: "--bundle", cause: error },
+        {
+          field: "--bundle",
+          cause: error,
+          ...(error.code === "ENOENT" ? { hint: "make the directory first; --bundle names it" } : {}),
+        },
       );
     }
   });

@@ -15,6 +15,7 @@ import { stateRoot } from "../../execute/probe.ts";
 import { fits, GROUPS, PATHS } from "../../execute/record-checks.ts";
 import { removeCgroups } from "../../execute/remove-cgroups.ts";
 import { stateRootRefused } from "../../explain-failure/state-root.ts";
+import { didYouMean } from "../../nearest.ts";
 import { DEFAULT_PROFILE } from "../../plan/seccomp/profile-program.ts";
 import type { Plan } from "../../plan/step.ts";
 import { startTimeOf } from "../../runtime/start-time.ts";
@@ -367,10 +368,22 @@ export function loadState(id: string): ContainerState {
   throw unknownContainer(id);
 }
 
-export const unknownContainer = (id: string): ContainerError =>
-  new ContainerError("CONTAINER_UNKNOWN", `the container ${id} does not exist`, {
-    hint: "`tupper ps` lists the running ones",
+/** What has ended lately is told apart from what was never there. */
+export function unknownContainer(id: string): ContainerError {
+  const isName = CONTAINER_NAME.test(id);
+  const root = ownStateRoot();
+  const names = stateNames(root);
+  const nearest = didYouMean(
+    id,
+    names.filter((name) => !isEnd(name)),
+  );
+  const hasEnded = isName && findEnd(root, names, id) !== undefined;
+  return new ContainerError("CONTAINER_UNKNOWN", `the container ${isName ? id : JSON.stringify(id)} does not exist`, {
+    hint: hasEnded
+      ? `it has ended: \`tupper wait ${id}\` tells how`
+      : (nearest ?? "`tupper ps` lists the running ones"),
   });
+}
 
 /** Throws STATE_NEWER, STATE_BROKEN. */
 function readState(path: string): ContainerState | undefined {

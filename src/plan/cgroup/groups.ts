@@ -267,6 +267,7 @@ function locate({ linux: { cgroupsPath } }: Config, { privileged, cgroups }: Hos
     throw invalid(
       "linux.cgroupsPath",
       `a path of ${path.length} bytes is longer than the kernel takes: ${PATH_MAX - 1}`,
+      "name a group that is nearer to the root of the hierarchies",
     );
   const absolute = cgroupsPath ? cgroupsPath.startsWith("/") : privileged;
   const unifiedBase = cgroups.unified?.base ?? parentOf(cgroups.unified?.ownPath ?? "/");

@@ -86,7 +86,7 @@ function parseDevice(value: string, root: RootFacts): { source: string; device: 
     throw flagError(
       "NOT_A_DEVICE",
       flag,
-      `${flag} "${value}": ${source} is not a device`,
+      `${flag} "${value}": there is no device ${source}`,
       "ls -l shows c or b in front of one",
     );
   const { type, major, minor } = device;

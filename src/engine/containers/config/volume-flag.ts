@@ -75,6 +75,10 @@ export function noVolumes(flag: string, value: string, what: string) {
     "VOLUME_UNSUPPORTED",
     flag,
     `${flag} "${value}": ${what} cannot be made: volumes are not there yet`,
-    "name a directory, with a slash in it: ./NAME:/DESTINATION",
+    flag === "--mount"
+      ? "show a directory of the machine: type=bind,src=/DIRECTORY,dst=/DESTINATION"
+      : value.startsWith("/") && !value.includes(":")
+        ? `the machine's directory at the same place is --volume ${value}:${value}; --tmpfs ${value} is an empty one in memory`
+        : "name a directory, with a slash in it: ./NAME:/DESTINATION",
   );
 }
