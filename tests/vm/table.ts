@@ -71,7 +71,8 @@ export function renderTable(suites: readonly Suite[]): string {
 
 Written by \`node --import tsx tests/vm/run.ts --table\` from the last results in each place (commits ${commits}). A cell has the cases that passed,
 those that failed, and in parentheses those that were skipped; – is a suite that asks for what the place does not have; an empty cell has
-not been run. What the places are: [CONTRIBUTING.md](../CONTRIBUTING.md).
+not been run: systemd-root differs from v2-root by systemd and AppArmor, the other kernels by the kernel alone, and they get the suites for which
+that matters. What the places are: [CONTRIBUTING.md](../CONTRIBUTING.md).
 
 ${row(["suite", ...columns.map(({ name }) => name)])}${row(["---", ...columns.map(() => "---")])}${rows.join("")}
 ## Why cases were skipped
