@@ -6,6 +6,7 @@ import type { Config, Resources } from "../../spec/config.ts";
 import type { Host, HostCgroups } from "../host.ts";
 import type { Step } from "../step.ts";
 import { type CgroupOptions, planCgroups } from "./groups.ts";
+import { makeHost } from "./machines-for-tests.ts";
 
 const V1: HostCgroups = {
   mode: "hybrid",
@@ -26,25 +27,6 @@ const V2: HostCgroups = {
   },
   writable: true,
 };
-
-function makeHost(cgroups: HostCgroups, more: Partial<Host> = {}): Host {
-  return {
-    kernel: [6, 18],
-    architecture: "x86_64",
-    uid: 0,
-    gid: 0,
-    stateRoot: "/run/tupper-runtime",
-    cgroups,
-    mountinfo: "",
-    rootEntries: [],
-    fileMounts: [],
-    idMapHelpers: false,
-    subuids: [],
-    subgids: [],
-    privileged: true,
-    ...more,
-  };
-}
 
 function makeConfig(resources: Resources, more: Partial<Config["linux"]> = {}): Config {
   return {

@@ -6,6 +6,7 @@ import type { Host, HostCgroups } from "../host.ts";
 import type { Step } from "../step.ts";
 import { parseDeviceRules } from "./devices.ts";
 import { planCgroups } from "./groups.ts";
+import { makeHost } from "./machines-for-tests.ts";
 import { annotatedProperties, deviceProperties, limitProperties, type SystemdTarget, scopeName } from "./systemd.ts";
 
 const V2: HostCgroups = {
@@ -29,22 +30,7 @@ const HYBRID: HostCgroups = {
   writable: true,
 };
 
-const host = (cgroups: HostCgroups, more: Partial<Host> = {}): Host => ({
-  kernel: [6, 1],
-  architecture: "x86_64",
-  uid: 0,
-  gid: 0,
-  stateRoot: "/run/tupper",
-  cgroups,
-  mountinfo: "",
-  rootEntries: [],
-  fileMounts: [],
-  idMapHelpers: false,
-  subuids: [],
-  subgids: [],
-  privileged: true,
-  ...more,
-});
+const host = (cgroups: HostCgroups, more: Partial<Host> = {}): Host => makeHost(cgroups, { kernel: [6, 1], ...more });
 
 const config = (cgroupsPath?: string, resources?: Resources, annotations?: Record<string, string>): Config => ({
   ociVersion: "1.3.0",
