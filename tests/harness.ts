@@ -226,8 +226,8 @@ export async function eventually(what: string, condition: () => unknown, timeout
 }
 
 /** A temporary directory that others may enter. Removed at the end of the test. */
-export function temporaryDirectory(): string {
-  const path = mkdtempSync(join(tmpdir(), "tupper-test-"));
+export function temporaryDirectory(within = tmpdir()): string {
+  const path = mkdtempSync(join(within, "tupper-test-"));
   chmodSync(path, 0o755);
   atEnd(() => rmSync(path, { recursive: true, force: true }));
   return path;

@@ -41,7 +41,7 @@ async function groups(name: string): Promise<Record<string, string>> {
   return found?.cgroups ?? {};
 }
 
-/** The disk that holds `/tmp`, as `/dev/NAME` and `MAJOR:MINOR`; a partition has the limits of its whole disk. */
+/** The disk that holds `/var/tmp`, as `/dev/NAME` and `MAJOR:MINOR`; a partition has the limits of its whole disk. */
 function disk(): { path: string; number: string } | undefined {
   const numbers = readdirSync("/sys/block").map((name) => ({
     path: `/dev/${name}`,
@@ -233,8 +233,8 @@ test(
 test("run --device-write-bps: 1 MiB a second is what a direct write gets", {
   skip: missing("root", "cgroup:blkio", "package:dd", `file:${theDisk?.path ?? "/dev/a disk"}`),
 }, async () => {
-  // The file lies on the machine's disk, and the machine's dd knows O_DIRECT.
-  const directory = temporaryDirectory();
+  // The file lies on the machine's disk, where /tmp need not be, and the machine's dd knows O_DIRECT.
+  const directory = temporaryDirectory("/var/tmp");
   const flags = ["--device-write-bps", `${theDisk?.path}:1m`, "-v", `${directory}:/data`];
   const started = Date.now();
   const { code, stderr } = await tupper([
