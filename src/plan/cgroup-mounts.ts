@@ -123,15 +123,18 @@ function planHierarchies(mount: CgroupMount): Steps {
 
 function hierarchiesOf({ host, groups }: CgroupMount): Hierarchy[] {
   const { hierarchies, unified } = host.cgroups;
+  const own = new Map(groups.map(({ controller, path }) => [controller, path]));
   const groupOf = (controller: string, mountPoint: string, ownPath: string): string =>
-    groups.find((group) => group.controller === controller)?.path ??
-    (ownPath === "/" ? mountPoint : `${mountPoint}${ownPath}`);
-  const all: Hierarchy[] = hierarchies.map(({ controllers, mountPoint, ownPath }) => ({
-    name: controllers.join(",").replace(/^name=/, ""),
-    controllers,
-    fstype: "cgroup",
-    group: groupOf(controllers.join(","), mountPoint, ownPath),
-  }));
+    own.get(controller) ?? (ownPath === "/" ? mountPoint : `${mountPoint}${ownPath}`);
+  const all = hierarchies.map(({ controllers, mountPoint, ownPath }): Hierarchy => {
+    const joined = controllers.join(",");
+    return {
+      name: joined.startsWith("name=") ? joined.slice(5) : joined,
+      controllers,
+      fstype: "cgroup",
+      group: groupOf(joined, mountPoint, ownPath),
+    };
+  });
   if (unified !== undefined)
     all.push({
       name: "unified",

@@ -5,7 +5,6 @@
  * An option that takes a flag back is more than the absence of that flag: a bind mount begins with the flags of its
  * source, and `rw` makes it writable where the source is not.
  */
-import { table } from "../spec/check.ts";
 import type { MountFlag } from "./step.ts";
 
 export interface MountOptions {
@@ -40,7 +39,7 @@ export interface MountOptions {
 }
 
 /** Options that stand for themselves. */
-const WORDS = new Set([
+const WORDS = [
   "bind",
   "rbind",
   "defaults",
@@ -51,60 +50,31 @@ const WORDS = new Set([
   "copy-symlink",
   "src-nofollow",
   "dest-nofollow",
-]);
+];
 
-const FLAGS = new Set([
-  "ro",
-  "nosuid",
-  "nodev",
-  "noexec",
-  "sync",
-  "dirsync",
-  "mand",
-  "noatime",
-  "nodiratime",
-  "relatime",
-  "strictatime",
-  "iversion",
-  "lazytime",
-  "silent",
-  "nosymfollow",
-]);
-
-/** Options that take a flag back. */
-const CLEARS: Readonly<Record<string, string>> = {
-  rw: "ro",
-  suid: "nosuid",
-  dev: "nodev",
-  exec: "noexec",
-  async: "sync",
-  nomand: "mand",
-  atime: "noatime",
-  diratime: "nodiratime",
-  norelatime: "relatime",
-  nostrictatime: "strictatime",
-  noiversion: "iversion",
-  nolazytime: "lazytime",
-  loud: "silent",
-  symfollow: "nosymfollow",
+/** Flags, and the option that takes each of them back. */
+const FLAGS: Readonly<Record<string, string>> = {
+  ro: "rw",
+  nosuid: "suid",
+  nodev: "dev",
+  noexec: "exec",
+  sync: "async",
+  dirsync: "",
+  mand: "nomand",
+  noatime: "atime",
+  nodiratime: "diratime",
+  relatime: "norelatime",
+  strictatime: "nostrictatime",
+  iversion: "noiversion",
+  lazytime: "nolazytime",
+  silent: "loud",
+  nosymfollow: "symfollow",
 };
 
-/** `constructor` is no option. */
-const CLEARED = table(CLEARS);
-
-const PROPAGATION = new Set([
-  "private",
-  "rprivate",
-  "shared",
-  "rshared",
-  "slave",
-  "rslave",
-  "unbindable",
-  "runbindable",
-]);
+const PROPAGATION = ["private", "rprivate", "shared", "rshared", "slave", "rslave", "unbindable", "runbindable"];
 
 /** Flags that mount_setattr(2) knows, and so those that have a recursive form. */
-const RECURSIVE = new Set([
+const RECURSIVE = [
   "ro",
   "nosuid",
   "nodev",
@@ -114,22 +84,31 @@ const RECURSIVE = new Set([
   "relatime",
   "strictatime",
   "nosymfollow",
-]);
+];
+
+type Kind = "word" | "set" | "clear" | "propagation" | "setBelow" | "clearBelow";
+
+/** What each option means. `constructor` is none: a map has no prototype in the way. */
+const OPTIONS: ReadonlyMap<string, { kind: Kind; flag: string }> = new Map(
+  [
+    ...WORDS.map((word) => [word, "word", word] as const),
+    ...PROPAGATION.map((mode) => [mode, "propagation", mode] as const),
+    ...Object.entries(FLAGS).flatMap(([flag, back]) => [
+      [flag, "set", flag] as const,
+      ...(back === "" ? [] : [[back, "clear", flag] as const]),
+    ]),
+    ...RECURSIVE.flatMap((flag) => [
+      [`r${flag}`, "setBelow", flag] as const,
+      [`r${FLAGS[flag]}`, "clearBelow", flag] as const,
+    ]),
+  ].map(([option, kind, flag]) => [option, { kind, flag }]),
+);
 
 /** The access time modes exclude each other: to the kernel they are one value. mount_setattr(2). */
 export const ATIME_MODES: readonly string[] = ["noatime", "relatime", "strictatime"];
 
 /** Every option that is not data for a filesystem: `mountOptions` of features.json. */
-export const KNOWN_MOUNT_OPTIONS: readonly string[] = [
-  ...WORDS,
-  ...FLAGS,
-  ...Object.keys(CLEARS),
-  ...PROPAGATION,
-  ...[...RECURSIVE].map((flag) => `r${flag}`),
-  ...Object.entries(CLEARS)
-    .filter(([, flag]) => RECURSIVE.has(flag))
-    .map(([option]) => `r${option}`),
-].sort();
+export const KNOWN_MOUNT_OPTIONS: readonly string[] = [...OPTIONS.keys()].sort();
 
 /** Splits the options of one mount. An option that is no flag is data for the filesystem. */
 export function parseMountOptions(options: readonly string[]): MountOptions {
@@ -140,37 +119,40 @@ export function parseMountOptions(options: readonly string[]): MountOptions {
   const seen: string[] = [];
   let idmapText: string | undefined;
   for (const option of options) {
-    const inner = option.startsWith("r") ? option.slice(1) : "";
-    const cleared = CLEARED[option];
-    const clearedBelow = CLEARED[inner];
-    if (WORDS.has(option)) seen.push(option);
-    else if (FLAGS.has(option)) one.set(option);
-    else if (cleared !== undefined) one.clear(cleared);
-    else if (PROPAGATION.has(option)) propagation.push(option);
-    else if (RECURSIVE.has(inner)) recursive.set(inner);
-    else if (clearedBelow !== undefined && RECURSIVE.has(clearedBelow)) recursive.clear(clearedBelow);
-    else if (/^r?idmap=/.test(option)) {
-      const at = option.indexOf("=");
-      seen.push(option.slice(0, at));
-      idmapText = option.slice(at + 1);
-    } else data.push(option);
+    const known = OPTIONS.get(option);
+    if (known === undefined) {
+      if (/^r?idmap=/.test(option)) {
+        const at = option.indexOf("=");
+        seen.push(option.slice(0, at));
+        idmapText = option.slice(at + 1);
+      } else data.push(option);
+      continue;
+    }
+    const { kind, flag } = known;
+    if (kind === "set") one.set(flag);
+    else if (kind === "word") seen.push(flag);
+    else if (kind === "propagation") propagation.push(flag);
+    else if (kind === "clear") one.clear(flag);
+    else if (kind === "setBelow") recursive.set(flag);
+    else recursive.clear(flag);
   }
+  const has = seen.length === 0 ? () => false : (word: string) => seen.includes(word);
   return {
     flags: one.flags,
     clear: one.cleared,
     recursiveFlags: recursive.flags,
     recursiveClear: recursive.cleared,
     propagation,
-    bind: seen.includes("bind") || seen.includes("rbind"),
-    recursiveBind: seen.includes("rbind"),
-    remount: seen.includes("remount"),
+    bind: has("bind") || has("rbind"),
+    recursiveBind: has("rbind"),
+    remount: has("remount"),
     data: data.join(","),
-    copyUp: seen.includes("tmpcopyup"),
-    idmap: seen.includes("ridmap") ? "ridmap" : seen.includes("idmap") ? "idmap" : undefined,
+    copyUp: has("tmpcopyup"),
+    idmap: has("ridmap") ? "ridmap" : has("idmap") ? "idmap" : undefined,
     idmapText,
-    copySymlink: seen.includes("copy-symlink"),
-    srcNofollow: seen.includes("src-nofollow"),
-    destNofollow: seen.includes("dest-nofollow"),
+    copySymlink: has("copy-symlink"),
+    srcNofollow: has("src-nofollow"),
+    destNofollow: has("dest-nofollow"),
   };
 }
 

@@ -32,7 +32,9 @@ export const ISOLATES: Readonly<Record<NamespaceType, string>> = {
 
 /** The entry of `linux.namespaces` for a type; undefined when the container shares the machine's. */
 export function namespaceOf(config: Config, type: NamespaceType): Namespace | undefined {
-  return config.linux.namespaces?.find((namespace) => namespace.type === type);
+  // Asked some fifty times for each plan: a closure and its calls would be a tenth of it.
+  for (const namespace of config.linux.namespaces ?? []) if (namespace.type === type) return namespace;
+  return undefined;
 }
 
 /** A namespace that is made for this container. */

@@ -154,6 +154,10 @@ export function planCgroups(
     });
     plan.cleanup.push(...(below === "" ? [] : groups.map(({ path }) => path.slice(0, -below.length - 1))));
   }
+  const how = { ...(scope ? { mayExist: true } : strict ? { mayExist: true, unused: true } : {}), ...why };
+  // A process that is born in a group is counted before it is there: with pids.max 0 the clone itself would fail.
+  const mayBeBornThere =
+    since(host.kernel, 5, 7) && !(enable.some(({ name }) => name === "pids") && resources.pids?.limit === 0);
   for (const [i, { controller, path }] of groups.entries()) {
     const mountPoint = hierarchies[i]?.mountPoint ?? unified?.mountPoint ?? "";
     const isCpuset = hierarchies[i]?.controllers.includes("cpuset") ?? false;
@@ -164,8 +168,7 @@ export function planCgroups(
       const others = enable.filter(({ name }) => !SYSTEMD_CONTROLLERS.includes(name));
       make.push(...handDown(mountPoint, scopePath(groups, below), others, "/", why));
     } else if (isCpuset) make.push(...ancestorCpusets(mountPoint, path, why));
-    const existing = scope ? { mayExist: true } : strict ? { mayExist: true, unused: true } : {};
-    make.push({ op: "makeCgroup", by: "parent", controller, path, ...existing, ...why });
+    make.push({ op: "makeCgroup", by: "parent", controller, path, ...how });
     if (isUnified && scope && below !== "" && mode === "v2") {
       // A group that hands controllers down has no processes.
       make.push({ op: "moveProcess", by: "parent", path, pid: PID, ...why });
@@ -175,9 +178,6 @@ export function planCgroups(
     make.push(...(settings.get(path) ?? []));
     if (isUnified) make.push(...delegateGroup(config, host, path));
 
-    // A process that is born in a group is counted before it is there: with pids.max 0 the clone itself would fail.
-    const mayBeBornThere =
-      since(host.kernel, 5, 7) && !(enable.some(({ name }) => name === "pids") && resources.pids?.limit === 0);
     if (isUnified && mayBeBornThere && !scope) plan.into = path;
     // Into the scope, and out of it into a group below on v2, the process was moved.
     else if (!scope || (mode !== "v2" && (below !== "" || !/^(unified|name=systemd)$/.test(controller))))
