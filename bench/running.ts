@@ -2,7 +2,7 @@
 import { makeBundle, withoutNetwork, withSeccomp } from "./bundles.ts";
 import { output, pause, startInBackground } from "./machine.ts";
 import { type Scenario, step } from "./measuring.ts";
-import { commands, each, type Setting, tupper, tupperRun } from "./scenarios.ts";
+import { commands, each, floorRun, type Setting, tupper, tupperRun } from "./scenarios.ts";
 
 type Measure = (scenario: Scenario) => Promise<void>;
 
@@ -74,8 +74,10 @@ export async function withRunning(
       const title = `list of ${count}`;
       await measure(of(title, ["list"], count === 100 ? { spaced: true } : count > 100 ? { runs: 10 } : {}));
       if (count === 1) continue;
-      const run = ["run", "--bundle", plain, "bench-{}"];
-      await measure(of(`run \`true\` beside ${count} containers of each`, run, count > 100 ? { runs: 20 } : {}));
+      const beside = of(`run \`true\` beside ${count} containers of each`, ["run", "--bundle", plain, "bench-{}"]);
+      // What grows with the number of containers grows in the kernel.
+      const candidates = [...beside.candidates, floorRun(setting)];
+      await measure({ ...beside, candidates, ...(count > 100 ? { runs: 20 } : {}) });
     }
   } finally {
     for (const [, program] of programs) {

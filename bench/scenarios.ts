@@ -47,6 +47,12 @@ export const each = (
   make: (program: readonly string[], name: string) => Omit<Candidate, "name">,
 ): Candidate[] => commands(setting).map(([name, program]) => ({ name, ...make(program, name) }));
 
+/** The C program that makes the same container. */
+export const floorRun = ({ floor, rootfs }: Setting, ...flags: string[]): Candidate => ({
+  name: "floor",
+  steps: [step(floor, ...flags, "bench-floor-{}", rootfs, "/bin/true")],
+});
+
 export const startUp = (setting: Setting): Scenario => ({
   title: "start-up alone (`--version`)",
   group: "runtime",
@@ -59,7 +65,7 @@ export const startUp = (setting: Setting): Scenario => ({
 
 /** The OCI runtime command line: the same bundle for all, as a whole `run` and as an engine calls it. */
 export function runtimeScenarios(setting: Setting): Scenario[] {
-  const { work, rootfs, floor } = setting;
+  const { work, rootfs } = setting;
   const networkFile = `${work}/network`;
   writeFileSync(networkFile, "");
   execFileSync("unshare", [`--net=${networkFile}`, "true"]);
@@ -67,10 +73,6 @@ export function runtimeScenarios(setting: Setting): Scenario[] {
   writeFileSync(filterFile, compileProfile(DEFAULT_PROFILE, process.arch === "arm64" ? "aarch64" : "x86_64").program);
   const bundle = (name: string, change?: (config: BundleConfig) => void) =>
     makeBundle(`${work}/bundle-${name}`, rootfs, ["true"], change);
-  const floorRun = (...flags: string[]): Candidate => ({
-    name: "floor",
-    steps: [step(floor, ...flags, "bench-floor-{}", rootfs, "/bin/true")],
-  });
   const run = (title: string, path: string, extra: Partial<Scenario> = {}, ...floors: Candidate[]): Scenario => ({
     title,
     group: "runtime",
@@ -102,18 +104,18 @@ export function runtimeScenarios(setting: Setting): Scenario[] {
   });
   const many = (parallel: number, count: number): Scenario => {
     const title = `${count} × run \`true\`, ${parallel === 1 ? "one after the other" : `${parallel} at a time`}`;
-    const { candidates, ...rest } = run(title, plain, { runs: 4, uncounted: true }, floorRun());
+    const { candidates, ...rest } = run(title, plain, { runs: 4, uncounted: true }, floorRun(setting));
     return { ...rest, candidates: candidates.map((candidate) => ({ ...candidate, times: { count, parallel } })) };
   };
   return [
-    run("run `true`", plain, { spaced: true }, floorRun()),
-    run("run `true`, default seccomp profile", seccomp, { spaced: true }, floorRun(`seccomp=${filterFile}`)),
-    run("run `true`, the machine's network", bundle("no-network", withoutNetwork), {}, floorRun("no-network")),
+    run("run `true`", plain, { spaced: true }, floorRun(setting)),
+    run("run `true`, default seccomp profile", seccomp, { spaced: true }, floorRun(setting, `seccomp=${filterFile}`)),
+    run("run `true`, the machine's network", bundle("no-network", withoutNetwork), {}, floorRun(setting, "no-network")),
     run(
       "run `true`, an existing network namespace",
       bundle("network", inNetwork(networkFile)),
       {},
-      floorRun(`network=${networkFile}`),
+      floorRun(setting, `network=${networkFile}`),
     ),
     lifecycle("create, start, delete of `true`", plain, ["create", "start", "delete"], { spaced: true }),
     lifecycle("create, start, delete, default seccomp profile", seccomp, ["create", "start", "delete"], {
