@@ -332,7 +332,8 @@ static void take_turn(JSContext *ctx, void *frame) {
  * child's first message, end of file included, stands on parentEnd and the child waits for an answer, has called
  * execve or has ended. From then on each side runs until it calls receive_message: a side that blocks in anything
  * else keeps the other one waiting. Without CLONE_VM the same protocol is merely polite. While an earlier child still
- * shares the heap, the next one gets a copy: CLONE_VM is dropped. childEnd is closed in the parent.
+ * shares the heap, the next one gets a copy: CLONE_VM is dropped. childEnd is closed in the parent. With parentEnd -1, for
+ * a child with memory of its own, nobody waits.
  */
 FN(spawn) {
   UNUSED;
@@ -376,6 +377,7 @@ FN(spawn) {
   }
   if (pid < 0) return JS_NewInt64(ctx, pid);
   close(child_end);
+  if (parent_end < 0) return JS_NewInt64(ctx, pid);
   struct pollfd wait = { .fd = parent_end, .events = POLLIN };
   heap_release(); /* a child that shares the heap and forks in turn */
   while (poll(&wait, 1, -1) < 0 && errno == EINTR) {}

@@ -89,6 +89,10 @@ export const ERROR_CODES = {
   ],
   CWD_OUTSIDE: ["the working directory leads out of the container's root", "name a directory of the root filesystem"],
   PROCESS_MISSING: ["the config has no process", "create the container from a config with one"],
+  EXEC_INTERRUPTED: [
+    "a signal to exec (HUP, INT, QUIT, TERM) came before the command ran",
+    "if it had waited long: what runs in the container holds whoever joins it, by SIGSTOP or by its freezer; kill or delete the container",
+  ],
   INIT_DIED: [
     "the init process ended before the command ran: killed, or for want of memory",
     "the message says what is known; raise the memory limit; --trace shows the last step",

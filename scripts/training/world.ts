@@ -157,20 +157,22 @@ function statx(dirfd: number | bigint, path: string, buffer: ArrayBuffer): numbe
   return 0;
 }
 
-/** One entry for each state root and for a container's own directory; nothing elsewhere. getdents64(2). */
+/** One entry for each state root, a container's own directory and control groups; nothing elsewhere. getdents64(2). */
 function readEntries(fd: number | bigint, buffer: ArrayBuffer): number {
   const file = open.get(Number(fd));
   const isOwn = file?.path === "/run/tupper-runtime/box";
   const isRoot = file?.path === "/run/tupper" || file?.path === "/run/tupper-runtime";
-  if (file === undefined || !(isRoot || isOwn) || file.at > 0) return 0;
+  const isGroup = file?.path.startsWith("/sys/fs/cgroup/") === true;
+  if (file === undefined || !(isRoot || isOwn || isGroup) || file.at > 0) return 0;
   file.at = 1;
   const view = new DataView(buffer);
   const [DT_DIR, DT_REG] = [4, 8];
-  const name = isOwn ? "init\0" : "box\0";
-  view.setUint16(16, 24, true);
-  view.setUint8(18, isOwn ? DT_REG : DT_DIR);
+  const name = isGroup ? "tasks\0" : isOwn ? "init\0" : "box\0";
+  const size = 24 + (name.length > 5 ? 8 : 0);
+  view.setUint16(16, size, true);
+  view.setUint8(18, isRoot ? DT_DIR : DT_REG);
   for (let i = 0; i < name.length; i++) view.setUint8(19 + i, name.charCodeAt(i));
-  return 24;
+  return size;
 }
 
 const number = (value: number | bigint): number => Number(value);

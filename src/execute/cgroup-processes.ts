@@ -6,9 +6,9 @@
  */
 import { ContainerError } from "../error.ts";
 import { AT_FDCWD, O_CLOEXEC, O_RDONLY, O_WRONLY } from "../sys/constants.ts";
-import { readDirectory } from "../sys/files.ts";
 import { check, raw, SysError, sys } from "../sys/sys.ts";
-import { type Freezer, freeze, freezerGroup, isFrozen, thaw } from "./freezer.ts";
+import { type Freezer, freeze, freezerGroup, isFrozen, mayHoldFrozen, thawTree } from "./freezer.ts";
+import { walkGroups } from "./groups-below.ts";
 import { requireCgroups } from "./require-cgroups.ts";
 
 export interface ControlGroup {
@@ -21,7 +21,6 @@ const ESRCH = -3;
 const EEXIST = -17;
 const ENODEV = -19;
 const EOPNOTSUPP = -95;
-const DT_DIR = 4;
 /** PID 1 of our own PID namespace is not the container's, even where somebody put it into the container's group. */
 const INIT = 1;
 
@@ -46,18 +45,22 @@ const countingGroup = (groups: readonly ControlGroup[]): string | undefined =>
   groups.at(-1)?.path;
 
 function processesBelow(path: string): number[] {
-  const own = readPids(`${path}/cgroup.procs`);
-  return [...own, ...groupsIn(path).flatMap(processesBelow)];
+  const pids: number[] = [];
+  walkGroups(path, (group) => {
+    for (const pid of readPids("cgroup.procs", group)) pids.push(pid);
+  });
+  return pids;
 }
 
 /** Empty for a group that is gone. A threaded group has its processes in cgroup.threads only. */
-function readPids(path: string): number[] {
-  const fd = raw.openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
-  if (fd === ENOENT) return [];
+function readPids(path: string, directory = AT_FDCWD): number[] {
+  const fd = raw.openat(directory, path, O_RDONLY | O_CLOEXEC, 0);
+  if (fd === ENOENT || fd === ENODEV) return [];
   check(fd, "openat", path);
   const text = raw.readText(fd);
   raw.close(fd);
-  if (text === EOPNOTSUPP && path.endsWith("cgroup.procs")) return readPids(path.replace(/procs$/, "threads"));
+  if (text === EOPNOTSUPP && path.endsWith("cgroup.procs"))
+    return readPids(path.replace(/procs$/, "threads"), directory);
   if (text === ENODEV) return [];
   if (typeof text === "number") throw new SysError("read", -text, [path]);
   // 0 is a process that this PID namespace does not show.
@@ -65,18 +68,6 @@ function readPids(path: string): number[] {
     .split("\n")
     .map(Number)
     .filter((pid) => pid > 0);
-}
-
-/** The groups directly below. */
-export function groupsIn(path: string): string[] {
-  try {
-    return readDirectory(path)
-      .filter(({ type }) => type === DT_DIR)
-      .map(({ name }) => `${path}/${name}`);
-  } catch (error) {
-    if (error instanceof SysError && error.code === "ENOENT") return [];
-    throw error;
-  }
 }
 
 /** A signal to every process of the container. Returns how many got it. */
@@ -97,27 +88,35 @@ const SIGKILL = 9;
 const ROUNDS = 100;
 
 /**
- * Kills every process of the container, also those that fork meanwhile, and those that are frozen. On v2 the kernel does it
- * at once (cgroup.kill, Linux 5.14). On v1, and on older kernels, the group is frozen, all get SIGKILL, and it is thawed:
- * frozen processes do not fork. They are dead, but perhaps not gone, when this returns.
+ * Kills every process of the container, also those that fork meanwhile, and those that are frozen, here or in a group below. On
+ * v2 the kernel does it at once (cgroup.kill, Linux 5.14). On v1, and on older kernels, the group is frozen, all get SIGKILL,
+ * and it is thawed: frozen processes do not fork, nor do they freeze others again. They are dead, but perhaps not gone, when
+ * this returns.
  */
 export function killProcesses(groups: readonly ControlGroup[]): void {
   const unified = groupOf(groups, "unified");
   const killed = unified !== undefined && killGroup(unified);
-  const frozen = freezerGroup(groups);
+  const freezer = freezerGroup(groups);
   // On a hybrid machine the v1 freezer may hold them: a frozen process of v1 does not die before it is thawed.
-  if (killed) {
-    if (frozen !== undefined && frozen.version === 1) thaw(frozen);
-    return;
-  }
-  for (let round = 0; round < ROUNDS && cgroupProcesses(groups).length > 0; round++) {
-    if (frozen !== undefined) tryFreeze(frozen);
-    signalProcesses(groups, SIGKILL);
-    if (frozen === undefined) continue;
-    thaw(frozen);
+  if (killed && !holdsDying(freezer)) return;
+  for (let round = 0; round < ROUNDS && (killed || cgroupProcesses(groups).length > 0); round++) {
+    if (freezer !== undefined) tryFreeze(freezer);
+    if (!killed) signalProcesses(groups, SIGKILL);
+    if (freezer === undefined) continue;
+    thawTree(freezer);
     return;
   }
 }
+
+/**
+ * After SIGKILL to the first process of a PID namespace, with which all others are killed: lets those die that are frozen on v1,
+ * wherever the container froze them. v2 lets them die.
+ */
+export function letFrozenDie(groups: readonly ControlGroup[]): void {
+  if (holdsDying(freezerGroup(groups))) killProcesses(groups);
+}
+
+const holdsDying = (freezer: Freezer | undefined): boolean => freezer?.version === 1 && mayHoldFrozen(freezer);
 
 /** A group that does not freeze in time has been thawed again; killing goes on all the same. */
 function tryFreeze(frozen: Freezer): void {

@@ -9,17 +9,19 @@ const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 const ENOENT = -2;
 const EACCES = -13;
 const ENOTDIR = -20;
+const EPIPE = -32;
 
 /** Replaces this process, or throws a ContainerError that says why not. A name without a slash is looked up in PATH. */
 export function executeCommand(
   args: readonly string[],
   env: readonly string[],
   channel: number,
-  filter?: Uint8Array,
+  { filter, awaited = false }: { filter?: Uint8Array | undefined; awaited?: boolean | undefined } = {},
 ): never {
   const [name = ""] = args;
-  // Whoever started us may be gone by now; that is no reason not to start.
-  raw.sendMessage(channel, JSON.stringify({ kind: "exec" } satisfies Message), []);
+  const told = raw.sendMessage(channel, JSON.stringify({ kind: "exec" } satisfies Message), []);
+  // Whoever started us may be gone by now. That is no reason not to start, unless somebody in the container has held us until then.
+  if (awaited && told === EPIPE) raw.exitGroup(127);
   // The parent blocked all signals before it cloned us.
   sys.rtSigprocmask(SIG_SETMASK, new ArrayBuffer(8), null, 8);
   const explain = (file: string, result: number): never => {

@@ -19,12 +19,12 @@ import {
   O_PATH,
   O_RDONLY,
   SIG_SETMASK,
-  SIGNALS,
 } from "../sys/constants.ts";
 import { readSmallFile, writeFile } from "../sys/files.ts";
 import { exitCodeOf, type WaitStatus } from "../sys/structs.ts";
 import { check, raw, SysError, sys } from "../sys/sys.ts";
 import { type Message, openChannel, packError, receive, send, unpackError } from "./channel.ts";
+import { awaitUnlessEnded, endInit } from "./give-up.ts";
 import { closeInherited } from "./init/descriptors.ts";
 import { runInit } from "./init.ts";
 import { namespaceFlags } from "./namespace-flags.ts";
@@ -83,36 +83,26 @@ function start(
   context: ParentContext,
 ): Started {
   const { options } = context;
-  let [pid, parentEnd] = [0, -1];
+  const [ours, theirs] = openChannel();
+  let pid = 0;
   try {
     const spawn = () => {
-      const own = joins.length > 0 && joins.every(isForChildren) ? openOwnPidNamespace() : undefined;
-      if (joins.length > 0 && own === undefined) {
-        ({ pid, parentEnd } = spawnThroughJoins(joins, plan, clone, context));
-        return;
-      }
-      const [ours, theirs] = openChannel();
-      parentEnd = ours;
-      const spawnHere = () => {
-        pid = spawnInit(plan, clone, ours, theirs, options);
-      };
-      if (own === undefined) spawnHere();
-      else asIfJoined(joins, own, context, spawnHere);
+      const make = (moreFlags = 0) => spawnInit(plan, clone, ours, theirs, options, moreFlags);
+      pid = joins.length === 0 ? make() : spawnJoined(joins, context, theirs, clone, make);
     };
     if (options.tracer === undefined) spawn();
     else options.tracer.step(clone, spawn);
   } catch (error) {
-    if (parentEnd >= 0) raw.close(parentEnd);
+    raw.close(ours);
     throw explainStep(clone, error);
   }
   try {
-    return { pid, terminal: serveInit(parentEnd, pid, afterClone, context) };
+    return { pid, terminal: serveInit(ours, pid, afterClone, context) };
   } catch (error) {
-    raw.kill(pid, SIGNALS.KILL ?? 9);
-    const status = waitFor(pid);
-    throw error === GONE ? diedEarly(status, plan) : error;
+    const status = endInit(pid, options.givesUp);
+    throw error === GONE && status !== undefined ? diedEarly(status, plan) : error;
   } finally {
-    raw.close(parentEnd);
+    raw.close(ours);
   }
 }
 
@@ -127,6 +117,31 @@ const BETWEEN: ReadonlySet<ParentStep["op"]> = new Set([
 
 const isJoin = ({ op }: ParentStep): boolean => BETWEEN.has(op);
 
+/**
+ * A child that `make` clones in namespaces which are for children only (PID, time), or which one must be in to clone there (user).
+ * Who joins them does not have to be us, and cannot always: a user namespace is not left again. So there are two who can:
+ *
+ * - we ourselves, where only the PID namespace of our children changes and there is a way back: a system call each way;
+ * - else a process in between, which costs a clone and its end, and has us for its child's parent (CLONE_PARENT), so that we
+ *   stay where we are and still see the child's end.
+ */
+function spawnJoined(
+  joins: readonly ParentStep[],
+  context: ParentContext,
+  childEnd: number,
+  clone: CloneStep,
+  make: (moreFlags?: number) => number,
+): number {
+  const join = () => {
+    for (const step of joins) performParentStep(step, context);
+  };
+  const home = joins.every(isForChildren) ? openOwnPidNamespace() : undefined;
+  if (home !== undefined) return makeAndReturn(join, home, make);
+  const pid = makeInBetween(join, clone, make);
+  raw.close(childEnd); // the end of the child's own is seen only when nobody else has it
+  return pid;
+}
+
 /** What moves no more than the children that follow: the PID namespace. setns(2). */
 const isForChildren = (step: ParentStep): boolean =>
   step.op === "refuseTracing" ||
@@ -134,7 +149,7 @@ const isForChildren = (step: ParentStep): boolean =>
   (step.op === "joinProcess" && step.namespaces.every((type) => type === "pid"));
 
 /**
- * A way back for the children that come later. Undefined where there is none: in a user namespace the machine's PID namespace
+ * The way back for the children that come later. Undefined where there is none: in a user namespace the machine's PID namespace
  * cannot be joined again (EPERM), and before Linux 5.8 no pidfd can (EINVAL).
  */
 function openOwnPidNamespace(): number | undefined {
@@ -145,39 +160,26 @@ function openOwnPidNamespace(): number | undefined {
   return undefined;
 }
 
-/** Joins, and afterwards has the children in our own PID namespace again. */
-function asIfJoined(joins: readonly ParentStep[], own: number, context: ParentContext, spawn: () => void): void {
+function makeAndReturn(join: () => void, home: number, make: () => number): number {
   try {
-    for (const step of joins) performParentStep(step, context);
+    join();
     try {
-      spawn();
+      return make();
     } finally {
-      sys.setns(own, CLONE_NEWPID);
+      sys.setns(home, CLONE_NEWPID);
     }
   } finally {
-    raw.close(own);
+    raw.close(home);
   }
 }
 
-/**
- * A process in between joins the namespaces and clones the init process as our own child (CLONE_PARENT), so that we stay
- * where we are and still see its end. It makes the channel too and hands our end back: while it waits for the init process's
- * first word we wait for its own, and with an end of ours open it would not learn that the init process has died.
- */
-function spawnThroughJoins(
-  joins: readonly ParentStep[],
-  plan: Plan,
-  clone: CloneStep,
-  context: ParentContext,
-): { pid: number; parentEnd: number } {
+function makeInBetween(join: () => void, clone: CloneStep, make: (moreFlags: number) => number): number {
   const [ourEnd, theirEnd] = openChannel();
   const between = check(
     raw.spawn(0, 0, theirEnd, ourEnd, () => {
       try {
-        for (const step of joins) performParentStep(step, context);
-        const [parentEnd, childEnd] = openChannel();
-        const pid = spawnInit(plan, clone, parentEnd, childEnd, context.options, CLONE_PARENT);
-        send(theirEnd, { kind: "spawned", pid }, [parentEnd]);
+        join();
+        send(theirEnd, { kind: "spawned", pid: make(CLONE_PARENT) });
       } catch (error) {
         raw.sendMessage(theirEnd, JSON.stringify(packError(explainStep(clone, error))), []);
       }
@@ -185,12 +187,10 @@ function spawnThroughJoins(
     }),
     "clone3",
   );
-  const received = receive(ourEnd);
+  const answer = receive(ourEnd)?.message;
   raw.close(ourEnd);
   waitFor(between);
-  const answer = received?.message;
-  const parentEnd = received?.fds[0];
-  if (answer?.kind === "spawned" && parentEnd !== undefined) return { pid: answer.pid, parentEnd };
+  if (answer?.kind === "spawned") return answer.pid;
   throw answer?.kind === "error"
     ? unpackError(answer.error)
     : new ContainerError("INIT_DIED", "the process that joins the namespaces died");
@@ -220,11 +220,13 @@ function spawnInit(
     if (watch !== undefined) askToBeWatched(childEnd);
     runInit(init, { channel: childEnd, tracer, slots: new Map(slots), freshMounts: new Set() });
   };
-  let pid = raw.spawn(flags, Math.max(cgroup, 0), childEnd, parentEnd, run);
+  // Where nothing is shared nobody has to wait here: for who joins a container that may be long (serveInit).
+  const waitAt = flags & CLONE_VM ? parentEnd : -1;
+  let pid = raw.spawn(flags, Math.max(cgroup, 0), childEnd, waitAt, run);
   if (cgroup >= 0) {
     raw.close(cgroup);
     if (pid === ENOSYS || pid === EINVAL || pid === E2BIG)
-      pid = raw.spawn(withoutCgroup(flags), 0, childEnd, parentEnd, () => joinFirst(clone, childEnd, run));
+      pid = raw.spawn(withoutCgroup(flags), 0, childEnd, waitAt, () => joinFirst(clone, childEnd, run));
   }
   return check(pid, "clone3", clone.namespaces, clone.cgroup ?? null);
 }
@@ -275,6 +277,7 @@ function serveInit(
   let terminal: number | undefined;
   let complete = false;
   for (;;) {
+    if (options.givesUp !== undefined) awaitUnlessEnded(channel, options.givesUp);
     const received = receive(channel);
     if (received === undefined) {
       if (complete) return terminal;

@@ -6,8 +6,12 @@
  * is written again. On v2 the kernel goes on by itself.
  */
 import { ContainerError } from "../error.ts";
+import { AT_FDCWD } from "../sys/constants.ts";
 import { readFile, readFileIfThere, writeFile } from "../sys/files.ts";
 import { sleepMs } from "../sys/sleep.ts";
+import { parseStatx, STATX_BASIC_STATS, STATX_SIZE } from "../sys/structs.ts";
+import { raw } from "../sys/sys.ts";
+import { walkGroups } from "./groups-below.ts";
 
 export interface Freezer {
   version: 1 | 2;
@@ -72,16 +76,32 @@ export function thaw({ version, path }: Freezer): void {
   if (readFileIfThere(`${path}/${file}`) !== undefined) writeFile(`${path}/${file}`, value);
 }
 
-/** Thaws a container that is frozen: v1 lets nobody die who is. */
-export function thawGroups(groups: readonly { controller: string; path: string }[]): void {
-  const freezer = freezerGroup(groups);
-  if (freezer !== undefined && isFrozen(freezer.path)) thaw(freezer);
+/**
+ * The same with all groups below, which the container may have made and frozen; those first, so that everybody comes back at
+ * once, when the last one is thawed.
+ */
+export function thawTree({ version, path }: Freezer): void {
+  const [file, value] = version === 1 ? ["freezer.state", "THAWED"] : ["cgroup.freeze", "0"];
+  walkGroups(path, (group) => {
+    if (readFileIfThere(file, group) !== undefined) writeFile(file, value, group);
+  });
 }
 
-/** Thaws a group that is frozen by itself, whatever its version. */
+/** Thaws a group with those below it, whatever its version. */
 export function thawGroup(path: string): void {
-  if (!isFrozen(path)) return;
-  thaw({ version: readFileIfThere(`${path}/freezer.state`) === undefined ? 2 : 1, path });
+  thawTree({ version: raw.faccessat(AT_FDCWD, `${path}/freezer.state`, 0) < 0 ? 2 : 1, path });
+}
+
+/**
+ * Whether a process of these groups may be frozen: the group is, or there are groups below it. Of those nobody knows how many
+ * there are and who freezes them again.
+ */
+export const mayHoldFrozen = ({ path }: Freezer): boolean => isFrozen(path) || hasGroups(path);
+
+/** A directory has a link for each directory in it. */
+function hasGroups(path: string): boolean {
+  const buffer = new ArrayBuffer(STATX_SIZE);
+  return raw.statx(AT_FDCWD, path, 0, STATX_BASIC_STATS, buffer) >= 0 && parseStatx(buffer).nlink > 2;
 }
 
 /**

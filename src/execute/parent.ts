@@ -23,6 +23,7 @@ import { requireUnused, vacateCgroup } from "./cgroup-processes.ts";
 import { cleanUp } from "./clean-up.ts";
 import { setCpuAffinity } from "./cpu-affinity.ts";
 import { delegateCgroup } from "./delegate-cgroup.ts";
+import type { GivesUp } from "./give-up.ts";
 import { startHelper } from "./helper-program.ts";
 import { slotValue } from "./init/context.ts";
 import { shiftClock } from "./init/namespaces.ts";
@@ -53,6 +54,8 @@ export interface ExecuteOptions {
   recordCreated?: (pid: number, terminal: number | undefined) => void;
   /** Mounts are placed in a running container: to be put on record. */
   recordPlaced?: (mounts: { target: string; mountId: string }[]) => void;
+  /** What ends the set-up of a process that joins a container; else signals wait until it is through. */
+  givesUp?: GivesUp;
   /** The init process waits for `start`: `execute` returns then. */
   startsLater?: boolean;
   /** For the agent of a seccomp profile; `pid` is that of the process that starts. */

@@ -2,8 +2,9 @@
 import { AT_FDCWD, AT_REMOVEDIR } from "../sys/constants.ts";
 import { sleepMs } from "../sys/sleep.ts";
 import { raw, SysError } from "../sys/sys.ts";
-import { type ControlGroup, groupsIn, killProcesses, killProcessesIn } from "./cgroup-processes.ts";
+import { type ControlGroup, killProcesses, killProcessesIn } from "./cgroup-processes.ts";
 import { thawGroup } from "./freezer.ts";
+import { walkGroups } from "./groups-below.ts";
 import { CGROUPS, requireCgroups } from "./require-cgroups.ts";
 
 const ENOENT = -2;
@@ -22,7 +23,7 @@ export function removeCgroups(paths: readonly string[], groups: readonly Control
       if (result === ENOENT && path.startsWith(CGROUPS)) requireCgroups();
       if (result >= 0 || result === ENOENT) break;
       if (result !== EBUSY || attempt === 2500) throw new SysError("rmdir", -result, [path]);
-      if (attempt % 10 === 1) removeCgroups(groupsIn(path));
+      if (attempt % 10 === 1) removeBelow(path);
       // A frozen process of v1 does not die before it is thawed.
       if (attempt === 10) {
         for (const each of paths) thawGroup(each);
@@ -32,4 +33,13 @@ export function removeCgroups(paths: readonly string[], groups: readonly Control
       sleepMs(2);
     }
   }
+}
+
+/** The groups that the container has made; one with processes in it stays, and those that it is in. */
+function removeBelow(path: string): void {
+  walkGroups(
+    path,
+    () => {},
+    (above, name) => raw.unlinkat(above, name, AT_REMOVEDIR),
+  );
 }

@@ -216,15 +216,14 @@ export function planExec(
       ...(filter === undefined ? {} : { filter }),
     }),
   );
-  if (outlivesCaller) {
-    const exec = init.pop();
+  const exec = init.pop();
+  if (outlivesCaller)
     init.push({
       op: "parentDeathSignal",
       by: "init",
       signal: "none",
       because: "the command lives on when the one that started it is gone",
     });
-    if (exec !== undefined) init.push(exec);
-  }
+  if (exec?.op === "exec") init.push({ ...exec, awaited: true });
   return { id, steps: [...parent, ...init], cleanup: { cgroups: [] }, warnings: [] };
 }

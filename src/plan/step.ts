@@ -390,9 +390,9 @@ export interface InitOperations {
   forkInit: object;
   /**
    * The command. A name without a slash is looked up in PATH of `env`. `homeOf`: HOME is missing in `env`, and is what the
-   * container's /etc/passwd says of that user. execve(2).
+   * container's /etc/passwd says of that user. `awaited`: not when who waits for it has gone meanwhile. execve(2).
    */
-  exec: { args: string[]; env: string[]; homeOf?: number };
+  exec: { args: string[]; env: string[]; homeOf?: number; awaited?: true };
 }
 
 export type ParentStep = {

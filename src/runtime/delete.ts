@@ -1,8 +1,7 @@
 /** `delete`: what is left of a stopped container. runtime.md, "Delete". */
 import { ContainerError } from "../error.ts";
-import { killProcesses } from "../execute/cgroup-processes.ts";
+import { killProcesses, letFrozenDie } from "../execute/cgroup-processes.ts";
 import { cleanUp } from "../execute/clean-up.ts";
-import { thawGroups } from "../execute/freezer.ts";
 import { stopUnit } from "../execute/parent.ts";
 import { endsWithin } from "../execute/process-end.ts";
 import { removeCgroups } from "../execute/remove-cgroups.ts";
@@ -25,7 +24,8 @@ import { openProcess, signalProcess } from "./signal.ts";
 import { hookStateOf } from "./state.ts";
 
 const SIGKILL = 9;
-const PATIENCE_MS = 10_000;
+const FIRST_LOOK_MS = 1000;
+const PATIENCE_MS = 9000;
 
 /**
  * `force`: also a running one, which is killed, and one that there is not. A created one goes without. `only`: no other
@@ -80,8 +80,13 @@ export function destroy({ init, record }: Container, lock: Lock, warn: (text: st
   const pidfd = init === undefined ? undefined : openProcess(init);
   if (pidfd !== undefined) {
     signalProcess(pidfd, SIGKILL);
-    thawGroups(record.cgroups);
-    const ended = endsWithin(pidfd, PATIENCE_MS);
+    letFrozenDie(record.cgroups);
+    let ended = endsWithin(pidfd, FIRST_LOOK_MS);
+    // Somebody may have been frozen between the two.
+    if (!ended) {
+      killProcesses(record.cgroups);
+      ended = endsWithin(pidfd, PATIENCE_MS);
+    }
     raw.close(pidfd);
     if (!ended) throw new ContainerError("CONTAINER_STAYS", `container ${record.id} does not end, 10 s after SIGKILL`);
   }

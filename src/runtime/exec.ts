@@ -2,6 +2,7 @@
 import { ContainerError } from "../error.ts";
 import { blockSignals, type Started } from "../execute/execute.ts";
 import { executeInside } from "../execute/execute-inside.ts";
+import { ENDING_SIGNALS } from "../execute/give-up.ts";
 import { probeHost } from "../execute/probe.ts";
 import { Systemd } from "../execute/systemd.ts";
 import { makeTracer } from "../execute/tracer.ts";
@@ -24,7 +25,7 @@ import { openProcess } from "./signal.ts";
 import { startTimeOf } from "./start-time.ts";
 import { hookStateOf } from "./state.ts";
 import { supervise } from "./supervise.ts";
-import { needsPlainNewlines, openSignals } from "./terminal.ts";
+import { EVERY_SIGNAL, needsPlainNewlines, openSignals } from "./terminal.ts";
 
 const SIGKILL = 9;
 
@@ -86,7 +87,7 @@ export function execInContainer(request: ExecRequest): number {
   const slots = new Map<string, number>([[CONTAINER.slot, pidfd]]);
   if (sharesMounts(config)) slots.set(CONTAINER_ROOT.slot, openRoot(init, id));
   blockSignals();
-  const signals = detach ? -1 : openSignals();
+  const signals = openSignals(ENDING_SIGNALS);
   const systemd = attach && unit && Systemd.open(unit.user);
   const started = executeInside(pidfd, plan, {
     ...(systemd ? { systemd } : {}),
@@ -95,6 +96,7 @@ export function execInContainer(request: ExecRequest): number {
     recordState: () => {},
     containerState: () => ({ ...hookStateOf(container.record), status: "running", pid: init.pid }),
     slots,
+    givesUp: { signals, cgroups },
   });
   for (const fd of slots.values()) raw.close(fd);
   try {
@@ -104,7 +106,7 @@ export function execInContainer(request: ExecRequest): number {
     raw.kill(started.pid, SIGKILL); // our child, which nobody has waited for: the number is still its own
     throw error;
   }
-  return detach ? 0 : supervise(started, signals);
+  return detach ? 0 : supervise(started, openSignals(EVERY_SIGNAL, signals));
 }
 
 /** Of the process that the pidfd is of: the number was its own when the directory was opened, if it still is. */

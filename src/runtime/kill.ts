@@ -1,7 +1,6 @@
 /** `kill`: a signal to the container's init process, or with `all` to everything in its control group. runtime.md, "Kill". */
 import { ContainerError } from "../error.ts";
-import { cgroupProcesses, killProcesses, signalProcesses } from "../execute/cgroup-processes.ts";
-import { thawGroups } from "../execute/freezer.ts";
+import { cgroupProcesses, killProcesses, letFrozenDie, signalProcesses } from "../execute/cgroup-processes.ts";
 import { AT_FDCWD } from "../sys/constants.ts";
 import { raw } from "../sys/sys.ts";
 import { type Container, loadContainer, statusOf } from "./container.ts";
@@ -19,7 +18,7 @@ export function killContainer(root: string, id: string, signal: number, { all = 
   const pidfd = init === undefined || status === "stopped" ? undefined : openProcess(init);
   const sent = pidfd !== undefined && signalProcess(pidfd, signal);
   if (pidfd !== undefined) raw.close(pidfd);
-  if (sent && signal === SIGKILL) thawGroups(record.cgroups);
+  if (sent && signal === SIGKILL) letFrozenDie(record.cgroups);
   if (!sent)
     throw new ContainerError(
       "CONTAINER_NOT_RUNNING",

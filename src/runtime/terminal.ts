@@ -105,9 +105,12 @@ export function drain(terminal: number): void {
   }
 }
 
-export function openSignals(): number {
+export const EVERY_SIGNAL: readonly number[] = Array.from({ length: 64 }, (_, i) => i + 1);
+
+/** A signalfd; `fd`: one that is there, which is for these signals from now on. signalfd(2) */
+export function openSignals(which: readonly number[] = EVERY_SIGNAL, fd = -1): number {
   const SFD_CLOEXEC = 0o2000000;
-  return sys.signalfd4(-1, packSigset(Array.from({ length: 64 }, (_, i) => i + 1)), 8, SFD_CLOEXEC);
+  return sys.signalfd4(fd, packSigset(which), 8, SFD_CLOEXEC);
 }
 
 export function readSignals(fd: number): { signal: number; pid: number }[] {

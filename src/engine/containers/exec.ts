@@ -2,6 +2,7 @@
 import { ContainerError } from "../../error.ts";
 import { blockSignals } from "../../execute/execute.ts";
 import { executeInside } from "../../execute/execute-inside.ts";
+import { ENDING_SIGNALS } from "../../execute/give-up.ts";
 import { makeTracer } from "../../execute/tracer.ts";
 import { hostForJoining } from "../../execute/user-scope.ts";
 import { hookState } from "../../plan/hooks.ts";
@@ -10,7 +11,7 @@ import { isolates, namespaceOf } from "../../plan/namespaces.ts";
 import { CONTAINER, planExec } from "../../plan/plan-exec.ts";
 import { startTimeOf } from "../../runtime/start-time.ts";
 import { supervise } from "../../runtime/supervise.ts";
-import { openSignals } from "../../runtime/terminal.ts";
+import { EVERY_SIGNAL, openSignals } from "../../runtime/terminal.ts";
 import { CAPABILITIES } from "../../spec/capabilities.ts";
 import type { Config, Process } from "../../spec/config.ts";
 import { raw } from "../../sys/sys.ts";
@@ -51,7 +52,7 @@ export function execInContainer(request: ExecRequest): number {
   if (request.privileged) delete linux.seccomp;
   const plan = planExec({ ...config, process, linux }, host, request.id, cgroups);
   blockSignals();
-  const signals = openSignals();
+  const signals = openSignals(ENDING_SIGNALS);
   const started = executeInside(pidfd, plan, {
     tracer: makeTracer("off"),
     warn,
@@ -62,9 +63,10 @@ export function execInContainer(request: ExecRequest): number {
       pid,
     }),
     slots: new Map([[CONTAINER.slot, pidfd]]),
+    givesUp: { signals, cgroups },
   });
   raw.close(pidfd);
-  return supervise(started, signals);
+  return supervise(started, openSignals(EVERY_SIGNAL, signals));
 }
 
 /** The container's process with what the request changes. */

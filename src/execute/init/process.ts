@@ -121,9 +121,9 @@ export const processSteps: Performers<Ops> = {
     else check(result, "close_range", from);
   },
 
-  exec({ args, env, homeOf }, { channel, initIsReady, filter }) {
+  exec({ args, env, homeOf, awaited }, { channel, initIsReady, filter }) {
     if (initIsReady !== undefined) raw.read(initIsReady, new ArrayBuffer(1));
-    executeCommand(args, homeOf === undefined ? env : withHome(env, homeOf), channel, filter);
+    executeCommand(args, homeOf === undefined ? env : withHome(env, homeOf), channel, { filter, awaited });
   },
 };
 

@@ -1,0 +1,133 @@
+/**
+ * A prisoner who may write to his own control groups (v1, the freezer's mounted writable) tries to make his container one that
+ * nobody can end, and to hold whoever joins it. On v2 the kernel lets the frozen die.
+ */
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import {
+  makeBundle,
+  makeConfig,
+  newId,
+  type RuntimeRunning,
+  runtime,
+  runtimePrints,
+  startRuntime,
+  untilStatus,
+} from "./bundle.ts";
+import { atEnd, compiled, eventually, temporaryDirectory, watchForLeftovers } from "./harness.ts";
+import { missing } from "./missing.ts";
+import { makeRootfs } from "./rootfs.ts";
+
+watchForLeftovers();
+const skip = missing("root", "package:busybox-static", "programs", "cgroup1", "cgroup:freezer");
+
+/** Runs a container whose first process does this; what it says. */
+async function prisoner(what: string): Promise<{ id: string; said: () => string }> {
+  const root = makeRootfs({ "bin/freeze_groups": { copyOf: compiled("freeze_groups"), mode: 0o755 } });
+  const config = makeConfig(root, {
+    args: ["freeze_groups", "/sys/fs/cgroup/freezer", what],
+    process: { capabilities: { bounding: ["CAP_KILL"], effective: ["CAP_KILL"], permitted: ["CAP_KILL"] } },
+    mounts: [
+      { destination: "/proc", type: "proc", source: "proc" },
+      { destination: "/sys", type: "sysfs", source: "sysfs", options: ["ro"] },
+      { destination: "/sys/fs/cgroup", type: "cgroup", source: "cgroup", options: ["rw"] },
+    ],
+  });
+  const [id, file] = [newId(), join(temporaryDirectory(), "said")];
+  atEnd(() => runtime(["delete", "--force", id]));
+  const started = await runtime(["run", "--detach", "--bundle", makeBundle(config), id], {
+    prefix: ["sh", "-c", `exec "$@" >${file}`, "sh"],
+  });
+  assert.deepEqual(started, { stdout: "", stderr: "", code: 0 });
+  const said = () => readFileSync(file, "utf8");
+  await eventually("the prisoner is ready", () => said().startsWith("ready\n"));
+  return { id, said };
+}
+
+for (const [what, how] of [
+  ["nested", "frozen in a group two levels below"],
+  ["loop", "frozen there again and again"],
+  ["deep", "frozen in a group that no path names"],
+] as const) {
+  test(`kill KILL: ends a container with a process that is ${how}`, { skip }, async () => {
+    const { id } = await prisoner(what);
+    await runtimePrints(["kill", id, "KILL"]);
+    await untilStatus(id, "stopped");
+    await runtimePrints(["delete", id]);
+  });
+
+  test(`delete --force: ends a container with a process that is ${how}`, { skip }, async () => {
+    const { id } = await prisoner(what);
+    await runtimePrints(["delete", "--force", id]);
+  });
+}
+
+test("kill --all KILL: ends a container with processes frozen in groups below", { skip }, async () => {
+  const { id } = await prisoner("loop");
+  await runtimePrints(["kill", "--all", id, "KILL"]);
+  await untilStatus(id, "stopped");
+});
+
+/** For as long as the prisoner likes: state T, or D in the frozen group. proc_pid_stat(5) */
+function standsStill(pid: string): boolean {
+  const state = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.charAt(0);
+  return state === "T" || (state === "D" && /:freezer:.*\/below$/m.test(readFileSync(`/proc/${pid}/cgroup`, "utf8")));
+}
+
+/** Who of an `exec` is held: its own process, or what is the command already. */
+function heldOf(name: string): "joiner" | "command" | undefined {
+  for (const pid of readdirSync("/proc").filter((entry) => /^\d+$/.test(entry)))
+    try {
+      const args = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
+      if (!args.includes(`held-${name}`) || !standsStill(pid)) continue;
+      return args[0] === "true" ? "command" : "joiner";
+    } catch {
+      // gone meanwhile
+    }
+  return undefined;
+}
+
+/** An `exec` whose own process the prisoner holds. Where he holds what is the command already, that is his own to hold: the next is tried. */
+async function heldJoiner(id: string): Promise<{ exec: RuntimeRunning; name: string }> {
+  for (let tries = 0; tries < 200; tries++) {
+    const name = `${id}-${tries}`;
+    const exec = startRuntime(["exec", id, "true", `held-${name}`]);
+    let over = false;
+    void exec.ended.then(() => {
+      over = true;
+    });
+    await eventually("it is held or has ended", () => over || heldOf(name) !== undefined);
+    const held = heldOf(name);
+    if (held === "joiner") return { exec, name };
+    exec.kill("SIGKILL");
+    await exec.ended;
+  }
+  throw new Error("none of 200 processes was held");
+}
+
+for (const [what, signal, how] of [
+  ["joiners", "SIGTERM", "frozen"],
+  ["stop", "SIGINT", "stopped"],
+] as const)
+  test(`exec: ${signal} ends it where its process is ${how} before the command runs`, { skip }, async () => {
+    const { id } = await prisoner(what);
+    const { exec, name } = await heldJoiner(id);
+    exec.kill(signal);
+    const { stdout, stderr, code } = await exec.ended;
+    assert.match(stderr, new RegExp(`^error: ended by ${signal} before the command ran \\(EXEC_INTERRUPTED\\)$`, "m"));
+    assert.deepEqual({ stdout, code, held: heldOf(name) }, { stdout: "", code: 255, held: undefined });
+    await runtimePrints(["delete", "--force", id]);
+  });
+
+test("exec: killed while its process is frozen, it leaves nothing that delete --force does not end", {
+  skip,
+}, async () => {
+  const { id } = await prisoner("joiners");
+  const { exec, name } = await heldJoiner(id);
+  exec.kill("SIGKILL");
+  await exec.ended;
+  await runtimePrints(["delete", "--force", id]);
+  assert.equal(heldOf(name), undefined);
+});
