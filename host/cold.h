@@ -8,9 +8,7 @@
 #ifndef COLD_H
 #define COLD_H
 
-#include <linux/audit.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
+#include "filter.h"
 #include "last_words.h"
 
 static int on_shared_stack(void); /* native.h */
@@ -23,11 +21,9 @@ extern const struct { uint32_t count, ends[]; } cold_index;
 #ifdef __aarch64__
 #define COLD_SECTION_TYPE "%progbits"
 #define COLD_EMPTY_TYPE "%nobits"
-#define COLD_AUDIT_ARCH AUDIT_ARCH_AARCH64
 #else
 #define COLD_SECTION_TYPE "@progbits"
 #define COLD_EMPTY_TYPE "@nobits"
-#define COLD_AUDIT_ARCH AUDIT_ARCH_X86_64
 #endif
 __asm__(".pushsection .cold,\"a\"," COLD_SECTION_TYPE "\n\t.balign 8\n\t.globl cold_index\ncold_index:\n\t.incbin \"" COLD_FILE
         "\"\n\t.popsection");
@@ -125,33 +121,12 @@ static void cold_begin(char **argv) {
   handle_faults(on_fault);
 }
 
-/*
- * Whether a filter lets the handler work: the program, run on the handler's call. An instruction that seccomp(2) takes and
- * our compiler does not write counts as no.
- */
+/* Whether a filter lets the handler work: open the block, and return to what was interrupted. */
 static int cold_may_come(const struct sock_filter *program, size_t count) {
-  struct seccomp_data call = { .nr = SYS_mprotect, .arch = COLD_AUDIT_ARCH,
-                               .args = { (uintptr_t)pool_cold, COLD_BLOCK, PROT_READ | PROT_WRITE } };
-  uint32_t a = 0;
-  for (size_t at = 0; at < count; at++) {
-    const struct sock_filter *i = &program[at];
-    const uint32_t k = i->k;
-    switch (i->code) {
-      case BPF_LD | BPF_W | BPF_ABS:
-        if (k > sizeof call - 4) return 0;
-        memcpy(&a, (const char *)&call + k, 4);
-        break;
-      case BPF_ALU | BPF_AND | BPF_K: a &= k; break;
-      case BPF_JMP | BPF_JA: at += k; break;
-      case BPF_JMP | BPF_JEQ | BPF_K: at += a == k ? i->jt : i->jf; break;
-      case BPF_JMP | BPF_JGT | BPF_K: at += a > k ? i->jt : i->jf; break;
-      case BPF_JMP | BPF_JGE | BPF_K: at += a >= k ? i->jt : i->jf; break;
-      case BPF_JMP | BPF_JSET | BPF_K: at += a & k ? i->jt : i->jf; break;
-      case BPF_RET | BPF_K: return k == SECCOMP_RET_ALLOW || k == SECCOMP_RET_LOG;
-      default: return 0;
-    }
-  }
-  return 0;
+  const struct seccomp_data opens = { .nr = SYS_mprotect, .arch = FILTER_ARCH,
+                                      .args = { (uintptr_t)pool_cold, COLD_BLOCK, PROT_READ | PROT_WRITE } };
+  const struct seccomp_data returns = { .nr = SYS_rt_sigreturn, .arch = FILTER_ARCH };
+  return filter_allows(program, count, opens) && filter_allows(program, count, returns);
 }
 
 #endif

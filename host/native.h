@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <time.h>
+#include "filter.h"
 
 #ifndef SYS_open_tree_attr
 #define SYS_open_tree_attr 467
@@ -389,6 +390,9 @@ FN(spawn) {
 
 #define MESSAGE_FDS 16
 
+/* Our own seccomp filter forbids sendmsg. A packet can be written too; a command that cannot write has no output. */
+static int sends_by_write;
+
 /* send_message(fd, text, fds): one packet with descriptors in SCM_RIGHTS. */
 FN(send_message) {
   UNUSED;
@@ -417,7 +421,7 @@ FN(send_message) {
     header->cmsg_len = CMSG_LEN(count * sizeof(int));
     memcpy(CMSG_DATA(header), fds, count * sizeof(int));
   }
-  ssize_t n = sendmsg(fd, &message, MSG_NOSIGNAL);
+  ssize_t n = count || !sends_by_write ? sendmsg(fd, &message, MSG_NOSIGNAL) : write(fd, text.bytes, text.length);
   int e = errno;
   give_text(ctx, &text);
   return JS_NewInt64(ctx, n < 0 ? -e : n);
@@ -469,59 +473,7 @@ FN(await_readable) {
 
 /* ---- the rest ----------------------------------------------------------------------------- */
 
-FN(seccomp_load) {
-  UNUSED;
-  int64_t flags;
-  struct span program;
-  if (take_int(ctx, argv[0], &flags) || take_span(ctx, argv[1], &program, 0)) return JS_EXCEPTION;
-  struct sock_fprog filter = { .len = program.length / sizeof(struct sock_filter), .filter = program.bytes };
-  if (!cold_may_come(filter.filter, filter.len)) cold_wake_all();
-  long r = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &filter);
-  return JS_NewInt64(ctx, r < 0 ? -errno : r);
-}
-
-/*
- * seccomp_load_listener(flags, program, channel): as above with SECCOMP_FILTER_FLAG_NEW_LISTENER; returns the listener.
- *
- * From the moment the filter is there any call of this process may stand still until the agent answers, read and futex
- * included. So the turn is given up before, and taken again only after a packet of the other side says that the agent
- * has the listener, which the other side takes itself (take_listener).
- */
-FN(seccomp_load_listener) {
-  UNUSED;
-  int64_t flags, channel;
-  struct span program;
-  if (take_int(ctx, argv[0], &flags) || take_span(ctx, argv[1], &program, 0) || take_int(ctx, argv[2], &channel)) return JS_EXCEPTION;
-  struct sock_fprog filter = { .len = program.length / sizeof(struct sock_filter), .filter = program.bytes };
-  if (!cold_may_come(filter.filter, filter.len)) cold_wake_all();
-  char packet[64];
-  void *frame = give_turn(ctx);
-  long r = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &filter);
-  if (r < 0) r = -errno;
-  else while (read(channel, packet, sizeof packet) < 0 && errno == EINTR) {}
-  take_turn(ctx, frame);
-  return JS_NewInt64(ctx, r);
-}
-
-/*
- * take_listener(pidfd, fd, channel): a copy of descriptor `fd` of another process, as soon as it has one. -EAGAIN when
- * the process says something on the channel instead, or is gone. There is no event to wait for: a process that has just
- * loaded its filter must not be relied on for any call.
- */
-FN(take_listener) {
-  UNUSED;
-  int64_t pidfd, fd, channel;
-  if (take_int(ctx, argv[0], &pidfd) || take_int(ctx, argv[1], &fd) || take_int(ctx, argv[2], &channel)) return JS_EXCEPTION;
-  struct pollfd wait = { .fd = channel, .events = POLLIN };
-  const struct timespec pause = { .tv_nsec = 100000 };
-  void *frame = give_turn(ctx);
-  long r;
-  do {
-    if ((r = syscall(SYS_pidfd_getfd, pidfd, fd, 0)) < 0) r = absent_is_enosys(SYS_pidfd_getfd, -errno);
-  } while (r == -EBADF && (r = ppoll(&wait, 1, &pause, NULL) > 0 ? -EAGAIN : -EBADF) == -EBADF);
-  take_turn(ctx, frame);
-  return JS_NewInt64(ctx, r);
-}
+#include "load_filter.h"
 
 /* Loads an eBPF program of type BPF_PROG_TYPE_CGROUP_DEVICE and attaches it to a cgroup v2 directory. bpf(2). */
 FN(attach_device_program) {

@@ -129,7 +129,9 @@ export function whyInitDied(status: WaitStatus, { steps }: Plan): { why?: string
       : { why: memory, hint: TOO_LOW, field: limit?.field ?? MEMORY };
   }
   const filter = steps.flatMap((step) => (step.op === "seccomp" ? [step.program] : []))[0];
-  const refused = AFTER_FILTER.filter((call) => filter !== undefined && KILLING.has(actionFor(filter, call) ?? -1));
+  const kills = (call: string) => filter !== undefined && KILLING.has(actionFor(filter, call) ?? -1);
+  // Where a packet may not be sent it is written.
+  const refused = AFTER_FILTER.filter((call) => kills(call) && (call !== "sendmsg" || kills("write")));
   if (signal !== SIGNALS.SYS || refused.length === 0) return { hint: "see --trace" };
   return {
     why: `its seccomp profile kills for ${refused.join(", ")}, which the start of the command itself needs`,

@@ -3,10 +3,10 @@
  * root, in other namespaces, with fewer rights. Nothing here throws, and what cannot be read is undefined.
  */
 import { capabilityNames } from "../spec/capabilities.ts";
-import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, S_IFDIR, S_IFLNK, S_IFMT } from "../sys/constants.ts";
+import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, isArm64, S_IFDIR, S_IFLNK, S_IFMT } from "../sys/constants.ts";
 import { readDirectory, readFileIfThere } from "../sys/files.ts";
 import { parseStatfs, parseStatx, STATFS_SIZE, STATX_BASIC_STATS, STATX_SIZE, type Statx } from "../sys/structs.ts";
-import { raw, SysError, sys } from "../sys/sys.ts";
+import { raw, SysError } from "../sys/sys.ts";
 
 /** A file as text. As /proc/self/attr/current without a security module, it may be there and not be readable. */
 export function read(path: string): string | undefined {
@@ -55,14 +55,8 @@ export const modeAndOwner = ({ mode, uid, gid }: Statx): string =>
 
 export const ourselves = (): string => `${raw.geteuid()}:${raw.getegid()}`;
 
-/** `x86_64`, `arm64`. */
-export function machineOfThis(): string {
-  const buffer = new ArrayBuffer(390);
-  sys.uname(buffer);
-  const field = new Uint8Array(buffer, 260, 65);
-  const machine = String.fromCharCode(...field.subarray(0, field.indexOf(0)));
-  return machine === "aarch64" ? "arm64" : machine;
-}
+/** Whose program this is. Not uname(2): the command's filter may forbid it. */
+export const machineOfThis = (): "x86_64" | "arm64" => (isArm64 ? "arm64" : "x86_64");
 
 export function effectiveCapabilities(): string[] {
   const data = new ArrayBuffer(24);

@@ -7,7 +7,7 @@ export const AT_EMPTY_PATH = 0x1000;
 export const AT_RECURSIVE = 0x8000;
 
 declare const __ARCH__: string | undefined;
-const isArm64 = typeof __ARCH__ !== "undefined" && __ARCH__ === "arm64";
+export const isArm64 = typeof __ARCH__ !== "undefined" && __ARCH__ === "arm64";
 
 export const O_RDONLY = 0;
 export const O_WRONLY = 1;
