@@ -183,12 +183,13 @@ function explainPath(file: string, trouble: PathTrouble, notExecutable: Answer, 
       );
     default: {
       const above = at.slice(0, at.lastIndexOf("/")) || "/";
+      const place = above === "." ? "the working directory" : above;
       const meant = didYouMean(at.slice(at.lastIndexOf("/") + 1), namesIn(above));
       const hint =
         kind === "dangling"
           ? `make ${at} in the root filesystem, or the link anew`
           : (meant ??
-            `the path is one inside the root filesystem: install the program in ${above}, or name another path`);
+            `the path is one inside the root filesystem: install the program in ${place}, or name another path`);
       return notFound(
         "COMMAND_NOT_FOUND",
         `the command ${file} does not exist in the container${at === file ? "" : `: ${why}`}`,

@@ -15,6 +15,24 @@ const mistake = (text: string): string => {
   throw new Error("taken as JSON");
 };
 
+test("parseJson: a hint for what editors and JavaScript take, and for nothing else", () => {
+  const hintOf = (text: string): string | undefined => {
+    try {
+      parseJson(text, "a.json");
+    } catch (error) {
+      return error instanceof ContainerError ? error.hint : String(error);
+    }
+    return "taken as JSON";
+  };
+  assert.match(hintOf('{"a": 1,\n}') ?? "", /^a comma stands only between/);
+  assert.match(hintOf("[1, ]") ?? "", /^a comma stands only between/);
+  assert.equal(hintOf("// hi\n{}"), "JSON has no comments");
+  assert.match(hintOf("{'a': 1}") ?? "", /double quotes/);
+  assert.match(hintOf("\ufeff{}") ?? "", /byte order mark/);
+  assert.equal(hintOf("{]"), undefined);
+  assert.equal(hintOf('{"a" 1}'), undefined);
+});
+
 test("parseJson says where a text is no JSON, what is missing, and what stands there", () => {
   const texts: [string, string][] = [
     ["", "line 1, column 1: a value is missing, the text ends there"],

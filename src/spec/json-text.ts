@@ -17,12 +17,24 @@ export function parseJson(text: string, name: string): unknown {
       throw new ContainerError("CONFIG_SYNTAX", `${name} is nested too deeply`, { field: name, cause });
     const before = text.slice(0, offset).split("\n");
     const place = `line ${before.length}, column ${(before.at(-1) ?? "").length + 1}`;
+    const hint = usualMistake(text, offset);
     throw new ContainerError(
       "CONFIG_SYNTAX",
       `${name} is not JSON: ${place}: ${expected} is missing, ${found(text, offset)}`,
-      { field: name, cause },
+      { field: name, cause, ...(hint === undefined ? {} : { hint }) },
     );
   }
+}
+
+/** What people write who know the JSON of editors and of JavaScript. RFC 8259 has none of it. */
+function usualMistake(text: string, offset: number): string | undefined {
+  const here = text[offset];
+  if (here === "\ufeff") return "the file begins with a byte order mark, which JSON does not have: save it without";
+  if (here === "/" || here === "#") return "JSON has no comments";
+  if (here === "'") return 'strings of JSON stand in double quotes: "…"';
+  if ((here === "]" || here === "}") && text.slice(0, offset).trimEnd().endsWith(","))
+    return "a comma stands only between two members: the last one before this is too much";
+  return undefined;
 }
 
 function found(text: string, offset: number): string {

@@ -38,5 +38,6 @@ test("callText: flags of mount and open_tree, bits without a name in hexadecimal
 
 test("callText: modes in octal, other numbers as they are", () => {
   assert.equal(textOf("mkdirat", AT_FDCWD, "/run/x", 0o711), 'mkdirat(AT_FDCWD, "/run/x", 0711)');
+  assert.equal(textOf("mkdirat", "/run/x", 0o711), 'mkdirat("/run/x", 0711)');
   assert.equal(textOf("kill", 12, 9), "kill(12, 9)");
 });

@@ -123,9 +123,11 @@ export function callText({ syscall, args, code, errno }: SysError): string {
   const shows = SHOWN[syscall] ?? {};
   // The mode is of a file that is made: without O_CREAT the kernel does not look at it. open(2).
   const counts = syscall === "openat" && (Number(args[2]) & O_CREAT) === 0 ? args.slice(0, 3) : args;
+  // Where a call takes a directory's descriptor first, it may have been left away.
+  const shift = shows[2] !== undefined && typeof args[0] === "string" ? 1 : 0;
   const shown = counts.map((value, i) => {
     if (i === 0 && value === AT_FDCWD) return "AT_FDCWD";
-    const show = shows[i];
+    const show = shows[i + shift];
     return show === undefined || typeof value !== "number" ? showArgument(value) : show(value);
   });
   return `${syscall}(${shown.join(", ")}) = ${code} (${errnoText(errno)})`;

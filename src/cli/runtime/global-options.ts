@@ -14,7 +14,10 @@ export interface GlobalOptions extends LogOptions {
 
 export function addGlobalOptions(program: Command): Command {
   return program
-    .option("--root <DIRECTORY>", "where containers are on record")
+    .option(
+      "--root <DIRECTORY>",
+      "where containers are on record; default /run/tupper-runtime, of users $XDG_RUNTIME_DIR/tupper-runtime",
+    )
     .option("--log <FILE>", "where errors and warnings go, beside stderr")
     .addOption(new Option("--log-format <FORMAT>", "of the log file").choices(["text", "json"]).default("text"))
     .addOption(new Option("--log-level <LEVEL>", "debug: as --debug; errors and warnings are always logged"))

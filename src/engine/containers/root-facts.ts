@@ -121,12 +121,15 @@ function noImages(word: string): ContainerError {
   });
 }
 
+/** `docker.io/library/alpine`, `alpine/git:latest`. */
+const IMAGE_NAME = /^[\w-]+(\.[\w-]+)*(:\d+)?(\/[\w.-]+)+(:[\w.-]+)?$/;
+
 function rootError(path: string, cause: SysError): ContainerError {
   switch (cause.code) {
     case "ENOENT":
       return rootFailure("ROOT_MISSING", `there is no directory ${path}`, {
         cause,
-        hint: "ROOT is a directory that holds a root filesystem: bin, etc, lib, usr …",
+        hint: `ROOT is a directory that holds a root filesystem: bin, etc, lib, usr …${IMAGE_NAME.test(path) ? "; there are no images" : ""}`,
       });
     case "ENOTDIR":
       return rootFailure("ROOT_NOT_A_DIRECTORY", `${path} is not a directory`, {
@@ -196,7 +199,7 @@ export function readNamedFile(path: string, flag: string): string {
     throw new ContainerError(
       missing ? "FILE_MISSING" : "FILE_NOT_READABLE",
       missing ? `there is no file ${path}` : `cannot read ${path}`,
-      { field: flag, cause },
+      { field: flag, cause, ...(missing ? { hint: `${flag} names a file of this machine` } : {}) },
     );
   }
 }

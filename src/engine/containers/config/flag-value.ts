@@ -47,10 +47,21 @@ export function parseInteger(flag: string, value: string, min: number, max: numb
 }
 
 /** `KEY=VALUE` split at the first `=`. */
+const EXAMPLES: Readonly<Record<string, string>> = {
+  "--sysctl": "net.ipv4.ip_forward=1",
+  "--time-offset": "monotonic=86400",
+  "--ulimit": "nofile=1024:4096",
+};
+
 export function parseKeyValue(flag: string, value: string): [key: string, value: string] {
   const at = value.indexOf("=");
   if (at > 0) return [value.slice(0, at), value.slice(at + 1)];
-  throw flagError("BAD_KEY_VALUE", flag, `${flag} "${value}" is not of the form KEY=VALUE`);
+  throw flagError(
+    "BAD_KEY_VALUE",
+    flag,
+    `${flag} "${value}" is not of the form KEY=VALUE`,
+    `for example ${EXAMPLES[flag] ?? "org.example.owner=me"}`,
+  );
 }
 
 /** The flags as an object whose later values replace earlier ones. */
