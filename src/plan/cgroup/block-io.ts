@@ -95,7 +95,8 @@ function throttles(
 ): CgroupRequest[] {
   return THROTTLES.flatMap(([name, file, key, what]) =>
     (blockIO[name] ?? []).map((throttle, i) => ({
-      ...target(throttle.rate < 2 ** 63 ? throttle : { ...throttle, rate: 0 }, file, key),
+      // The kernel's counters of operations have 32 bits: v1 cuts 2^32 to no operation at all (tg_set_conf_uint).
+      ...target(throttle.rate < 2 ** (key.endsWith("iops") ? 32 : 63) ? throttle : { ...throttle, rate: 0 }, file, key),
       field: `${FIELD}.${name}[${i}]`,
       because: `${what} on disk ${throttle.major}:${throttle.minor} are limited`,
     })),

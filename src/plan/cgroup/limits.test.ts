@@ -164,6 +164,25 @@ test("blockIO: v1 has BFQ's files since Linux 5.0", () => {
   ]);
 });
 
+test("blockIO: rates beyond what the kernel counts are none", () => {
+  const disk = { major: 8, minor: 0 };
+  const blockIO = {
+    throttleReadBpsDevice: [{ ...disk, rate: 2n ** 63n }],
+    throttleWriteBpsDevice: [{ ...disk, rate: 2 ** 32 }],
+    throttleReadIOPSDevice: [{ ...disk, rate: 2 ** 32 }],
+    throttleWriteIOPSDevice: [{ ...disk, rate: 2 ** 32 - 1 }],
+  };
+  assert.deepEqual(limits(ALL_V1, { blockIO }).writes, [
+    "blockIO.throttleReadBpsDevice[0]: blkio.throttle.read_bps_device = 8:0 0",
+    "blockIO.throttleWriteBpsDevice[0]: blkio.throttle.write_bps_device = 8:0 4294967296",
+    "blockIO.throttleReadIOPSDevice[0]: blkio.throttle.read_iops_device = 8:0 0",
+    "blockIO.throttleWriteIOPSDevice[0]: blkio.throttle.write_iops_device = 8:0 4294967295",
+  ]);
+  assert.deepEqual(limits(V2, { blockIO: { throttleReadIOPSDevice: blockIO.throttleReadIOPSDevice } }).writes, [
+    "blockIO.throttleReadIOPSDevice[0]: io.max = 8:0 riops=max",
+  ]);
+});
+
 test("blockIO: v2 has BFQ's weight or iocost's", () => {
   assert.deepEqual(limits(V2, BLOCK_IO), {
     writes: [
