@@ -327,7 +327,7 @@ export const ERROR_CODES = {
   CRIU_FAILED: ["criu cannot be run", "the message says why"],
   CRIU_MISSING: ["criu is not installed", "install it, or --criu PATH"],
   RESTORE_FAILED: ["criu restore failed", "the first errors of its log are in the message"],
-  RESTORE_IMAGES: ["there is no checkpoint there", "`checkpoint --image-path` writes one"],
+  RESTORE_IMAGES: ["there is no checkpoint there, or a file of it is broken", "`checkpoint --image-path` writes one"],
   STATUS_FD: ["the descriptor of --status-fd is not open", "open it before"],
 
   // Command lines

@@ -181,6 +181,23 @@ test("checkpoint, restore: what cannot be done is refused with its reason", need
   assert.equal((await stateOf(id)).status, "running");
 });
 
+test("restore: images that name other descriptors than the standard ones get none of them", needs(), async () => {
+  const { program } = standInCriu();
+  const images = temporaryDirectory();
+  writeFileSync(join(images, "inventory.img"), "");
+  const restore = ["--criu", program, "restore", "--image-path", images, "--bundle", makeBundle(makeConfig(root))];
+  // Number 3 and later ones are the runtime's own, such as the directory of the container's record.
+  for (const text of ['["","","","","pipe:[1]"]', "{", "{}", "null", "[1]", '"pipe:[1]"']) {
+    writeFileSync(join(images, "descriptors.json"), text);
+    const id = newId();
+    assert.equal(
+      await runtimeFails([...restore, id]),
+      `RESTORE_IMAGES: ${images}/descriptors.json does not say what the standard descriptors were`,
+    );
+    assert.equal(await exists(id), false);
+  }
+});
+
 /** A config with a terminal, and a devpts for it. */
 function withTerminal(script: string): Config {
   const config = makeConfig(root, { args: ["sh", "-c", script], process: { terminal: true } });

@@ -1,4 +1,5 @@
 /** A bundle becomes a container again: its control groups are made, and in them criu brings its processes back. */
+import { ContainerError } from "../error.ts";
 import { INHERITED, requestCriu } from "../execute/criu.ts";
 import { mountCriuRoot } from "../execute/criu-root.ts";
 import type { Notification } from "../execute/criu-rpc.ts";
@@ -179,10 +180,30 @@ function restoreProcesses(
   }
 }
 
-/** Standard input, output and error that were pipes are ours now. */
+/**
+ * Standard input, output and error that were pipes are ours now. Who wrote the images may not be who checkpointed: no other
+ * descriptor of ours goes by that list. Throws RESTORE_IMAGES.
+ */
 function pipesOf(imagePath: string): { from: number; key: string }[] {
-  const descriptors = JSON.parse(readFileIfThere(`${imagePath}/${DESCRIPTORS}`) ?? "[]") as string[];
+  const path = `${imagePath}/${DESCRIPTORS}`;
+  const descriptors = parseDescriptors(readFileIfThere(path) ?? "[]");
+  if (descriptors === undefined)
+    throw new ContainerError("RESTORE_IMAGES", `${path} does not say what the standard descriptors were`, {
+      field: "--image-path",
+    });
   return descriptors.flatMap((key, from) => (key.startsWith("pipe:") ? [{ from, key }] : []));
+}
+
+/** A list of at most three texts. */
+function parseDescriptors(text: string): string[] | undefined {
+  let list: unknown;
+  try {
+    list = JSON.parse(text);
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+  const isList = Array.isArray(list) && list.length <= 3 && list.every((each) => typeof each === "string");
+  return isList ? (list as string[]) : undefined;
 }
 
 /** What lies on a tmpfs comes back with it. */
