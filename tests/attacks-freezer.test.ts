@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import type { Config } from "../src/spec/config.ts";
 import {
   makeBundle,
   makeConfig,
@@ -16,7 +17,7 @@ import {
   startRuntime,
   untilStatus,
 } from "./bundle.ts";
-import { atEnd, compiled, eventually, temporaryDirectory, watchForLeftovers } from "./harness.ts";
+import { atEnd, compiled, eventually, output, temporaryDirectory, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { makeRootfs } from "./rootfs.ts";
 
@@ -24,8 +25,9 @@ watchForLeftovers();
 const skip = missing("root", "package:busybox-static", "programs", "cgroup1", "cgroup:freezer");
 
 /** Runs a container whose first process does this; what it says. */
-async function prisoner(what: string): Promise<{ id: string; said: () => string }> {
+async function prisoner(what: string, linux?: Config["linux"]): Promise<{ id: string }> {
   const root = makeRootfs({ "bin/freeze_groups": { copyOf: compiled("freeze_groups"), mode: 0o755 } });
+  if (linux !== undefined) output("chown", "-hR", "100000:100000", root);
   const config = makeConfig(root, {
     args: ["freeze_groups", "/sys/fs/cgroup/freezer", what],
     process: { capabilities: { bounding: ["CAP_KILL"], effective: ["CAP_KILL"], permitted: ["CAP_KILL"] } },
@@ -34,6 +36,7 @@ async function prisoner(what: string): Promise<{ id: string; said: () => string 
       { destination: "/sys", type: "sysfs", source: "sysfs", options: ["ro"] },
       { destination: "/sys/fs/cgroup", type: "cgroup", source: "cgroup", options: ["rw"] },
     ],
+    ...(linux === undefined ? {} : { linux }),
   });
   const [id, file] = [newId(), join(temporaryDirectory(), "said")];
   atEnd(() => runtime(["delete", "--force", id]));
@@ -43,7 +46,7 @@ async function prisoner(what: string): Promise<{ id: string; said: () => string 
   assert.deepEqual(started, { stdout: "", stderr: "", code: 0 });
   const said = () => readFileSync(file, "utf8");
   await eventually("the prisoner is ready", () => said().startsWith("ready\n"));
-  return { id, said };
+  return { id };
 }
 
 for (const [what, how] of [
@@ -107,12 +110,21 @@ async function heldJoiner(id: string): Promise<{ exec: RuntimeRunning; name: str
   throw new Error("none of 200 processes was held");
 }
 
-for (const [what, signal, how] of [
-  ["joiners", "SIGTERM", "frozen"],
-  ["stop", "SIGINT", "stopped"],
+const ids = [{ containerID: 0, hostID: 100_000, size: 65_536 }];
+const mapped: Config["linux"] = {
+  namespaces: (["user", "pid", "network", "ipc", "uts", "mount", "cgroup"] as const).map((type) => ({ type })),
+  uidMappings: ids,
+  gidMappings: ids,
+};
+
+for (const [what, signal, how, linux] of [
+  ["joiners", "SIGTERM", "frozen", undefined],
+  ["stop", "SIGINT", "stopped", undefined],
+  // There a process in between has made it.
+  ["stop", "SIGHUP", "stopped in a user namespace", mapped],
 ] as const)
   test(`exec: ${signal} ends it where its process is ${how} before the command runs`, { skip }, async () => {
-    const { id } = await prisoner(what);
+    const { id } = await prisoner(what, linux);
     const { exec, name } = await heldJoiner(id);
     exec.kill(signal);
     const { stdout, stderr, code } = await exec.ended;
