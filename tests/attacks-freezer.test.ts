@@ -15,6 +15,7 @@ import {
   runtime,
   runtimePrints,
   startRuntime,
+  stateOf,
   untilStatus,
 } from "./bundle.ts";
 import { atEnd, compiled, eventually, output, temporaryDirectory, watchForLeftovers } from "./harness.ts";
@@ -80,11 +81,11 @@ function standsStill(pid: string): boolean {
 }
 
 /** Who of an `exec` is held: its own process, or what is the command already. */
-function heldOf(name: string): "joiner" | "command" | undefined {
+function heldOf(name: string, word = `held-${name}`): "joiner" | "command" | undefined {
   for (const pid of readdirSync("/proc").filter((entry) => /^\d+$/.test(entry)))
     try {
       const args = readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0");
-      if (!args.includes(`held-${name}`) || !standsStill(pid)) continue;
+      if (!args.includes(word) || !standsStill(pid)) continue;
       return args[0] === "true" ? "command" : "joiner";
     } catch {
       // gone meanwhile
@@ -128,10 +129,45 @@ for (const [what, signal, how, linux] of [
     const { exec, name } = await heldJoiner(id);
     exec.kill(signal);
     const { stdout, stderr, code } = await exec.ended;
-    assert.match(stderr, new RegExp(`^error: ended by ${signal} before the command ran \\(EXEC_INTERRUPTED\\)$`, "m"));
+    assert.match(stderr, new RegExp(`^error: ended by ${signal} before the command ran \\(JOIN_INTERRUPTED\\)$`, "m"));
     assert.deepEqual({ stdout, code, held: heldOf(name) }, { stdout: "", code: 255, held: undefined });
     await runtimePrints(["delete", "--force", id]);
   });
+
+test("run: SIGTERM ends it where its process is stopped in the PID namespace of another container", {
+  skip,
+}, async () => {
+  const { id } = await prisoner("stop");
+  const { pid } = await stateOf(id);
+  const name = newId();
+  atEnd(() => runtime(["delete", "--force", name]));
+  const namespaces = [{ type: "pid" as const, path: `/proc/${pid}/ns/pid` }, { type: "mount" as const }];
+  const config = makeConfig(makeRootfs(), { args: ["true", name], linux: { namespaces } });
+  Reflect.deleteProperty(config, "hostname");
+  const bundle = makeBundle(config);
+  for (let tries = 0; ; tries++) {
+    assert.ok(tries < 200, "none of 200 processes was held");
+    const run = startRuntime(["run", "--bundle", bundle, name]);
+    let over = false;
+    void run.ended.then(() => {
+      over = true;
+    });
+    const held = () => heldOf(name, name);
+    await eventually("it is held or has ended", () => over || held() !== undefined);
+    if (held() !== "joiner") {
+      run.kill("SIGKILL");
+      await run.ended;
+      await runtimePrints(["delete", "--force", name]);
+      continue;
+    }
+    run.kill("SIGTERM");
+    const { stderr, code } = await run.ended;
+    assert.match(stderr, /^error: ended by SIGTERM before the command ran \(JOIN_INTERRUPTED\)$/m);
+    assert.equal(code, 1);
+    assert.equal(held(), undefined);
+    return;
+  }
+});
 
 test("exec: killed while its process is frozen, it leaves nothing that delete --force does not end", {
   skip,

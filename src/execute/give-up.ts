@@ -22,13 +22,13 @@ const { HUP = 1, INT = 2, QUIT = 3, TERM = 15 } = SIGNALS;
 /** What ends a process that does nothing about it, and is sent to end it. */
 export const ENDING_SIGNALS: readonly number[] = [HUP, INT, QUIT, TERM];
 
-/** Sleeps until there is something to receive. Throws EXEC_INTERRUPTED when a signal comes first. */
+/** Sleeps until there is something to receive. Throws JOIN_INTERRUPTED when a signal comes first. */
 export function awaitUnlessEnded(channel: number, { signals }: GivesUp): void {
   if (sys.awaitReadable(channel, signals) !== ONLY_SIGNALS) return;
   const record = new ArrayBuffer(SIGNALFD_SIGINFO_SIZE);
   const [{ signal = TERM } = {}] = parseSignals(record, sys.read(signals, record));
   const name = Object.keys(SIGNALS).find((each) => SIGNALS[each] === signal) ?? signal;
-  throw new ContainerError("EXEC_INTERRUPTED", `ended by SIG${name} before the command ran`, {
+  throw new ContainerError("JOIN_INTERRUPTED", `ended by SIG${name} before the command ran`, {
     hint: "what runs in the container can hold a process that joins it, by SIGSTOP or by the freezer of its control group",
   });
 }

@@ -5,6 +5,7 @@
 import { ContainerError } from "../error.ts";
 import { cleanUp } from "../execute/clean-up.ts";
 import { blockSignals, execute } from "../execute/execute.ts";
+import { ENDING_SIGNALS } from "../execute/give-up.ts";
 import { probeHost } from "../execute/probe.ts";
 import { runHooks } from "../execute/run-hooks.ts";
 import type { Systemd } from "../execute/systemd.ts";
@@ -36,7 +37,7 @@ import { sendToPidfdSocket } from "./pidfd-socket.ts";
 import { listenVariables, type PreservedFds, preservedFds } from "./preserved-fds.ts";
 import { seccompFilter } from "./seccomp-cache.ts";
 import { openSystemd, systemdTarget } from "./systemd.ts";
-import { needsPlainNewlines } from "./terminal.ts";
+import { needsPlainNewlines, openSignals } from "./terminal.ts";
 
 /** Who makes control groups. */
 export type CgroupManager = "cgroupfs" | "systemd" | "disabled";
@@ -180,10 +181,14 @@ function make(
   sys.chdir(bundlePath);
   const container: Container = { path: lock.path, record, text: "", init: undefined };
   let sent = false;
+  // What runs in a namespace that is shared may hold our process there.
+  const joins = plan.steps.some((step) => step.op === "joinNamespace" && step.by === "parent");
+  const signals = joins ? openSignals(ENDING_SIGNALS) : -1;
   try {
     const { pid, terminal } = execute(plan, {
       tracer: makeTracer("off"),
       warn,
+      ...(joins ? { givesUp: { signals, cgroups: record.cgroups } } : {}),
       ...(systemd === undefined ? {} : { systemd }),
       startsLater: waits,
       recordState: () => writeRecord(lock, record),
@@ -201,6 +206,7 @@ function make(
         sent = true;
       },
     });
+    if (joins) raw.close(signals);
     if (sent && terminal !== undefined) raw.close(terminal);
     return { container, lock, pid, terminal: sent ? undefined : terminal };
   } catch (error) {
