@@ -11,7 +11,7 @@ const bind = (source: string, destination: string, ...options: string[]) => ({
 export const MOUNT_FAULTS: readonly Fault[] = [
   {
     name: "a root filesystem that is not there",
-    cause: /\/nowhere\/root.*(does not exist|no such)/,
+    cause: /\/nowhere\/root.*(does not exist|no such)|no root filesystem at \/nowhere\/root/,
     remedy: /root\.path|make it|unpack/,
     config: (config) => ({ ...config, root: { path: "/nowhere/root" } }),
   },
