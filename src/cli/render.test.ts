@@ -26,7 +26,7 @@ test("renderError: sentence, code, field, the kernel's answer, hint", () => {
     renderError(error, plain),
     `error: cannot mount /srv/data at /data: the source does not exist (MOUNT_SOURCE_MISSING)
   config: mounts[3].source
-  kernel: open_tree("/srv/data", 1) = ENOENT (No such file or directory)
+  kernel: open_tree("/srv/data", OPEN_TREE_CLONE) = ENOENT (No such file or directory)
   hint:   create it on the host first; a bind mount never creates its source
 `,
   );
