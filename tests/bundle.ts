@@ -9,6 +9,7 @@ import { spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { Config, Resources } from "../src/spec/config.ts";
+import { stringifyExactly } from "../src/spec/json-text.ts";
 import {
   atEnd,
   binary,
@@ -71,7 +72,7 @@ export function asUser(config: Config): Config {
 /** A directory with this config, which is removed at the end of the test. */
 export function makeBundle(config: unknown): string {
   const directory = temporaryDirectory();
-  writeFileSync(join(directory, "config.json"), JSON.stringify(config));
+  writeFileSync(join(directory, "config.json"), stringifyExactly(config));
   return directory;
 }
 

@@ -182,6 +182,9 @@ test("create: cpu and cpuset", needs("cgroup:cpu", "cgroup:cpuset"), async () =>
     ["512", "50000", "200000", "10000", "0", "0"],
   );
   assert.deepEqual(await limitsOf({ cpu: { idle: 1 } }, [["cpu", "cpu.idle"]]), ["1"]);
+  // Any uint64, as crun takes it; the most that the kernel keeps.
+  for (const shares of [262_145, 2n ** 53n + 1n, 2n ** 64n - 1n])
+    assert.deepEqual(await limitsOf({ cpu: { shares } }, [["cpu", "cpu.shares"]]), ["262144"], String(shares));
 });
 
 test("create: pids, 0 and -1 and unset", needs("cgroup:pids"), async () => {

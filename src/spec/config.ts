@@ -221,7 +221,7 @@ export interface MemoryResources {
 
 /** `quota` and `period` in microseconds. */
 export interface CpuResources {
-  shares?: number;
+  shares?: Int64;
   quota?: number;
   burst?: number;
   period?: number;

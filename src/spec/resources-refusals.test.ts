@@ -162,7 +162,7 @@ test("parseConfig refuses wrong resources", () => {
     [
       inResources({ cpu: { shares: -1 } }),
       INVALID,
-      "linux.resources.cpu.shares is -1: it must be a whole number from 0 to 9007199254740991",
+      "linux.resources.cpu.shares is -1: it must be a whole number from 0 to 18446744073709551615",
     ],
     [
       inResources({ cpu: { quota: "50%" } }),

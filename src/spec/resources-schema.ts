@@ -19,7 +19,7 @@ import {
 import type { BlockIoResources, CpuResources, DeviceRule, MemoryResources, Resources, Throttle } from "./config.ts";
 import { numberList } from "./number-list.ts";
 
-/** Times and weights: the kernel takes none that is near 2^53. */
+/** Times: the kernel takes none that is near 2^53. */
 const count = integer(0, Number.MAX_SAFE_INTEGER);
 /** -1 is no limit. */
 const countOrNone = integer(-1, Number.MAX_SAFE_INTEGER, "a whole number, or -1 for no limit");
@@ -79,7 +79,7 @@ const memory = object<MemoryResources>(
 
 const cpu = object<CpuResources>(
   {
-    shares: count,
+    shares: uint64,
     quota: countOrNone,
     burst: count,
     period: count,

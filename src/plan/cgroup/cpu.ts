@@ -4,7 +4,7 @@
  * Shares 2..262144 (default 1024) become weights 1..10000 (default 100) by the quadratic formula that runc, crun and
  * youki agreed on: the linear one of before gave 1024 shares a weight of 39.
  */
-import type { CpuResources } from "../../spec/config.ts";
+import type { CpuResources, Int64 } from "../../spec/config.ts";
 import { type CgroupRequest, type Controller, unlessZero } from "./request.ts";
 
 const FIELD = "linux.resources.cpu";
@@ -28,7 +28,7 @@ export const cpu: Controller = {
     // shares before idle: the kernel refuses shares to an idle group. Periods before quotas: a quota must fit its
     // period; burst last, it may not exceed the quota.
     return [
-      ...number(cpu, "shares", "cpu.shares"),
+      ...sharesV1(cpu),
       ...number(cpu, "period", "cpu.cfs_period_us"),
       ...number(cpu, "quota", "cpu.cfs_quota_us"),
       ...number(cpu, "burst", "cpu.cfs_burst_us"),
@@ -39,7 +39,7 @@ export const cpu: Controller = {
   },
   requestsV2({ cpu = {} }) {
     const requests: CgroupRequest[] = [];
-    const shares = unlessZero(cpu.shares);
+    const shares = withinBounds(cpu.shares);
     const quota = unlessZero(cpu.quota);
     const period = unlessZero(cpu.period);
     if (shares !== undefined) {
@@ -69,10 +69,27 @@ export const cpu: Controller = {
   },
 };
 
+const [FEWEST, MOST] = [2, 262_144];
+
+/**
+ * What the kernel makes of any number (MIN_SHARES and MAX_SHARES in kernel/sched/sched.h), as crun lets it. runc, which reads it back, fails
+ * on v1, and systemd refuses it.
+ */
+function withinBounds(shares: Int64 | undefined): number | undefined {
+  const asked = unlessZero(shares);
+  return asked === undefined ? undefined : Math.min(Math.max(Number(asked), FEWEST), MOST);
+}
+
+function sharesV1(cpu: CpuResources): CgroupRequest[] {
+  const shares = withinBounds(cpu.shares);
+  if (shares === undefined) return [];
+  return [{ file: "cpu.shares", value: String(shares), field: `${FIELD}.shares`, because: BECAUSE.shares }];
+}
+
 /** cpu.shares of cgroup v1 as cpu.weight of v2: 2 is 1, 1024 is 100, 262144 is 10000. */
 export function sharesToWeight(shares: number): number {
-  if (shares <= 2) return 1;
-  if (shares >= 262_144) return 10_000;
+  if (shares <= FEWEST) return 1;
+  if (shares >= MOST) return 10_000;
   const log = Math.log2(shares);
   const weight = 10 ** ((log * log + 125 * log) / 612 - 7 / 34);
   // 1024 shares must be 100, not the 101 that an error in the last digit of the power would make of it.

@@ -122,6 +122,18 @@ test("cpu and cpuset: v2", () => {
   assert.deepEqual(limits(V2, { cpu: { period: 5000 } }).writes, ["cpu.period: cpu.max = max 5000"]);
 });
 
+test("cpu.shares: what lies outside the kernel's bounds is the nearest that it takes, up to 2^64 - 1", () => {
+  for (const [shares, v1, v2] of [
+    [1, 2, 1],
+    [262_145, 262_144, 10_000],
+    [2n ** 53n + 1n, 262_144, 10_000],
+    [2n ** 64n - 1n, 262_144, 10_000],
+  ] as const) {
+    assert.deepEqual(limits(ALL_V1, { cpu: { shares } }).writes, [`cpu.shares: cpu.shares = ${v1}`]);
+    assert.deepEqual(limits(V2, { cpu: { shares } }).writes, [`cpu.shares: cpu.weight = ${v2}`]);
+  }
+});
+
 test("pids: 0 is a limit, written as 1, and -1 is none, in both versions", () => {
   for (const cgroups of [ALL_V1, V2]) {
     assert.deepEqual(
