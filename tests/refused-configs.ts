@@ -9,6 +9,8 @@ export type Refusal = [config: Json, code: string, message: string, hint?: strin
 
 export const INVALID = "CONFIG_INVALID";
 export const CONFLICT = "CONFIG_CONFLICT";
+/** The hint for who writes (uid_t) -1. */
+export const NO_ID = '4294967295, which is -1, is no id: system calls take it for "leave it as it is"; 65534 is nobody';
 
 export const process = { cwd: "/", args: ["sh"], user: { uid: 0, gid: 0 } };
 export const minimal = { ociVersion: "1.0.0", root: { path: "rootfs" }, process };

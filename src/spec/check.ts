@@ -174,11 +174,16 @@ export const absolutePath: Check = textLike("an absolute path", (value) => value
 
 export const boolean: Check = (value) => (typeof value === "boolean" ? undefined : wrong(value, "true or false"));
 
-export function integer(min: number, max: number, expected = `a whole number from ${min} to ${max}`): Check {
+export function integer(
+  min: number,
+  max: number,
+  expected = `a whole number from ${min} to ${max}`,
+  hint?: (value: unknown) => string | undefined,
+): Check {
   return (value) =>
     typeof value === "number" && value >= min && value <= max && Number.isInteger(value)
       ? undefined
-      : wrong(value, expected);
+      : wrong(value, expected, hint?.(value));
 }
 
 export const uint16 = integer(0, 65_535);
@@ -187,7 +192,14 @@ export const uint32 = integer(0, 4_294_967_295);
  * Of a user or group. (uid_t) -1 is none: setresuid(2) and chown(2) take it for "leave it as it is", so who asked for it would
  * be root (as CVE-2024-40635).
  */
-export const accountId = integer(0, 4_294_967_294);
+export const accountId = integer(0, 4_294_967_294, undefined, noIdHint);
+
+/** For who has asked for (uid_t) -1. */
+export function noIdHint(value: unknown): string | undefined {
+  return value === -1 || value === 4_294_967_295
+    ? '4294967295, which is -1, is no id: system calls take it for "leave it as it is"; 65534 is nobody'
+    : undefined;
+}
 
 /** A whole number that may pass 2^53 and then is a bigint. See `parseJsonExactly`. */
 export function wideInteger(min: bigint, max: bigint, expected: string): Check {

@@ -7,6 +7,7 @@ import {
   inLinux,
   inUserNamespace,
   mappings,
+  NO_ID,
   process,
   refuses,
 } from "../../tests/refused-configs.ts";
@@ -59,6 +60,7 @@ test("parseConfig refuses wrong namespaces and maps of ids", () => {
       inUserNamespace({ uidMappings: [{ containerID: 4294967295, hostID: 0, size: 1 }] }),
       INVALID,
       "linux.uidMappings[0].containerID is 4294967295: it must be a whole number from 0 to 4294967294",
+      NO_ID,
     ],
     [
       inUserNamespace({ gidMappings: [...mappings, { containerID: 65535, hostID: 1, size: 1 }] }),
@@ -159,6 +161,7 @@ test("parseConfig refuses wrong devices and network devices", () => {
       inLinux({ devices: [{ path: "/dev/null", type: "c", major: 1, minor: 3, uid: -1 }] }),
       INVALID,
       "linux.devices[0].uid is -1: it must be a whole number from 0 to 4294967294",
+      NO_ID,
     ],
     [
       inLinux({ namespaces: [], netDevices: { eth0: {} } }),

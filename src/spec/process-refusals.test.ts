@@ -1,6 +1,6 @@
 // Data: what parseConfig refuses of `process`, and the whole error for each.
 import { test } from "node:test";
-import { CONFLICT, INVALID, inConfig, inProcess, refuses } from "../../tests/refused-configs.ts";
+import { CONFLICT, INVALID, inConfig, inProcess, NO_ID, refuses } from "../../tests/refused-configs.ts";
 
 test("parseConfig refuses a wrong process", () => {
   refuses([
@@ -36,16 +36,19 @@ test("parseConfig refuses a wrong process", () => {
       inProcess({ user: { uid: -1, gid: 0 } }),
       INVALID,
       "process.user.uid is -1: it must be a whole number from 0 to 4294967294",
+      NO_ID,
     ],
     [
       inProcess({ user: { uid: 4294967295, gid: 0 } }),
       INVALID,
       "process.user.uid is 4294967295: it must be a whole number from 0 to 4294967294",
+      NO_ID,
     ],
     [
       inProcess({ user: { uid: 0, gid: 4294967295 } }),
       INVALID,
       "process.user.gid is 4294967295: it must be a whole number from 0 to 4294967294",
+      NO_ID,
     ],
     [
       inProcess({ user: { uid: 0, gid: 0, umask: "022" } }),

@@ -1,8 +1,7 @@
 /** `tupper-runtime exec`. */
 import { Command } from "commander";
 import { parseCapabilityNames } from "../../engine/containers/config/capabilities.ts";
-import { flagError, parseInteger } from "../../engine/containers/config/flag-value.ts";
-import { MAX_ID } from "../../engine/containers/config/user.ts";
+import { flagError, parseId } from "../../engine/containers/config/flag-value.ts";
 import { ContainerError } from "../../error.ts";
 import { execInContainer } from "../../runtime/exec.ts";
 import type { Config, Process } from "../../spec/config.ts";
@@ -113,7 +112,7 @@ function changedProcess(own: Process, args: string[], options: ExecOptions, pid:
       ...process.user,
       additionalGids: [
         ...(process.user.additionalGids ?? []),
-        ...options.additionalGids.map((gid) => parseInteger("--additional-gids", gid, 0, MAX_ID)),
+        ...options.additionalGids.map((gid) => parseId("--additional-gids", gid)),
       ],
     };
   if (options.processLabel !== undefined) process.selinuxLabel = options.processLabel;

@@ -3,6 +3,7 @@
 import { ContainerError } from "../../../error.ts";
 import type { ErrorCode } from "../../../error-codes.ts";
 import { didYouMean } from "../../../nearest.ts";
+import { noIdHint } from "../../../spec/check.ts";
 
 /** An error about one flag. */
 export function flagError(code: ErrorCode, flag: string, message: string, hint?: string): ContainerError {
@@ -39,12 +40,19 @@ export function parseBytes(flag: string, value: string): number {
 }
 
 /** A whole number within bounds, decimal. */
-export function parseInteger(flag: string, value: string, min: number, max: number): number {
+export function parseInteger(flag: string, value: string, min: number, max: number, hint?: string): number {
   const number = Number(value);
   if (/^[+-]?\d+$/.test(value) && number >= min && number <= max) return number;
   const bounds = max === Number.MAX_SAFE_INTEGER ? `of at least ${min}` : `from ${min} to ${max}`;
-  throw flagError("BAD_NUMBER", flag, `${flag} "${value}" is not a whole number ${bounds}`);
+  throw flagError("BAD_NUMBER", flag, `${flag} "${value}" is not a whole number ${bounds}`, hint);
 }
+
+/** 4294967295 is -1, which setresuid(2) takes for "as it is". */
+export const MAX_ID = 4294967294;
+
+/** The number of a user or group. */
+export const parseId = (flag: string, value: string): number =>
+  parseInteger(flag, value, 0, MAX_ID, noIdHint(Number(value)));
 
 /** `KEY=VALUE` split at the first `=`. */
 const EXAMPLES: Readonly<Record<string, string>> = {

@@ -4,9 +4,8 @@ import type { Host } from "../../../plan/host.ts";
 import { defaultIdMaps, type KeptIds } from "../../../plan/id-maps.ts";
 import type { IdMapping, IdMaps } from "../../../spec/config.ts";
 import type { RunOptions } from "../run-options.ts";
-import { flagError, parseInteger } from "./flag-value.ts";
+import { flagError, MAX_ID, parseId } from "./flag-value.ts";
 
-const MAX_ID = 4294967294;
 /** For root without a range in /etc/subuid: where useradd begins to give them out. */
 const DEFAULT_RANGES = [{ start: 100_000, count: 65_536 }];
 
@@ -41,7 +40,7 @@ export function parseKeepId(value: string, host: Host): KeptIds | undefined {
         `--userns cannot be "${value}"`,
         "keep-id or keep-id:uid=1000,gid=1000",
       );
-    kept[name] = parseInteger("--userns", id, 0, MAX_ID);
+    kept[name] = parseId("--userns", id);
   }
   if (host.uid !== 0) return kept;
   throw flagError(

@@ -8,7 +8,7 @@ import { didYouMean } from "../../../nearest.ts";
 import type { IdMaps, User } from "../../../spec/config.ts";
 import type { RootFacts } from "../root-facts.ts";
 import type { RunOptions } from "../run-options.ts";
-import { flagError, parseInteger } from "./flag-value.ts";
+import { flagError, MAX_ID, parseId } from "./flag-value.ts";
 import { hasSingleId, isMapped } from "./id-maps.ts";
 
 export interface ContainerUser {
@@ -30,9 +30,9 @@ interface GroupEntry {
   members: string[];
 }
 
-/** 4294967295 is -1, which setresuid(2) takes for "as it is". */
-export const MAX_ID = 4294967294;
 const DEFAULT_UMASK = 0o022;
+/** Also one that is no id, and gets an error of its own. */
+const NUMBER = /^-?\d+$/;
 
 export function containerUser(
   options: Pick<RunOptions, "user" | "groupAdd" | "umask">,
@@ -80,8 +80,8 @@ function splitUser(value: string): [user: string, group?: string] {
 function findUser(value: string, passwd: string | undefined): PasswdEntry {
   const named = parsePasswd(passwd, `${value}:`).find(({ name }) => name === value);
   if (named !== undefined) return named;
-  if (/^\d+$/.test(value)) {
-    const uid = parseInteger("--user", value, 0, MAX_ID);
+  if (NUMBER.test(value)) {
+    const uid = parseId("--user", value);
     const known = parsePasswd(passwd, `:${uid}:`).find((entry) => entry.uid === uid);
     return known ?? { name: "", uid, gid: 0, home: uid === 0 ? "/root" : "/" };
   }
@@ -91,7 +91,7 @@ function findUser(value: string, passwd: string | undefined): PasswdEntry {
 function findGroup(flag: string, value: string, group: string | undefined): number {
   const named = parseGroup(group, `${value}:`).find(({ name }) => name === value);
   if (named !== undefined) return named.gid;
-  if (/^\d+$/.test(value)) return parseInteger(flag, value, 0, MAX_ID);
+  if (NUMBER.test(value)) return parseId(flag, value);
   throw unknownName("UNKNOWN_GROUP", flag, "group", value, parseGroup(group));
 }
 
