@@ -253,7 +253,8 @@ test("create: no space or no inode left where its record goes", needs(), async (
     else {
       const { code, kernel, hint } = refusalOf(result);
       assert.match(kernel ?? "", /ENOSPC/, options);
-      assert.ok(hint, result.stderr);
+      // What it names is there afterwards.
+      assert.ok(hint?.startsWith(`free some there (df ${root}`) && !hint.includes(id), result.stderr);
       outcomes.add(code);
     }
     assert.deepEqual(await runtime(["--root", join(root, "state"), "delete", "--force", id]), {
@@ -268,6 +269,29 @@ test("create: no space or no inode left where its record goes", needs(), async (
     assert.ok(outcomes.has(code), [...outcomes].join(", "));
   await assertFree(id, bundle);
 });
+
+test(
+  "tupper run: no space or no inode left where its record goes; the directory that is named is there afterwards",
+  needs(),
+  async () => {
+    const outcomes = new Set<string>();
+    for (const options of TMPFS) {
+      const run = "/run/tupper";
+      const small = within(`mkdir -p ${run}; mount -t tmpfs -o ${options} small ${run}`);
+      const { code, stderr } = await tupper(["--error-format", "json", "run", rootfs, "true"], small);
+      const last = stderr.trimEnd().split("\n").at(-1) ?? "";
+      if (code === 0) outcomes.add("ran");
+      else {
+        const error = JSON.parse(last) as Record<string, string>;
+        assert.match(error.message ?? "", /: there is no space left in \/run\/tupper$/, options);
+        assert.match(error.kernel ?? "", /ENOSPC/, options);
+        assert.match(error.hint ?? "", /^free some there \(df \/run\/tupper; df -i \/run\/tupper\)/, options);
+        outcomes.add(error.code ?? "");
+      }
+    }
+    assert.deepEqual([...outcomes].sort(), ["RECORD_FAILED", "RECORD_STATE_FAILED", "STATE_ROOT", "ran"]);
+  },
+);
 
 test("create: no inode left in the root filesystem for the mount points it lacks", needs(), async () => {
   const id = newId();

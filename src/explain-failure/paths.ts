@@ -77,12 +77,21 @@ export function whyPathFails(step: Step, { code, args }: SysError): Finding | un
     case "EDQUOT": {
       if (step.op === "copyTree") return undefined; // its hint tells of the size that was given
       const path = target ?? firstPath(args);
-      return path === undefined ? undefined : noRoom(path, code);
+      return path === undefined ? undefined : noRoom(lastingPath(step, path), code);
     }
     default:
       return undefined;
   }
 }
+
+/** The directory of a container's record is removed when it could not be made: a hint names the one above. */
+function lastingPath({ op }: Step, path: string): string {
+  if (op === "recordState") return above(path);
+  return op === "listenForStart" ? above(above(path)) : path;
+}
+
+/** The directory that a path lies in. */
+export const above = (path: string): string => path.slice(0, path.lastIndexOf("/")) || "/";
 
 const firstPath = (args: readonly unknown[]): string | undefined =>
   args.find((arg): arg is string => typeof arg === "string" && arg.startsWith("/"));
@@ -95,9 +104,9 @@ function remedyOf({ kind, at }: PathTrouble): string {
 
 /** The nearest directory above, which is there. */
 function nearestThere(path: string): string {
-  let above = path;
-  while (above !== "" && !isThere(above)) above = above.slice(0, above.lastIndexOf("/"));
-  return above || "/";
+  let at = path;
+  while (at !== "/" && !isThere(at)) at = above(at);
+  return at;
 }
 
 /** EROFS for a path that may be missing. */

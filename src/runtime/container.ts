@@ -15,7 +15,7 @@ import { freezerGroup, isFrozen } from "../execute/freezer.ts";
 import { environmentValue } from "../execute/probe.ts";
 import { isAwaited } from "../execute/start-socket.ts";
 import { isInUserNamespace } from "../execute/user-namespace.ts";
-import { stateRootRefused } from "../explain-failure/state-root.ts";
+import { recordRefused, stateRootRefused } from "../explain-failure/state-root.ts";
 import type { HookState } from "../plan/step.ts";
 import { isObject } from "../spec/check.ts";
 import type { Hook, IdMaps } from "../spec/config.ts";
@@ -303,8 +303,7 @@ export function recordFile(lock: Lock, name: string, text: string): void {
   }
 }
 
-const recordFailed = ({ path }: Lock, cause: SysError): ContainerError =>
-  new ContainerError("RECORD_FAILED", `cannot record the container in ${path}`, { field: "--root", cause });
+const recordFailed = ({ path }: Lock, cause: SysError): ContainerError => recordRefused(path, cause, "--root");
 
 /** Of a process that had ended before it could be put on record. */
 export const UNKNOWN_START = "0";

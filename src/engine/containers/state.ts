@@ -14,7 +14,7 @@ import { cleanUp } from "../../execute/clean-up.ts";
 import { stateRoot } from "../../execute/probe.ts";
 import { fits, GROUPS, PATHS } from "../../execute/record-checks.ts";
 import { removeCgroups } from "../../execute/remove-cgroups.ts";
-import { stateRootRefused } from "../../explain-failure/state-root.ts";
+import { recordRefused, stateRootRefused } from "../../explain-failure/state-root.ts";
 import { didYouMean } from "../../nearest.ts";
 import { DEFAULT_PROFILE } from "../../plan/seccomp/profile-program.ts";
 import type { Plan } from "../../plan/step.ts";
@@ -70,7 +70,7 @@ const EWOULDBLOCK = -11;
 const ENOENT = -2;
 const DT_DIR = 4;
 
-/** Makes and locks the directory of a new container. Throws CONTAINER_EXISTS, STATE_NEWER. */
+/** Makes and locks the directory of a new container. Throws CONTAINER_EXISTS, STATE_ROOT, STATE_NEWER. */
 export function claimState(id: string): StateLock {
   const root = stateRoot();
   const path = `${root}/${id}`;
@@ -82,7 +82,7 @@ export function claimState(id: string): StateLock {
       makeStateRoot(root);
       continue;
     }
-    if (made < 0 && made !== EEXIST) throw new SysError("mkdirat", -made, [path, stateMode()]);
+    if (made < 0 && made !== EEXIST) throw stateRootRefused(path, new SysError("mkdirat", -made, [path, stateMode()]));
     let lock: StateLock | undefined;
     try {
       lock = tryLock(path);
@@ -194,9 +194,14 @@ function packConfig(config: Config): unknown {
   return { ...config, linux: { ...config.linux, seccomp: "default" } };
 }
 
-/** Puts the init process on record. */
+/** Puts the init process on record. Throws RECORD_FAILED. */
 export function recordInit({ path }: StateLock, pid: number): void {
-  createFile(`${path}/init`, `${pid} ${startTimeOf(pid) ?? "0"}`);
+  const text = `${pid} ${startTimeOf(pid) ?? "0"}`;
+  try {
+    createFile(`${path}/init`, text);
+  } catch (error) {
+    throw error instanceof SysError ? recordRefused(path, error) : error;
+  }
 }
 
 /** Removes the record of a container that has ended. */
