@@ -313,6 +313,46 @@ test("--log: nothing is written when all is well, warnings go there, and usage e
   assert.equal(lines().at(-1)?.level, "error");
 });
 
+test(
+  "--log: a file that cannot be opened or written is told on stderr, beside what should have been in it",
+  needs(),
+  async () => {
+    const config = makeConfig(root, { args: ["echo", "ran"], process: { capabilities: { bounding: ["CAP_FLY"] } } });
+    const bundle = makeBundle(config);
+    for (const [log, call] of [
+      ["/no/such/log", /openat\(.*\) = ENOENT \(no such file or directory\)/],
+      ["/dev/full", /write\(.*\) = ENOSPC \(no space left on device\)/],
+    ] as const) {
+      for (const format of ["text", "json"]) {
+        const flags = ["--log", log, "--log-format", format];
+        const failed = await runtime([...flags, "state", "unknown"]);
+        assert.deepEqual([failed.code, failed.stdout], [1, ""]);
+        const [warning = "", error = "", ...more] = failed.stderr.split("\n");
+        assert.ok(warning.startsWith(`warning: cannot write the log file ${log}: `), warning);
+        assert.match(warning, call);
+        assert.match(warning, /flag: --log; .*LOG_FILE\)$/);
+        assert.match(error, /^error: container unknown does not exist \(hint: .*; CONTAINER_UNKNOWN\)$/);
+        assert.deepEqual(more, [""]);
+
+        const ran = await runtime([...flags, "run", "--bundle", bundle, newId()]);
+        assert.deepEqual([ran.code, ran.stdout], [0, "ran\n"]);
+        assert.match(
+          ran.stderr,
+          /^warning: cannot write the log file .*\nwarning: process\.capabilities names CAP_FLY, .*\n$/,
+        );
+      }
+      const debug = await runtime(["--log", log, "--debug", "list", "-q"]);
+      assert.equal(debug.code, 0);
+      assert.match(debug.stderr, /^warning: cannot write .*\ntime="\S+" level=debug msg="list "\n$/);
+    }
+    // An empty name is none, as for runc.
+    assert.match(
+      (await runtime(["--log", "", "state", "unknown"])).stderr,
+      /^error: container unknown does not exist \(CONTAINER_UNKNOWN\)\n/,
+    );
+  },
+);
+
 test("--log: of exec, and of start, whose command is not there", needs(), async () => {
   const log = join(temporaryDirectory(), "log");
   const flags = ["--log", log, "--log-format", "json"];

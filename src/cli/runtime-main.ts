@@ -3,7 +3,7 @@
 import { protectBinary } from "../runtime/protect-binary.ts";
 import { lastExitCode } from "./exit-code.ts";
 import type { GlobalOptions } from "./runtime/global-options.ts";
-import { logError, oneLine } from "./runtime/log.ts";
+import { hasLogFile, logError, oneLine } from "./runtime/log.ts";
 import { runtimeProgram } from "./runtime/program.ts";
 import { printableLines } from "./table.ts";
 import { writeOut } from "./terminal.ts";
@@ -33,8 +33,8 @@ const STARTS_PROCESSES: ReadonlySet<string> = new Set(["create", "run", "exec", 
 
 /** What is written to stderr in place of the usual lines. An engine, which has a log file, gets this too: conmon hands it on, and Podman shows one line of it. */
 export function lineForEngines(error: unknown): string | undefined {
-  const { log, logFormat } = runtimeProgram.opts<GlobalOptions>();
-  if (log === undefined) return logFormat === "json" ? "" : undefined; // logError has written it
+  const options = runtimeProgram.opts<GlobalOptions>();
+  if (!hasLogFile(options)) return options.logFormat === "json" ? "" : undefined; // logError has written it
   return `error: ${printableLines(oneLine(error))}\n`;
 }
 

@@ -18,7 +18,7 @@ export function addGlobalOptions(program: Command): Command {
       "--root <DIRECTORY>",
       "where containers are on record; default /run/tupper-runtime, of users $XDG_RUNTIME_DIR/tupper-runtime",
     )
-    .option("--log <FILE>", "where errors and warnings go, beside stderr")
+    .option("--log <FILE>", "where errors and warnings go, beside stderr; opened for the first of them")
     .addOption(new Option("--log-format <FORMAT>", "of the log file").choices(["text", "json"]).default("text"))
     .addOption(new Option("--log-level <LEVEL>", "debug: as --debug; errors and warnings are always logged"))
     .option("--debug", "log each step too: to the log file, else to stderr")

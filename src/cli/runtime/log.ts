@@ -1,10 +1,14 @@
 /**
  * `--log FILE` and what goes into it: callers read its last line to tell people what went wrong, so a line holds the whole
  * sentence. Without the flag warnings go to stderr.
+ *
+ * The file is opened for each line, so a command that has nothing to say pays nothing for it. runc and crun open it first, and
+ * fail where they cannot. Here that is a warning, and what should have been in the file goes to stderr.
  */
 import { ContainerError } from "../../error.ts";
 import { AT_FDCWD, O_APPEND, O_CLOEXEC, O_CREAT, O_WRONLY } from "../../sys/constants.ts";
-import { raw, SysError } from "../../sys/sys.ts";
+import { writeAll } from "../../sys/files.ts";
+import { raw, SysError, sys } from "../../sys/sys.ts";
 import { type ErrorObject, errorObject } from "../error-json.ts";
 import { printableLines } from "../table.ts";
 import { writeErr } from "../terminal.ts";
@@ -21,9 +25,14 @@ type Level = "error" | "warning" | "debug";
 export const warnTo =
   (options: LogOptions) =>
   (text: string): void => {
-    if (options.log === undefined) writeErr(`warning: ${printableLines(text)}\n`);
-    else append(options, "warning", text);
+    if (hasLogFile(options)) append(options, "warning", text);
+    else writeWarning(text);
   };
+
+/** An empty name is none, as for runc. */
+export const hasLogFile = ({ log }: LogOptions): boolean => log !== undefined && log !== "";
+
+const writeWarning = (text: string): void => writeErr(`warning: ${printableLines(text)}\n`);
 
 /** With `--debug`: what is done, a line each, in the form of the log file also on stderr. */
 export const debugTo = (options: LogOptions): ((text: string) => void) | undefined =>
@@ -34,25 +43,46 @@ export const debugTo = (options: LogOptions): ((text: string) => void) | undefin
  * a log file JSON goes to stderr.
  */
 export function logError(options: LogOptions, error: unknown): void {
-  if (options.log !== undefined || options.logFormat === "json")
-    append(options, "error", oneLine(error), errorObject(error));
+  if (hasLogFile(options) || options.logFormat === "json") append(options, "error", oneLine(error), errorObject(error));
 }
 
-function append({ log, logFormat }: LogOptions, level: Level, msg: string, more: Partial<ErrorObject> = {}): void {
+/** What the file does not take goes to stderr: errors do anyway. */
+function append(options: LogOptions, level: Level, msg: string, more: Partial<ErrorObject> = {}): void {
+  const { log = "", logFormat } = options;
   const time = new Date().toISOString();
   const line =
     logFormat === "json"
-      ? JSON.stringify({ level, msg, time, ...more, message: undefined })
-      : `time="${time}" level=${level} msg=${JSON.stringify(msg)}`;
-  if (log === undefined) return writeErr(`${line}\n`);
-  const fd = raw.openat(AT_FDCWD, log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o644);
-  if (fd < 0)
-    throw new ContainerError("LOG_FILE", `cannot write the log file ${log}`, {
-      field: "--log",
-      cause: new SysError("openat", -fd, [log]),
-    });
-  raw.write(fd, `${line}\n`);
-  raw.close(fd);
+      ? `${JSON.stringify({ level, msg, time, ...more, message: undefined })}\n`
+      : `time="${time}" level=${level} msg=${JSON.stringify(msg)}\n`;
+  if (!hasLogFile(options)) return writeErr(line);
+  const failure = appendLine(log, line);
+  if (failure === undefined) return;
+  tellOnce(log, failure);
+  if (level === "warning") writeWarning(msg);
+  else if (level === "debug") writeErr(line);
+}
+
+function appendLine(log: string, line: string): SysError | undefined {
+  let fd = -1;
+  try {
+    fd = sys.openat(AT_FDCWD, log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o644);
+    writeAll(fd, line);
+    return undefined;
+  } catch (error) {
+    if (error instanceof SysError) return error;
+    throw error;
+  } finally {
+    if (fd >= 0) raw.close(fd);
+  }
+}
+
+let isTold = false;
+
+function tellOnce(log: string, cause: SysError): void {
+  if (isTold) return;
+  isTold = true;
+  const error = new ContainerError("LOG_FILE", `cannot write the log file ${log}`, { field: "--log", cause });
+  writeWarning(oneLine(error));
 }
 
 /** An error as one line of text. */
@@ -60,7 +90,7 @@ export function oneLine(error: unknown): string {
   if (!(error instanceof ContainerError)) return error instanceof Error ? error.message : String(error);
   const { message, kernel, field, hint, evidence, code } = error;
   const more = [
-    ...(field === undefined ? [] : [`config: ${field}`]),
+    ...(field === undefined ? [] : [`${field.startsWith("-") ? "flag" : "config"}: ${field}`]),
     ...(evidence === undefined ? [] : [`found: ${evidence}`]),
     ...(hint === undefined ? [] : [`hint: ${hint}`]),
     code,
