@@ -76,8 +76,8 @@ of memory; the system call behind SIGSYS, where the kernel's log (\`/dev/kmsg\`)
 sent the signal to tupper; the \`tupper kill\` that sent it; or that somebody else did. The kernel tells nobody who sent a SIGKILL, so tupper does not say more than that.
 
 \`tupper wait NAME…\` prints the exit codes of containers of \`tupper run\`, a line each on stdout, and the same reasons on stderr; also of the last 32 that have ended. With \`--format json\` it
-prints an object a line: \`id\`, \`created\`, \`finished\`, \`pid\`, \`exitCode\`, \`cause\`, and where they are known \`why\` (the sentence), \`signal\`, \`outOfMemory\`
-(\`cgroup\`, \`kills\`, \`limitBytes\`, \`peakBytes\`), \`syscall\`, \`sender\`. \`tupper inspect\` of one that has ended has the same as \`end\`. \`cause\` is one of
+prints an object a line: \`id\`, \`created\`, \`finished\`, \`pid\`, \`command\` (its first 60 characters), \`exitCode\`, \`cause\`, and where they are known \`why\` (the sentence), \`signal\`, \`outOfMemory\`
+(\`cgroup\`, \`kills\`, \`limitBytes\`, \`peakBytes\`), \`syscall\`, \`sender\`. \`tupper inspect\` of one that has ended, and \`tupper ps --all\`, have the same as \`end\`. \`cause\` is one of
 
 | cause | |
 |---|---|

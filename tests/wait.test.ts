@@ -63,8 +63,10 @@ async function endOf(running: Running & { name: string }, act: () => unknown): P
   assert.deepEqual({ stderr, code }, { stderr: "", code: 0 });
   assert.equal(await prints(["wait", "--format", "json", running.name]), stdout);
   const [inspected] = JSON.parse(await prints(["inspect", running.name])) as { status: string; end: End }[];
-  const { id, created, ...end } = parse(stdout) as End & { created: string };
-  assert.deepEqual(inspected, { id, status: "stopped", created, end });
+  const { id, created, command, ...end } = parse(stdout) as End & { created: string; command?: string[] };
+  // What a sweep puts on record does not tell the command.
+  assert.deepEqual(inspected, { id, status: "stopped", created, ...(command === undefined ? {} : { command }), end });
+  assert.equal(command?.[0], end.cause === "runner-died" ? undefined : "sh");
   assert.ok(new Date(created).getTime() > 0, created);
   return parse(stdout);
 }
@@ -209,6 +211,39 @@ test("wait, inspect: a container that runs is meant, and not an earlier one of i
   second.child.kill("SIGTERM");
   assert.equal((await waiter.ended).stdout, "6\n");
 });
+
+test(
+  "ps --all: those that have ended too, each name once, with code, cause and command; ps without it does not",
+  needs,
+  async () => {
+    const running = await background(root);
+    const killed = await background(root);
+    await prints(["kill", killed.name]);
+    await killed.ended;
+    const [again, unstarted] = [`again-all-${process.pid}`, `unstarted-all-${process.pid}`];
+    for (const code of [5, 7]) await tupper(["run", "--name", again, root, "sh", "-c", `exit ${code}`, "é".repeat(60)]);
+    await tupper(["run", "--name", unstarted, root, "no-such-command"]);
+
+    const table = await prints(["ps", "--all"]);
+    const rows = new Map(table.split("\n").map((line) => [line.split(" ")[0] ?? "", line]));
+    assert.match(rows.get(running.name) ?? "", / running +\d+s +\S+ \(overlay\) +sh -c /);
+    assert.match(rows.get(killed.name) ?? "", /^\S+ +ended \(137, tupper-kill\) \d+s ago +\d+s +sh -c /);
+    assert.match(rows.get(again) ?? "", /^\S+ +exited \(7\) \d+s ago +\d+s +sh -c exit 7 é+…$/);
+    assert.match(rows.get(unstarted) ?? "", /^\S+ +not started \(127\) \d+s ago +\d+s +no-such-command$/);
+
+    const names = (await prints(["ps", "-aq"])).split("\n");
+    for (const name of [running.name, killed.name, again, unstarted])
+      assert.equal(names.filter((other) => other === name).length, 1, name);
+    const listed = JSON.parse(await prints(["ps", "-a", "--format", "json"])) as { id: string; end?: End }[];
+    const { end, ...rest } = listed.find(({ id }) => id === again) ?? {};
+    const [inspected] = JSON.parse(await prints(["inspect", again])) as { created: string; end: End }[];
+    assert.deepEqual(end, inspected?.end);
+    const command = ["sh", "-c", "exit 7", `${"é".repeat(47)}…`];
+    assert.deepEqual(rest, { id: again, pid: 0, status: "stopped", created: inspected?.created, command });
+    assert.deepEqual([end?.exitCode, end?.cause], [7, "exited"]);
+    assert.ok(!(await prints(["ps"])).includes(again));
+  },
+);
 
 test("run: the last ends stay on record, older ones go", needs, async () => {
   if (!existsSync(stateRoot)) mkdirSync(stateRoot, { mode: 0o700 });

@@ -132,6 +132,15 @@ test("a command line that is wrong: its code, the nearest right name, the usage,
       125,
       ["error: tupper run has no flag -name (UNKNOWN_FLAG)", "  hint:   did you mean --name?", run],
     ],
+    [
+      "--error-format text run --format json host",
+      125,
+      [
+        "error: --format says how --diagnose tells what is denied, and --diagnose is not given (USAGE)",
+        "  hint:   add --diagnose; for errors as JSON: tupper --error-format json run …",
+        run,
+      ],
+    ],
     ["run", 125, ["error: tupper run needs ROOT (MISSING_ARGUMENT)", "  hint:   see tupper run --help", run]],
     [
       "run --memory",
@@ -334,4 +343,6 @@ test("completion bash: commands, flags, values, containers, and nothing of ours 
   assert.deepEqual(complete("tupper kill -s TER"), ["TERM"]);
   assert.deepEqual(complete("tupper exec w"), ["web"]);
   assert.deepEqual(complete("tupper completion z"), ["zsh"]);
+  assert.deepEqual(complete("tupper help s"), ["stats", "script"]);
+  assert.deepEqual(complete("tupper help help "), []);
 });

@@ -71,12 +71,8 @@ export const TABLES: Readonly<Record<string, readonly Entry[]>> = {
     ["--detach-keys", NOT_LEFT],
   ],
   "tupper ps": [
-    [
-      "-a --all",
-      "`tupper ps` lists those that run; `tupper wait NAME` and `tupper inspect NAME` tell how one ended lately",
-    ],
     ["-f --filter", "tupper ps --format json, and jq(1)"],
-    ["-n --last -l --latest", "`tupper ps` lists all"],
+    ["-n --last -l --latest", "`tupper ps --all` lists all, those that have ended from the newest on"],
     ["--no-trunc", "`tupper ps --format json` has the whole command"],
     ["-s --size", "tupper stats"],
   ],

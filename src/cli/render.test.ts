@@ -62,7 +62,7 @@ test("renderError: what the kernel may say at any time is no fault of ours, nons
   assert.match(renderError(new SysError("close", 9, [-1]), plain), /fault of tupper/);
 });
 
-test("ps: one line a container, no control characters, ages in the largest unit", () => {
+test("ps: one line a container, also of those that have ended, no control characters, ages in the largest unit", () => {
   const created = "2026-01-01T00:00:00.000Z";
   const box = {
     id: "box",
@@ -85,6 +85,24 @@ test("ps: one line a container, no control characters, ages in the largest unit"
     `NAME  PID  STATUS    AGE  ROOT         COMMAND
 box   41   running   2h   / (overlay)  sh -c echo ?[31m
 x          creating  2h   / (overlay)  true
+`,
+  );
+  const ended = { id: "old", pid: 0, status: "stopped", created } as const;
+  const end = { finished: "2026-01-01T00:01:40.000Z", pid: 7, exitCode: 137 } as const;
+  assert.equal(
+    renderContainers(
+      [
+        { ...ended, command: ["sh\u001b"], end: { ...end, cause: "out-of-memory" } },
+        { ...ended, end: { ...end, cause: "exited" } },
+        { ...ended, end: { ...end, finished: "damaged", cause: "not-started" } },
+      ],
+      Date.parse(created) + 200_000,
+      plain,
+    ),
+    `NAME  PID  STATUS                             AGE  ROOT  COMMAND
+old        ended (137, out-of-memory) 1m ago  3m         sh?
+old        exited (137) 1m ago                3m
+old        not started (137) 0s ago           3m
 `,
   );
   assert.deepEqual([0, 59_999, 60_000, 3_600_000, 200_000_000, -5].map(age), ["0s", "59s", "1m", "1h", "2d", "0s"]);

@@ -9,6 +9,7 @@ import { hostForLimits } from "../execute/user-scope.ts";
 import { type DiagnosisFormat, diagnosisFormat, runDiagnosed } from "./diagnose.ts";
 import { exitsWith } from "./exit-code.ts";
 import { addRunOptions, addTraceOption, runOptionsOf, traceOf } from "./run-flags.ts";
+import { UsageError } from "./usage-error.ts";
 
 export const runCommand = addTraceOption(addRunOptions(new Command("run")))
   .option("--diagnose", "tell each call that is denied to the command: by which layer, and what would allow it")
@@ -20,6 +21,9 @@ export const runCommand = addTraceOption(addRunOptions(new Command("run")))
   )
   .action(
     exitsWith((root: string, args: string[], _options: unknown, command: Command): number => {
+      const isDiagnosed = command.getOptionValue("diagnose") === true;
+      const format = command.getOptionValue("format") as DiagnosisFormat;
+      if (format === "json" && !isDiagnosed) throw formatAlone(command);
       const options = runOptionsOf(command, args);
       const early: string[] = [];
       const probed = probeHost();
@@ -27,11 +31,17 @@ export const runCommand = addTraceOption(addRunOptions(new Command("run")))
       const { config, warnings } = configFromOptions(options, gatherRootFacts(root, host));
       const request = { config, id: options.id, trace: traceOf(command), warnings: [...early, ...warnings], host };
       try {
-        return command.getOptionValue("diagnose") === true
-          ? runDiagnosed(request, command.getOptionValue("format") as DiagnosisFormat)
-          : runContainer(request);
+        return isDiagnosed ? runDiagnosed(request, format) : runContainer(request);
       } catch (error) {
         throw byFlag(error, options, config);
       }
     }),
+  );
+
+const formatAlone = (command: Command): UsageError =>
+  new UsageError(
+    "USAGE",
+    "--format says how --diagnose tells what is denied, and --diagnose is not given",
+    "add --diagnose; for errors as JSON: tupper --error-format json run …",
+    command,
   );

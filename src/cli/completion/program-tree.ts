@@ -41,6 +41,11 @@ export interface CompletionCommand {
 export function describeProgram(command: Command, above: readonly string[] = []): CompletionCommand {
   const path = [...above, command.name()];
   const help = command.createHelp();
+  const children = help
+    .visibleCommands(command)
+    .filter(({ _hidden }: Command & { _hidden?: boolean }) => _hidden !== true);
+  const commands = children.map((child) => describeProgram(child, path));
+  const words = commands.map(({ name }) => name).filter((name) => name !== HELP);
   return {
     name: command.name(),
     aliases: command.aliases(),
@@ -48,15 +53,20 @@ export function describeProgram(command: Command, above: readonly string[] = [])
     description: command.summary() || command.description(),
     listCommand: command.commands.some((child) => child.name() === "list") ? "list" : "ps",
     flags: help.visibleOptions(command).map(describeFlag),
-    commands: help
-      .visibleCommands(command)
-      .filter(({ _hidden }: Command & { _hidden?: boolean }) => _hidden !== true)
-      .map((child) => describeProgram(child, path)),
+    commands: commands.map((child) => (child.name === HELP ? withArgument(child, { kind: "words", words }) : child)),
     arguments: command.registeredArguments.map((argument) => describeArgument(argument, NEW_ID.test(command.name()))),
     stopsAtArgument:
       command.registeredArguments.some(({ variadic }) => variadic) && /\[COMMAND|COMMAND \[/.test(command.usage()),
   };
 }
+
+/** The argument of `help` is another command of the same program. */
+const HELP = "help";
+
+const withArgument = (command: CompletionCommand, values: Values): CompletionCommand => ({
+  ...command,
+  arguments: command.arguments.map((argument) => ({ ...argument, values })),
+});
 
 function describeFlag(option: Option): CompletionFlag {
   const metavar = /<(.+)>/.exec(option.flags)?.[1];

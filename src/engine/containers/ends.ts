@@ -6,7 +6,7 @@
  */
 import { fits } from "../../execute/record-checks.ts";
 import type { Explained } from "../../explain-failure/end.ts";
-import { integer, object, text, uint32, uint64 } from "../../spec/check.ts";
+import { integer, list, object, text, uint32, uint64 } from "../../spec/check.ts";
 import { AT_FDCWD } from "../../sys/constants.ts";
 import { raw } from "../../sys/sys.ts";
 
@@ -17,6 +17,8 @@ export interface End extends Partial<Omit<Explained, "cause">> {
   finished: string;
   /** Of the init process, as its runner saw it; 0 when there was none. */
   pid: number;
+  /** What it ran, see {@link briefly}. */
+  command?: string[];
   /** 128 + n for a signal. */
   exitCode: number;
   /**
@@ -46,6 +48,18 @@ export function recordEnd(root: string, state: number, end: Omit<End, "finished"
     const result = raw.symlinkat(textOf(record), AT_FDCWD, `${root}/${PREFIX}${time}-${end.pid}`);
     if (result !== EEXIST) return result;
   }
+}
+
+/** The first 60 characters of a command, so that it fits into a link: at most 6 bytes each in JSON. */
+export function briefly(args: readonly string[]): string[] {
+  const kept: string[] = [];
+  let room = 60;
+  for (const arg of args) {
+    if (room <= 0) break;
+    kept.push(arg.length <= room ? arg : `${arg.slice(0, room)}…`);
+    room -= arg.length + 1;
+  }
+  return kept;
 }
 
 /** In ASCII, whose length is its bytes. What does not fit is the sentence's end. */
@@ -80,6 +94,18 @@ export function findEnd(root: string, names: readonly string[], id: string, stat
   return undefined;
 }
 
+/** Of each name the last end on record, the newest first. */
+export function lastEnds(root: string, names: readonly string[]): End[] {
+  const ends = new Map<string, End>();
+  for (const name of names.filter(isEnd).sort().reverse()) {
+    const record = parseEnd(raw.readlinkText(AT_FDCWD, `${root}/${name}`));
+    if (record === undefined || ends.has(record.id)) continue;
+    const { state: _state, ...end } = record;
+    ends.set(record.id, end);
+  }
+  return [...ends.values()];
+}
+
 /** Undefined for what is no record, or gone. */
 function parseEnd(target: string | number): Recorded | undefined {
   if (typeof target !== "string") return undefined;
@@ -93,8 +119,17 @@ function parseEnd(target: string | number): Recorded | undefined {
   return fits(RECORD, record) ? (record as Recorded) : undefined;
 }
 
-type Needed = Pick<Recorded, "id" | "created" | "finished" | "pid" | "exitCode" | "cause" | "state">;
-const RECORD = object<Needed>(
-  { id: text, created: text, finished: text, pid: uint32, exitCode: integer(0, 255), cause: text, state: uint64 },
+type Checked = Pick<Recorded, "id" | "created" | "finished" | "pid" | "command" | "exitCode" | "cause" | "state">;
+const RECORD = object<Checked>(
+  {
+    id: text,
+    created: text,
+    finished: text,
+    pid: uint32,
+    command: list(text),
+    exitCode: integer(0, 255),
+    cause: text,
+    state: uint64,
+  },
   ["id", "created", "finished", "pid", "exitCode", "cause", "state"],
 );

@@ -27,7 +27,8 @@ export interface InspectionOfEnded {
   id: string;
   status: "stopped";
   created: string;
-  end: Omit<End, "id" | "created">;
+  command?: string[];
+  end: Omit<End, "id" | "created" | "command">;
 }
 
 /** Of the one that runs, if there is one of that name. Throws CONTAINER_UNKNOWN. */
@@ -38,8 +39,8 @@ export function inspectContainer(id: string): Inspection | InspectionOfEnded {
   } catch (error) {
     const ended = error instanceof ContainerError && error.code === "CONTAINER_UNKNOWN" ? loadEnd(id) : undefined;
     if (ended === undefined) throw error;
-    const { id: _id, created, ...end } = ended;
-    return { id, status: "stopped", created, end };
+    const { id: _id, created, command, ...end } = ended;
+    return { id, status: "stopped", created, ...(command === undefined ? {} : { command }), end };
   }
   return inspectState(state);
 }

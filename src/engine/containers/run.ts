@@ -18,6 +18,7 @@ import type { Config } from "../../spec/config.ts";
 import { errnoText } from "../../sys/errno.ts";
 import type { WaitStatus } from "../../sys/structs.ts";
 import { raw, SysError } from "../../sys/sys.ts";
+import { briefly } from "./ends.ts";
 import { readKillNote } from "./kill-note.ts";
 import {
   claimState,
@@ -72,7 +73,8 @@ export function runContainer(request: RunRequest): number {
   let groupsStay = false;
   try {
     const signals = openSignals();
-    const started = recordingFailure(lock, () =>
+    const command = briefly(config.process.args);
+    const started = recordingFailure(lock, command, () =>
       execute(plan, {
         tracer,
         warn,
@@ -95,7 +97,7 @@ export function runContainer(request: RunRequest): number {
         if (explained !== undefined) warn(explained.why);
       };
       const exitCode = supervise(started, signals, onSignal, follower?.reap);
-      const recorded = recordEndOf(lock, { pid: started.pid, exitCode, cause: "exited", ...explained });
+      const recorded = recordEndOf(lock, { pid: started.pid, command, exitCode, cause: "exited", ...explained });
       if (recorded < 0) warn(`how it ended is not on record for tupper wait: ${errnoText(-recorded)}`);
       return exitCode;
     } finally {
@@ -111,13 +113,13 @@ export function runContainer(request: RunRequest): number {
 }
 
 /** For those who wait for its end. */
-function recordingFailure<T>(lock: StateLock, start: () => T): T {
+function recordingFailure<T>(lock: StateLock, command: string[], start: () => T): T {
   try {
     return start();
   } catch (error) {
     if (error instanceof ContainerError) {
       const why = `${error.message} (${error.code})`;
-      recordEndOf(lock, { pid: 0, exitCode: error.exitCode, cause: "not-started", why });
+      recordEndOf(lock, { pid: 0, command, exitCode: error.exitCode, cause: "not-started", why });
     }
     throw error;
   }
