@@ -90,7 +90,7 @@ export const ERROR_CODES = {
   CWD_OUTSIDE: ["the working directory leads out of the container's root", "name a directory of the root filesystem"],
   PROCESS_MISSING: ["the config has no process", "create the container from a config with one"],
   JOIN_INTERRUPTED: [
-    "a signal (HUP, INT, QUIT, TERM) came to exec, or to who shares another container's namespace, before the command ran",
+    "a signal (HUP, INT, QUIT, TERM) came to exec, to mounts add or remove, or to who shares another container's namespace, before they were done",
     "if it had waited long: what runs in the container holds whoever joins it, by SIGSTOP or by its freezer; kill or delete the container",
   ],
   INIT_DIED: [

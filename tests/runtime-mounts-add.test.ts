@@ -1,10 +1,11 @@
 /** `tupper-runtime mounts add` and `remove`: what a running container sees, and what a hostile one cannot do with it. */
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { makeConfig, running, runtime, runtimeFails, runtimePrints } from "./bundle.ts";
-import { output, temporaryDirectory, watchForLeftovers } from "./harness.ts";
+import { makeBundle, makeConfig, newId, running, runtime, runtimeFails, runtimePrints } from "./bundle.ts";
+import { atEnd, output, temporaryDirectory, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { makeRootfs } from "./rootfs.ts";
 import { inUserNamespace } from "./runtime-config.ts";
@@ -96,6 +97,24 @@ test("mounts add: all or nothing, and the error names the field", asRoot(), asyn
   assert.equal(await mounted(), "");
   await add(bind(from, "/new/a"));
   assert.equal(await mounted(), "/new/a rw,relatime\n");
+});
+
+test("mounts add: what cannot be put on record is taken away again", asRoot(), async () => {
+  const records = temporaryDirectory();
+  output("mount", "-t", "tmpfs", "records", records);
+  atEnd(() => spawnSync("umount", ["--lazy", records]));
+  const [id, root] = [newId(), ["--root", records]];
+  const config = makeConfig(makeRootfs(), { root: { readonly: false } });
+  await runtimePrints([...root, "create", "--bundle", makeBundle(config), id]);
+  atEnd(() => runtime([...root, "delete", "--force", id]));
+  await runtimePrints([...root, "start", id]);
+  output("mount", "-o", "remount,ro", records);
+  const input = JSON.stringify([bind(source(), "/new/a"), bind(source(), "/new/b")]);
+  const { stderr, code } = await runtime([...root, "mounts", "add", id, "-"], { input });
+  assert.match(stderr, /EROFS/);
+  assert.equal(code, 1);
+  assert.equal(await runtimePrints([...root, "exec", id, "awk", '$5 ~ "^/new"', "/proc/self/mountinfo"]), "");
+  output("mount", "-o", "remount,rw", records);
 });
 
 test("mounts add: what cannot be given to a running container is refused", needs(), async () => {

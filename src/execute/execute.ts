@@ -276,12 +276,14 @@ function serveInit(
   };
   let terminal: number | undefined;
   let complete = false;
+  /** Why what it has placed cannot be put on record; it takes it away again. */
+  let unrecorded: unknown;
   for (;;) {
     if (options.givesUp !== undefined) awaitUnlessEnded(channel, options.givesUp);
     const received = receive(channel);
     if (received === undefined) {
       if (complete) return terminal;
-      throw GONE;
+      throw unrecorded ?? GONE;
     }
     const { message, fds } = received;
     switch (message.kind) {
@@ -325,10 +327,16 @@ function serveInit(
         complete = options.startsLater === true;
         break;
       case "placed":
-        options.recordPlaced?.(message.mounts);
-        complete = true;
-        send(channel, { kind: "done" });
-        break;
+        try {
+          options.recordPlaced?.(message.mounts);
+        } catch (error) {
+          answer(packError(error));
+          unrecorded = error;
+          break;
+        }
+        // Nobody waits for its end: it has no more to do, and may be held.
+        raw.sendMessage(channel, JSON.stringify({ kind: "done" }), []);
+        return undefined;
       case "watch":
         options.watch?.seize(pid);
         answer({ kind: "done" });

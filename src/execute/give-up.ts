@@ -4,18 +4,28 @@
  * it, and it dies wherever it was put.
  */
 import { ContainerError } from "../error.ts";
-import { AT_FDCWD, O_CLOEXEC, O_WRONLY, SIGNALS } from "../sys/constants.ts";
+import { AT_FDCWD, O_CLOEXEC, O_WRONLY, POLLIN, SIGNALS } from "../sys/constants.ts";
 import { sleepMs } from "../sys/sleep.ts";
-import { parseSignals, SIGNALFD_SIGINFO_SIZE, type WaitStatus } from "../sys/structs.ts";
+import {
+  packPollfds,
+  packTimespec,
+  parsePollfds,
+  parseSignals,
+  SIGNALFD_SIGINFO_SIZE,
+  type WaitStatus,
+} from "../sys/structs.ts";
 import { raw, sys } from "../sys/sys.ts";
 import { freezerGroup } from "./freezer.ts";
+import { isDirectoryOfProc } from "./process-end.ts";
 import { waitFor, waitIfEnded } from "./wait.ts";
 
 export interface GivesUp {
   /** A signalfd of what ends the set-up. */
   signals: number;
-  /** The container's own groups. */
+  /** The groups of the container that the process is put into. */
   cgroups: readonly { controller: string; path: string }[];
+  /** For work in a container that runs: the process that it ends with, as a pidfd. */
+  container?: number;
 }
 
 const { HUP = 1, INT = 2, QUIT = 3, TERM = 15 } = SIGNALS;
@@ -23,17 +33,44 @@ const { HUP = 1, INT = 2, QUIT = 3, TERM = 15 } = SIGNALS;
 export const ENDING_SIGNALS: readonly number[] = [HUP, INT, QUIT, TERM];
 
 /** Sleeps until there is something to receive. Throws JOIN_INTERRUPTED when a signal comes first. */
-export function awaitUnlessEnded(channel: number, { signals }: GivesUp): void {
+export function awaitUnlessEnded(channel: number, { signals, container }: GivesUp): void {
+  if (container !== undefined) return awaitWork(channel, signals, container);
   if (sys.awaitReadable(channel, signals) !== ONLY_SIGNALS) return;
+  throw interrupted(signals, "before the command ran", HELD);
+}
+
+/**
+ * The same for work in a running container, which is all or nothing and takes milliseconds: it is cut short only where it is held.
+ * With the container, who it has stopped does not end. Throws also CONTAINER_NOT_RUNNING.
+ */
+function awaitWork(channel: number, signals: number, container: number): void {
+  const others = isDirectoryOfProc(container) ? [signals] : [signals, container];
+  const [isReady] = readable([channel, ...others]);
+  if (isReady || readable([channel], HELD_MS)[0]) return;
+  const left = "what was mounted until then stays until the container ends";
+  if (readable([signals], 0)[0]) throw interrupted(signals, "before the mounts were changed", `${HELD}; ${left}`);
+  throw new ContainerError("CONTAINER_NOT_RUNNING", "the container ended before its mounts were changed");
+}
+
+const HELD =
+  "what runs in the container can hold a process that joins it, by SIGSTOP or by the freezer of its control group";
+const HELD_MS = 1000;
+const ONLY_SIGNALS = 2;
+
+/** Which of them can be read, once one can. */
+function readable(fds: readonly number[], ms?: number): boolean[] {
+  const polled = packPollfds(fds.map((fd) => ({ fd, events: POLLIN })));
+  sys.ppoll(polled, fds.length, ms === undefined ? null : packTimespec(ms), null, 8);
+  return parsePollfds(polled).map((events) => events !== 0);
+}
+
+function interrupted(signals: number, before: string, hint: string): ContainerError {
   const record = new ArrayBuffer(SIGNALFD_SIGINFO_SIZE);
   const [{ signal = TERM } = {}] = parseSignals(record, sys.read(signals, record));
   const name = Object.keys(SIGNALS).find((each) => SIGNALS[each] === signal) ?? signal;
-  throw new ContainerError("JOIN_INTERRUPTED", `ended by SIG${name} before the command ran`, {
-    hint: "what runs in the container can hold a process that joins it, by SIGSTOP or by the freezer of its control group",
-  });
+  return new ContainerError("JOIN_INTERRUPTED", `ended by SIG${name} ${before}`, { hint });
 }
 
-const ONLY_SIGNALS = 2;
 const SIGKILL = 9;
 const PAUSE_MS = 2;
 /** So long it may take by itself. */

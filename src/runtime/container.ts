@@ -35,6 +35,7 @@ import {
   S_IFMT,
 } from "../sys/constants.ts";
 import { readDirectory, readFileIfThere, readSmallFile, replaceFile } from "../sys/files.ts";
+import { sleepMs } from "../sys/sleep.ts";
 import { parseStatx, STATX_BASIC_STATS, STATX_SIZE } from "../sys/structs.ts";
 import { check, raw, SysError, sys } from "../sys/sys.ts";
 import { isRecord } from "./record-schema.ts";
@@ -209,16 +210,35 @@ function isLinked(fd: number): boolean {
   return parseStatx(buffer).nlink > 0;
 }
 
-/** Waits for the right to change a container. Throws CONTAINER_UNKNOWN. */
-export function lockContainer(root: string, id: string): Lock {
+/**
+ * Waits for the right to change a container. `whenHeld` is called where somebody has it for longer than commands do that nobody holds
+ * up. Throws CONTAINER_UNKNOWN.
+ */
+export function lockContainer(root: string, id: string, whenHeld?: () => void): Lock {
   const path = `${root}/${id}`;
   for (;;) {
     const fd = isId(id) ? raw.openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0) : ENOENT;
     if (GONE.has(fd)) throw unknown(id);
     check(fd, "openat", path);
-    sys.flock(fd, LOCK_EX);
+    if (whenHeld === undefined) sys.flock(fd, LOCK_EX);
+    else if (!locksWithin(fd, path, PATIENCE_MS)) {
+      whenHeld();
+      sys.flock(fd, LOCK_EX);
+    }
     if (isLinked(fd)) return { fd, path };
     raw.close(fd); // deleted while we waited; perhaps there is a new one of the name
+  }
+}
+
+const PATIENCE_MS = 2000;
+const PAUSE_MS = 10;
+
+function locksWithin(fd: number, path: string, ms: number): boolean {
+  for (let left = ms; ; left -= PAUSE_MS) {
+    const locked = raw.flock(fd, LOCK_EX | LOCK_NB);
+    if (locked !== EWOULDBLOCK) return check(locked, "flock", path) >= 0;
+    if (left <= 0) return false;
+    sleepMs(PAUSE_MS);
   }
 }
 

@@ -40,7 +40,7 @@ export function deleteContainer(
 ): void {
   let lock: Lock;
   try {
-    lock = lockContainer(root, id);
+    lock = lockContainer(root, id, force ? () => endHolders(root, id, only) : undefined);
   } catch (error) {
     if (force && error instanceof ContainerError && error.code === "CONTAINER_UNKNOWN") return;
     throw error;
@@ -58,6 +58,21 @@ export function deleteContainer(
   } finally {
     unlock(lock);
   }
+}
+
+/**
+ * What runs in a container may hold up who changes it (`start`, `mounts add`, `checkpoint`), and so the lock, for as long as it lives: it
+ * is killed before the lock is ours.
+ */
+function endHolders(root: string, id: string, only: ContainerRecord | undefined): void {
+  const container = loadRecorded(root, id, { fd: -1, path: `${root}/${id}` });
+  if (container === undefined || (only !== undefined && container.record.created !== only.created)) return;
+  const { init, record } = container;
+  const pidfd = init === undefined ? undefined : openProcess(init);
+  if (pidfd === undefined) return;
+  signalProcess(pidfd, SIGKILL);
+  raw.close(pidfd);
+  killProcesses(record.cgroups);
 }
 
 /**

@@ -1,9 +1,9 @@
 /** `mounts add` and `mounts remove`: mounts of a running container. crun(8). */
 import { ContainerError } from "../error.ts";
 import { blockSignals, execute } from "../execute/execute.ts";
+import { ENDING_SIGNALS, endInit } from "../execute/give-up.ts";
 import { probeHost } from "../execute/probe.ts";
 import { makeTracer } from "../execute/tracer.ts";
-import { waitFor } from "../execute/wait.ts";
 import { CONTAINER } from "../plan/plan-exec.ts";
 import { type AddedMount, findAdded, planMountsAdd, planMountsRemove } from "../plan/plan-mounts.ts";
 import type { Plan } from "../plan/step.ts";
@@ -14,6 +14,7 @@ import { recordedConfig } from "./bundle.ts";
 import { type Container, loadContainer, lockContainer, statusOf, unlock } from "./container.ts";
 import { openProcess } from "./signal.ts";
 import { hookStateOf } from "./state.ts";
+import { openSignals } from "./terminal.ts";
 
 export interface MountsRequest {
   root: string;
@@ -60,6 +61,8 @@ function inContainer(request: MountsRequest, act: (config: Config, added: AddedM
     const config = recordedConfig(container);
     act(config, readAdded(container), (plan, recordPlaced) => {
       blockSignals();
+      // It joins none of the container's control groups.
+      const givesUp = { signals: openSignals(ENDING_SIGNALS), cgroups: [], container: pidfd };
       const { pid } = execute(plan, {
         tracer: makeTracer("off"),
         warn,
@@ -67,8 +70,9 @@ function inContainer(request: MountsRequest, act: (config: Config, added: AddedM
         recordPlaced,
         containerState: (initPid) => ({ ...hookStateOf(container.record), status: "running", pid: initPid }),
         slots: new Map([[CONTAINER.slot, pidfd]]),
+        givesUp,
       });
-      waitFor(pid);
+      endInit(pid, givesUp);
     });
     raw.close(pidfd);
   } finally {

@@ -61,8 +61,13 @@ export const liveMountSteps: Performers<Ops> = {
   },
 
   reportPlaced(_step, context) {
-    const mounts = (context.placed ?? []).map(({ target, fd }) => ({ target, mountId: mountIdOf(fd) }));
-    send(context.channel, { kind: "placed", mounts });
+    try {
+      const mounts = (context.placed ?? []).map(({ target, fd }) => ({ target, mountId: mountIdOf(fd) }));
+      send(context.channel, { kind: "placed", mounts });
+    } catch (error) {
+      undo(context);
+      throw error;
+    }
     if (receive(context.channel)?.message.kind !== "done") undo(context);
   },
 };
