@@ -43,7 +43,7 @@ function wrongMessage(stderr: string, errno: string): string | undefined {
   if (/^ {4}at |undefined|\[object /m.test(stderr)) return "words of a program";
   const rest = stderr
     .split("\n")
-    .filter((line) => !/^(error: |warning: | {2}(config|flag|kernel|found|hint): |$)/.test(line));
+    .filter((line) => !/^(error: |warning: | {2}(config|flag|arg|kernel|found|hint): |$)/.test(line));
   if (rest.length > 0) return `a line of no error: ${rest[0]}`;
   // The init process cannot say a word when it is the words that fail.
   if (/\((INIT_DIED|PARENT_GONE)\)$/.test(errors[0] ?? "")) return undefined;

@@ -182,7 +182,7 @@ export async function fails(args: readonly string[], options: Options = {}): Pro
   assert.equal(stdout, "");
   const details: Record<string, string> = {};
   for (const line of rest) {
-    const detail = /^ {2}(config|flag|kernel|found|hint): +(.+)$/.exec(line);
+    const detail = /^ {2}(config|flag|arg|kernel|found|hint): +(.+)$/.exec(line);
     if (detail !== null) details[detail[1] ?? ""] = detail[2] ?? "";
     else assert.match(line, /^(usage: tupper .+)?$/, `a line that belongs to no error:\n${stderr}`);
   }

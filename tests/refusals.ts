@@ -24,8 +24,8 @@ export function refusalOf({ stdout, stderr, code }: RuntimeResult, verb = "creat
   assert.notEqual(name, "INTERNAL", stderr);
   assert.ok(message.length < 2000, `a sentence of ${message.length} letters`);
   const detail = (label: RegExp) => lines.map((line) => label.exec(line)?.[1]).find((text) => text !== undefined);
-  for (const line of lines.slice(1)) assert.match(line, /^( {2}(config|flag|kernel|found|hint): +\S.*)?$/, stderr);
-  const [field, kernel, hint] = [/^ {2}(?:config|flag): +(.+)$/, /^ {2}kernel: +(.+)$/, /^ {2}hint: +(.+)$/].map(
+  for (const line of lines.slice(1)) assert.match(line, /^( {2}(config|flag|arg|kernel|found|hint): +\S.*)?$/, stderr);
+  const [field, kernel, hint] = [/^ {2}(?:config|flag|arg): +(.+)$/, /^ {2}kernel: +(.+)$/, /^ {2}hint: +(.+)$/].map(
     detail,
   );
   return { code: name, message, field, kernel, hint };

@@ -229,6 +229,29 @@ test("the global flags of runc and crun are accepted", needs(), async () => {
   assert.equal((await runtime(["--log-format", "xml", "list"])).code, 1);
 });
 
+test("create --config, exec --env, update --cpu-share: the error names the flag and its value", needs(), async () => {
+  assert.match(
+    (await runtime(["create", "--bundle", makeBundle(makeConfig(root)), "--config", "/no/such.json", newId()])).stderr,
+    /^error: cannot read the config \/no\/such\.json \(BUNDLE_UNREADABLE\)\n {2}flag: {3}--config\n/,
+  );
+  assert.match(
+    (await runtime(["exec", "-it", "box", "sh"])).stderr,
+    /^error: tupper-runtime exec has no flag -i \(UNKNOWN_FLAG\)\n {2}hint: {3}stdin is always passed on\n/,
+  );
+  const id = await running(makeConfig(root));
+  for (const variable of ["FOO", "=x"])
+    assert.deepEqual(await runtime(["exec", "--env", variable, id, "true"]), {
+      code: 255,
+      stdout: "",
+      stderr: `error: --env "${variable}" is not of the form NAME=VALUE (BAD_VARIABLE)\n  flag:   --env\n`,
+    });
+  for (const wrong of ["-1", "1.5", "18446744073709551616"])
+    assert.match(
+      (await runtime(["update", "--cpu-share", wrong, id])).stderr,
+      /^error: --cpu-share ".*" is not a whole number from 0 to 18446744073709551615 \(BAD_NUMBER\)\n/,
+    );
+});
+
 /* ---- the log ---------------------------------------------------------------------------------- */
 
 test("--debug: each step is logged before it is performed, to the log file or else to stderr", asRoot(), async () => {

@@ -54,7 +54,7 @@ async function failureOf(config: Config, flags: readonly string[] = []): Promise
   const id = newId();
   const { stderr, stdout, code } = await runtime(["create", "--bundle", makeBundle(config), ...flags, id]);
   assert.deepEqual({ stdout, code }, { stdout: "", code: 1 }, stderr);
-  const field = /^ {2}(?:config|flag): +(.+)$/m.exec(stderr)?.[1] ?? "";
+  const field = /^ {2}(?:config|flag|arg): +(.+)$/m.exec(stderr)?.[1] ?? "";
   assertGone(id);
   return { code: /\(([A-Z][A-Z0-9_]*)\)$/m.exec(stderr)?.[1] ?? stderr, field };
 }

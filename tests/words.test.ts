@@ -75,6 +75,40 @@ test("ps: control characters of a command line do not reach the terminal", needs
   );
 });
 
+test("a name that is none: each command says where to look", needs, async () => {
+  const hintOf = async (...args: string[]) => (await fails(args)).details.hint;
+  for (const command of ["wait", "inspect"])
+    assert.equal(await hintOf(command, "nobody-of-that-name"), "`tupper ps --all` lists those that are still known");
+  for (const command of ["kill", "stats"])
+    assert.equal(await hintOf(command, "nobody-of-that-name"), "`tupper ps` lists the running ones");
+  const meant = "a process number, a name that `tupper ps` lists, or 12 digits or more of an ID of docker or podman";
+  assert.equal(await hintOf("explain", "nobody-of-that-name"), meant);
+  assert.equal(await hintOf("explain", "1", "nobody-of-that-name"), meant);
+  assert.equal(await hintOf("explain", "999999999"), meant);
+});
+
+test("run, exec: words in a wrong place, and empty ones", needs, async () => {
+  const running = await background(root);
+  const flagsFirst = "what follows ROOT, or the container of exec, is the command: flags stand before that";
+  for (const words of [
+    ["run", root, "-it", "sh"],
+    ["exec", running.name, "-it", "sh"],
+  ]) {
+    const { code, exitCode, details } = await fails(words);
+    assert.deepEqual([code, exitCode, details.hint], ["COMMAND_NOT_FOUND", 127, flagsFirst]);
+  }
+  const empty = await fails(["run", "", "sh"]);
+  assert.deepEqual([empty.code, empty.exitCode, empty.details.arg], ["ROOT_MISSING", 125, "ROOT"]);
+  assert.match(empty.details.hint ?? "", /^a variable of a shell perhaps that is not set/);
+  const relative = await fails(["exec", "--workdir", "tmp", running.name, "true"]);
+  assert.deepEqual([relative.code, relative.exitCode], ["BAD_DESTINATION", 125]);
+  const bytes = await fails(["run", "--memory", "512", root, "true"]);
+  assert.deepEqual(
+    [bytes.code, bytes.details.hint],
+    ["MEMORY_TOO_SMALL", "without a unit it is bytes; 512m are megabytes"],
+  );
+});
+
 // inspect
 
 test("inspect: process, groups, namespaces and the OCI config", asRoot, async () => {

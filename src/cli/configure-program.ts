@@ -38,7 +38,9 @@ function configure(command: Command, program: Command): void {
       formatItem,
     });
   command.usage(inOurSpelling(command.usage()));
-  if (command !== program && command.name() !== "run") command.helpOption("-h, --help", "show this help");
+  // -h of `tupper run` is its --hostname.
+  if (command !== program && !command.options.some(({ short }) => short === "-h"))
+    command.helpOption("-h, --help", "show this help");
   if (command.commands.length > 0) refuseHelpOfUnknown(command);
   prepare(command);
   for (const child of command.commands) configure(child, program);
@@ -49,6 +51,8 @@ function refuseHelpOfUnknown(command: Command): void {
   const show = command.outputHelp.bind(command);
   const showUnlessUnknown = (context?: HelpContext) => {
     const name = command.args[command.args[0] === "help" ? 1 : 0] ?? "help";
+    if (context?.error === true && name.startsWith("-") && !/^(-h|--help)$/.test(name))
+      command.error(`error: unknown option '${name}'`, { code: "commander.unknownOption" });
     if (name !== "help" && !name.startsWith("-") && !command.commands.some((child) => child.name() === name))
       command.error(`error: unknown command '${name}'`, { code: "commander.unknownCommand" });
     if (context?.error === true && name.startsWith("-")) {

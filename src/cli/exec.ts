@@ -2,6 +2,7 @@
 import { Command } from "commander";
 import { parseCapabilityNames } from "../engine/containers/config/capabilities.ts";
 import { namedVariables } from "../engine/containers/config/environment.ts";
+import { parseContainerPath } from "../engine/containers/config/flag-value.ts";
 import { execInContainer } from "../engine/containers/exec.ts";
 import { readNamedFile } from "../engine/containers/root-facts.ts";
 import { sys } from "../sys/sys.ts";
@@ -51,7 +52,7 @@ execCommand.action(
       id,
       args,
       env: env.map(([name, value]) => `${name}=${value}`),
-      ...(options.workdir === undefined ? {} : { cwd: options.workdir }),
+      ...(options.workdir === undefined ? {} : { cwd: parseContainerPath("--workdir", options.workdir) }),
       ...(options.user === undefined ? {} : { user: options.user }),
       ...(options.groupAdd === undefined ? {} : { groups: options.groupAdd }),
       terminal: options.tty ?? (isTerminal(0) && isTerminal(1)),

@@ -6,7 +6,7 @@
  */
 import { Command } from "commander";
 import { loadState } from "../engine/containers/state.ts";
-import { containerName, isForeign, isPid } from "../engine/processes/find-process.ts";
+import { containerName, isForeign, isPid, MEANT } from "../engine/processes/find-process.ts";
 import { probeHost } from "../execute/probe.ts";
 import { explainPlan } from "../explain/explain.ts";
 import { plan } from "../plan/plan.ts";
@@ -53,7 +53,7 @@ export const explainCommand = new Command("explain")
   .action((word: string, other: string | undefined, { format, process }: ExplainOptions) => {
     if (other !== undefined) compareProcesses(word, other, format);
     else if (process || isPid(word) || isForeign(containerName(word))) explainProcess(word, format);
-    else show(plan(loadState(containerName(word)).config, probeHost(), { id: containerName(word) }), format);
+    else show(plan(loadState(containerName(word), MEANT).config, probeHost(), { id: containerName(word) }), format);
   });
 
 function show(made: Plan, format: ExplainOptions["format"]): void {

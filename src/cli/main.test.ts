@@ -9,6 +9,7 @@ import { NEEDLESS_WALKS } from "./configure-program.ts";
 import { main } from "./main.ts";
 import { program } from "./program.ts";
 import { runOptionsOf, traceOf } from "./run-flags.ts";
+import { runtimeProgram } from "./runtime/program.ts";
 
 const ENOENT = -2;
 const ENOTTY = -25;
@@ -183,6 +184,81 @@ test("a command line that is wrong: its code, the nearest right name, the usage,
   for (const [argv, code, lines] of cases) {
     assert.deepEqual(call("tupper", ...argv.split(" ")), { code, stdout: "", stderr: `${lines.join("\n")}\n` }, argv);
   }
+});
+
+test("a command line that is wrong: words that stand in the wrong place, or belong to other programs, and what is meant", () => {
+  const tupper: [argv: string, code: number, error: string, hint: string][] = [
+    ["help --nosuch", 2, "tupper has no flag --nosuch (UNKNOWN_FLAG)", "see tupper --help"],
+    ["--format json ps", 2, "tupper has no flag --format (UNKNOWN_FLAG)", "flags of a command stand behind its name"],
+    ["--all ps", 2, "tupper has no flag --all (UNKNOWN_FLAG)", "it is a flag of ps, and stands behind that word"],
+    [
+      "ps --error-format json",
+      2,
+      "tupper ps has no flag --error-format (UNKNOWN_FLAG)",
+      "it is a flag of tupper, and stands before ps",
+    ],
+    ["-D run host", 2, "tupper has no flag -D (UNKNOWN_FLAG)", "`tupper run --trace` shows each step"],
+    ["nsenter -t 1", 2, "unknown command 'nsenter' (UNKNOWN_COMMAND)", "tupper exec NAME COMMAND"],
+    [
+      "learn -p 80:80 host",
+      125,
+      "tupper learn has no flag -p (UNKNOWN_FLAG)",
+      "a network of its own has loopback alone; with --network host it listens on the machine's ports",
+    ],
+  ];
+  const runtime: [argv: string, code: number, error: string, hint: string][] = [
+    [
+      "list --root /tmp",
+      1,
+      "tupper-runtime list has no flag --root (UNKNOWN_FLAG)",
+      "it is a flag of tupper-runtime, and stands before list",
+    ],
+    [
+      "kill -s KILL box",
+      1,
+      "tupper-runtime kill has no flag -s (UNKNOWN_FLAG)",
+      "the signal follows the ID: tupper-runtime kill ID TERM",
+    ],
+    ["--log-level wrning list", 1, '--log-level cannot be "wrning" (BAD_VALUE)', "did you mean warning?"],
+    ["--rootless maybe list", 1, '--rootless cannot be "maybe" (BAD_VALUE)', "one of true, false, auto"],
+  ];
+  for (const [program, cases] of [
+    ["tupper", tupper],
+    ["tupper-runtime", runtime],
+  ] as const)
+    for (const [argv, code, error, hint] of cases) {
+      const called = call(program, ...argv.split(" "));
+      assert.deepEqual(
+        [called.code, called.stdout, ...called.stderr.split("\n").slice(0, 2)],
+        [code, "", `error: ${error}`, `  hint:   ${hint}`],
+        argv,
+      );
+    }
+});
+
+test("tupper-runtime kill: words in the order of kill(1)", () => {
+  for (const [argv, error, hint] of [
+    ["kill -9 box", 'there is no signal "box"', "the ID comes first: kill box 9"],
+    ["kill TERM box", 'there is no signal "box"', "the ID comes first: kill box TERM"],
+    ["kill box -9", 'there is no signal "-9"', "without the dash: 9"],
+    ["kill box TRM", 'there is no signal "TRM"', "did you mean TERM?"],
+  ] as const)
+    assert.deepEqual(call("tupper-runtime", ...argv.split(" ")), {
+      code: 1,
+      stdout: "",
+      stderr: `error: ${error} (UNKNOWN_SIGNAL)\n  arg:    SIGNAL\n  hint:   ${hint}\n`,
+    });
+});
+
+test("help: each program speaks of itself, and each command's help has our words", () => {
+  for (const name of ["tupper", "tupper-runtime"])
+    assert.match(call(name, "completion", "--help").stdout, new RegExp(`source <\\(${name} completion bash\\)`));
+  const words = runtimeProgram.commands.flatMap((command) => [
+    call("tupper-runtime", command.name(), "--help").stdout,
+    ...command.commands.map((child) => call("tupper-runtime", command.name(), child.name(), "--help").stdout),
+  ]);
+  for (const text of words) assert.doesNotMatch(text, /display help/);
+  assert.match(call("tupper", "run", "-h").stderr, /^error: the flag -h, --hostname <NAME> needs a value/);
 });
 
 test("an error of ours: the flag, the hint, and 125 for run, 1 elsewhere", () => {

@@ -30,7 +30,12 @@ export const TABLES: Readonly<Record<string, readonly Entry[]>> = {
     ["state", "tupper inspect NAME; tupper-runtime has state, for the containers that it made"],
     ["stop", "`tupper kill --signal TERM NAME`, and `tupper kill NAME` if it does not end"],
     ["top", "tupper exec NAME ps -ef; `tupper stats` shows what containers use"],
-    ["version", "tupper --version"],
+    ["version -V", "tupper --version"],
+    ["-D --debug -l --log-level", "`tupper run --trace` shows each step"],
+    ["compose pod", "a `tupper run` for each; --network container:NAME has them share a network"],
+    ["nsenter", "tupper exec NAME COMMAND"],
+    ["unshare", "`tupper run host COMMAND` runs a program of the machine in namespaces of its own"],
+    ["system", "tupper ps, tupper stats"],
     ["volume", "`tupper run --volume ./DIRECTORY:/DESTINATION` shows a directory of the machine"],
     ["build commit history image images import load login logout pull push rmi save search tag", NO_IMAGES],
   ],
@@ -63,6 +68,7 @@ export const TABLES: Readonly<Record<string, readonly Entry[]>> = {
     ["--runtime", "tupper makes containers itself; docs/engines.md says how docker and podman use it as their runtime"],
     ["--replace", "`tupper kill NAME` ends the other one"],
     ["--tz", "--env TZ=Europe/Berlin"],
+    ["-D --debug --log-level", "--trace shows each step"],
     ["--pod", "--network, --ipc, --uts and --pid container:NAME share the namespaces of another container"],
     ["--detach-keys", NOT_LEFT],
   ],
@@ -90,8 +96,17 @@ export const TABLES: Readonly<Record<string, readonly Entry[]>> = {
     ["stop", "`tupper-runtime kill ID TERM`, and `tupper-runtime delete ID` when it has ended"],
     ["top", "tupper-runtime ps ID"],
     ["unpause", "tupper-runtime resume ID"],
-    ["version", "tupper-runtime --version"],
+    ["version -V", "tupper-runtime --version"],
+    ["-D", "--debug"],
   ],
+  "tupper-runtime exec": [
+    ["-i --interactive", "stdin is always passed on"],
+    ["-w --workdir", "--cwd DIRECTORY"],
+    ["--env-file", "--env NAME=VALUE, for each"],
+    ["--privileged", "--cap NAME, for each capability"],
+    ["--group-add", "--additional-gids GID"],
+  ],
+  "tupper-runtime kill": [["-s --signal", "the signal follows the ID: tupper-runtime kill ID TERM"]],
   "tupper-runtime run": [
     [
       "-e --env -u --user -v --volume -w --workdir",
@@ -104,8 +119,12 @@ export const TABLES: Readonly<Record<string, readonly Entry[]>> = {
 
 /** What does here what `word`, a command or a flag, does elsewhere. `path`: the command that it was given to. */
 export function otherWord(path: string, word: string): string | undefined {
-  return TABLES[path]?.find(([words]) => words.split(" ").includes(word))?.[1];
+  const table = TABLES[LIKE_RUN.test(path) ? "tupper run" : path];
+  return table?.find(([words]) => words.split(" ").includes(word))?.[1];
 }
+
+/** They take the words of `tupper run`. */
+const LIKE_RUN = /^tupper (learn|explain run|script run)$/;
 
 /** The hint for the value `{{.ID}}` of `--format`. */
 export const templateHint = (value: string): string | undefined => (value.includes("{{") ? JQ : undefined);

@@ -43,7 +43,7 @@ export const program = new Command("tupper")
   .addCommand(scriptCommand)
   .addCommand(nsCommand)
   .commandsGroup("This program:")
-  .addCommand(completionCommand())
+  .addCommand(completionCommand("tupper"))
   .helpCommand("help [COMMAND]", "show the help of a command");
 
 configureProgram(program);

@@ -64,10 +64,14 @@ const MACHINE: Readonly<Record<string, readonly [string, string?]>> = {
   EACCES: ["access is denied", "run as root, or look at the modes of the directories on the way"],
 };
 
+/** What kind of thing is behind an error: `--memory`, `ROOT`, `mounts[3].source`. */
+export const fieldLabel = (field: string): "flag" | "arg" | "config" =>
+  field.startsWith("-") ? "flag" : /^[A-Z]+$/.test(field) ? "arg" : "config";
+
 function renderContainerError(error: ContainerError, colors: Colors): string {
   const { field, kernel, evidence, hint } = error;
   const lines = [headline(error.message, error.code, colors)];
-  if (field !== undefined) lines.push(detail(field.startsWith("-") ? "flag" : "config", field, colors));
+  if (field !== undefined) lines.push(detail(fieldLabel(field), field, colors));
   if (kernel !== undefined) lines.push(detail("kernel", kernel, colors));
   if (evidence !== undefined) lines.push(detail("found", evidence, colors));
   if (hint !== undefined) lines.push(detail("hint", hint, colors));

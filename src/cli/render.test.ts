@@ -143,7 +143,7 @@ box   50.0%  1.5MiB of 64MiB  3          0B / -
 
 test("kill: signals by name, number and distance from the real-time ends", () => {
   assert.deepEqual(
-    ["TERM", "sigterm", "9", "RTMIN+3", "SIGRTMAX", "RTMAX-1"].map(parseSignal),
+    ["TERM", "sigterm", "9", "RTMIN+3", "SIGRTMAX", "RTMAX-1"].map((text) => parseSignal(text)),
     [15, 15, 9, 37, 64, 63],
   );
   for (const wrong of ["0", "65", "TERN", "RTMAX+1", ""]) {

@@ -82,8 +82,24 @@ function unknownFlag(code: ErrorCode, written: string, command: Command): UsageE
   const isShort = /^-[^-]/.test(long) && !flags.includes(`-${long}`);
   const flag = isShort ? long.slice(0, 2) : long;
   const json = flag === "--json" && flags.includes("--format") ? "--format json" : undefined;
-  const hint = otherWord(path, flag) ?? json ?? (flag.length > 2 ? didYouMean(flag, flags) : undefined);
+  const hint =
+    otherWord(path, flag) ??
+    json ??
+    elsewhere(flag, command) ??
+    (flag.length > 2 ? didYouMean(flag, flags) : undefined);
   return new UsageError(code, `${path} has no flag ${flag}`, hint ?? `see ${path} --help`, command);
+}
+
+/** A flag of the program that stands behind the command's name, or one of its commands' before it. */
+function elsewhere(flag: string, command: Command): string | undefined {
+  const has = ({ options }: Command) => options.some(({ short, long }) => short === flag || long === flag);
+  for (let above = command.parent; above !== null; above = above.parent)
+    if (has(above)) return `it is a flag of ${pathOf(above)}, and stands before ${command.name()}`;
+  const below = command.commands.filter(has).map((child) => child.name());
+  if (below.length === 0) return undefined;
+  return below.length > 3
+    ? "flags of a command stand behind its name"
+    : `it is a flag of ${below.join(", ")}, and stands behind that word`;
 }
 
 /** commander's sentence about a value, of a flag or of an argument: what it was, and what it says after that. */

@@ -54,7 +54,9 @@ export function commandNotFound(name: string, path: string): ContainerError {
     hint:
       name === ""
         ? "it is an empty string, a variable of a shell perhaps that is not set: name the program"
-        : `${meant === undefined ? "" : `did you mean ${meant}? `}PATH is ${path}; give the program's full path, or set PATH with --env (process.env)`,
+        : name.startsWith("-")
+          ? "what follows ROOT, or the container of exec, is the command: flags stand before that"
+          : `${meant === undefined ? "" : `did you mean ${meant}? `}PATH is ${path}; give the program's full path, or set PATH with --env (process.env)`,
     exitCode: EXIT.notFound,
   });
 }

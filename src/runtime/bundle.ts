@@ -26,7 +26,7 @@ export interface Bundle {
 export function loadBundle(directory: string, configPath?: string): Bundle {
   const path = absolute(directory);
   const file = configPath === undefined ? `${path}/config.json` : absolute(configPath);
-  const configText = readConfig(file);
+  const configText = readConfig(file, configPath === undefined ? "--bundle" : "--config");
   const { config, warnings } = parseConfig(configText, { seccomp: "unchecked" });
   const idMaps = missingIdMaps(config);
   giveIdMaps(config, idMaps);
@@ -46,18 +46,20 @@ export function recordedConfig({ path, record }: Container): Config {
   return config;
 }
 
-function readConfig(file: string): string {
+function readConfig(file: string, field: "--bundle" | "--config"): string {
   try {
     return readFile(file);
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
     throw new ContainerError("BUNDLE_UNREADABLE", `cannot read the config ${file}`, {
-      field: "--bundle",
+      field,
       cause: error,
       hint:
         error.code === "EACCES"
           ? "this user may not read it: look at its mode, and at those of the directories on the way"
-          : "a bundle is a directory with a config.json; `tupper-runtime spec` writes one",
+          : field === "--config"
+            ? "--config names a file in place of the bundle's config.json; `tupper-runtime spec` writes one"
+            : "a bundle is a directory with a config.json; `tupper-runtime spec` writes one",
     });
   }
 }

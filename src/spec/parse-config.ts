@@ -55,11 +55,11 @@ export const parseProcess = (text: string): Parsed<Process> => parse(text, "proc
 
 /** `linux.resources` alone, as `update --resources` gets it. */
 export const parseResources = (text: string): Parsed<Resources> =>
-  parse(text, "linux.resources", "the resources", RESOURCES);
+  parse(text, "linux.resources", "the text of the resources", RESOURCES);
 
 /** `mounts` alone, as `mounts add` gets them: a list, or an object that has it as a config has. */
 export function parseMounts(text: string): Parsed<Mount[]> {
-  const { value, warnings } = parse<Mount[] | { mounts: Mount[] }>(text, "", "the mounts", (found, pass) => {
+  const { value, warnings } = parse<Mount[] | { mounts: Mount[] }>(text, "", "the list of mounts", (found, pass) => {
     if (!Array.isArray(found)) return WITH_MOUNTS(found, pass);
     const problem = MOUNTS(found, pass);
     return problem === undefined ? undefined : within("mounts", problem);

@@ -200,7 +200,8 @@ function sentenceOf(text: string): string {
     .map((line) => line.replace(/^\S*T?\d\d:\d\d:\d\d\S* /, "").trim())
     .filter(
       (line) =>
-        line !== "" && !/^(config|flag|kernel|evidence):|^(See|Run) '|^Usage:|^error waiting for container/.test(line),
+        line !== "" &&
+        !/^(config|flag|arg|kernel|evidence):|^(See|Run) '|^Usage:|^error waiting for container/.test(line),
     );
   const error = lines.findIndex((line) => line.startsWith("error:"));
   const hint = lines.find((line) => line.startsWith("hint:"));

@@ -96,6 +96,9 @@ const PROCESS = { field: "--process", code: "PROCESS_UNREADABLE", what: "process
 /** The container's process with what the flags change. */
 function changedProcess(own: Process, args: string[], options: ExecOptions, pid: number): Process {
   const process: Process = { ...own, args, terminal: options.tty === true, env: [...(own.env ?? [])] };
+  for (const variable of options.env ?? [])
+    if (variable.indexOf("=") < 1)
+      throw flagError("BAD_VARIABLE", "--env", `--env "${variable}" is not of the form NAME=VALUE`);
   if (options.cwd !== undefined) {
     if (!options.cwd.startsWith("/"))
       throw flagError(

@@ -1,5 +1,5 @@
 /** The flags that stand before the command, and what a command makes of them. */
-import { type Command, Option } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { absolute } from "../../runtime/bundle.ts";
 import { runtimeRoot } from "../../runtime/container.ts";
 import type { CgroupManager } from "../../runtime/launch.ts";
@@ -20,14 +20,26 @@ export function addGlobalOptions(program: Command): Command {
     )
     .option("--log <FILE>", "where errors and warnings go, beside stderr; opened for the first of them")
     .addOption(new Option("--log-format <FORMAT>", "of the log file").choices(["text", "json"]).default("text"))
-    .addOption(new Option("--log-level <LEVEL>", "debug: as --debug; errors and warnings are always logged"))
+    .addOption(
+      new Option("--log-level <LEVEL>", "debug: as --debug; errors and warnings are always logged").choices([
+        "error",
+        "warning",
+        "debug",
+      ]),
+    )
     .option("--debug", "log each step too: to the log file, else to stderr")
     .option("--systemd-cgroup", "control groups by systemd")
     .addOption(
       new Option("--cgroup-manager <MANAGER>", "who makes control groups").choices(["cgroupfs", "systemd", "disabled"]),
     )
-    .addOption(new Option("--rootless <MODE>", "accepted: the kernel says who the caller is"))
+    .addOption(new Option("--rootless <MODE>", "accepted: the kernel says who the caller is").argParser(boolOrAuto))
     .option("--criu <PATH>", "the program that checkpoint and restore call; default criu of the usual directories");
+}
+
+/** As Go reads it. */
+function boolOrAuto(value: string): string {
+  if (/^(auto|[01tf]|true|false)?$/i.test(value)) return value;
+  throw new InvalidArgumentError("one of true, false, auto");
 }
 
 export interface RuntimeContext {

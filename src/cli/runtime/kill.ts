@@ -2,7 +2,7 @@
 import { Command } from "commander";
 import { killContainer } from "../../runtime/kill.ts";
 import { forMatching } from "../../runtime/matching.ts";
-import { parseSignal } from "../signal.ts";
+import { isSignal, parseSignal } from "../signal.ts";
 import { runtimeContext } from "./global-options.ts";
 
 export const killCommand = new Command("kill")
@@ -14,7 +14,14 @@ export const killCommand = new Command("kill")
   .option("-r, --regex", "ID is a regular expression: to all containers in whose ID it is found")
   .action((id: string, name: string, { all = false, regex }: { all?: boolean; regex?: boolean }, command: Command) => {
     const { root, warn } = runtimeContext(command);
-    const signal = name === "0" ? 0 : parseSignal(name);
+    const signal = name === "0" ? 0 : parseSignal(name, "SIGNAL", meant(id, name));
     if (regex) forMatching(root, id, warn, (matching) => killContainer(root, matching, signal, { all }));
     else killContainer(root, id, signal, { all });
   });
+
+/** `kill -9 ID`, `kill KILL ID`, `kill ID -9`: as kill(1) has it. */
+function meant(id: string, name: string): string | undefined {
+  const [first, second] = [id, name].map((word) => word.replace(/^-/, ""));
+  if (first !== undefined && isSignal(first)) return `the ID comes first: kill ${name} ${first}`;
+  return second !== undefined && isSignal(second) ? `without the dash: ${second}` : undefined;
+}

@@ -10,6 +10,7 @@ import { AT_FDCWD, O_APPEND, O_CLOEXEC, O_CREAT, O_WRONLY } from "../../sys/cons
 import { writeAll } from "../../sys/files.ts";
 import { raw, SysError, sys } from "../../sys/sys.ts";
 import { type ErrorObject, errorObject } from "../error-json.ts";
+import { fieldLabel } from "../render-error.ts";
 import { printableLines } from "../table.ts";
 import { writeErr } from "../terminal.ts";
 
@@ -90,7 +91,7 @@ export function oneLine(error: unknown): string {
   if (!(error instanceof ContainerError)) return error instanceof Error ? error.message : String(error);
   const { message, kernel, field, hint, evidence, code } = error;
   const more = [
-    ...(field === undefined ? [] : [`${field.startsWith("-") ? "flag" : "config"}: ${field}`]),
+    ...(field === undefined ? [] : [`${fieldLabel(field)}: ${field}`]),
     ...(evidence === undefined ? [] : [`found: ${evidence}`]),
     ...(hint === undefined ? [] : [`hint: ${hint}`]),
     code,

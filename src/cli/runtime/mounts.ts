@@ -32,4 +32,5 @@ export const mountsCommand = new Command("mounts")
   .summary("change the mounts of a running container")
   .description("Changes the mounts of a running container.")
   .addCommand(addCommand)
-  .addCommand(removeCommand);
+  .addCommand(removeCommand)
+  .helpCommand("help [COMMAND]", "show the help of a command");

@@ -49,7 +49,7 @@ export const runtimeProgram = addGlobalOptions(new Command("tupper-runtime"))
   .commandsGroup("This program:")
   .addCommand(specCommand)
   .addCommand(featuresCommand)
-  .addCommand(completionCommand())
+  .addCommand(completionCommand("tupper-runtime"))
   .helpCommand("help [COMMAND]", "show the help of a command");
 
 configureProgram(runtimeProgram);

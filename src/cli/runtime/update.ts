@@ -3,7 +3,7 @@ import { Command, Option } from "commander";
 import { flagError, parseBytes, parseInteger } from "../../engine/containers/config/flag-value.ts";
 import { ContainerError } from "../../error.ts";
 import { updateContainer } from "../../runtime/update.ts";
-import type { CpuResources, MemoryResources, Resources } from "../../spec/config.ts";
+import type { CpuResources, Int64, MemoryResources, Resources } from "../../spec/config.ts";
 import { parseResources } from "../../spec/parse-config.ts";
 import { runtimeContext } from "./global-options.ts";
 import { readInput } from "./read-input.ts";
@@ -93,7 +93,7 @@ function resourcesOf(options: UpdateOptions): Resources {
     swap: bytes("--memory-swap", options.memorySwap),
   });
   const cpu: CpuResources = defined({
-    shares: number("--cpu-share", options.cpuShare),
+    shares: shares(options.cpuShare),
     quota: number("--cpu-quota", options.cpuQuota, -1),
     period: number("--cpu-period", options.cpuPeriod),
     burst: number("--cpu-burst", options.cpuBurst),
@@ -111,6 +111,19 @@ function resourcesOf(options: UpdateOptions): Resources {
     ...(limit === undefined ? {} : { pids: { limit } }),
     ...(weight === undefined ? {} : { blockIO: { weight } }),
   };
+}
+
+/** Any uint64, as in a config. */
+function shares(value: string | undefined): Int64 | undefined {
+  if (value === undefined || value === "") return undefined;
+  const exact = /^\+?\d+$/.test(value) ? BigInt(value) : -1n;
+  if (exact < 0n || exact >= 2n ** 64n)
+    throw flagError(
+      "BAD_NUMBER",
+      "--cpu-share",
+      `--cpu-share "${value}" is not a whole number from 0 to 18446744073709551615`,
+    );
+  return exact <= MAX ? Number(exact) : exact;
 }
 
 /** `0-2,5`; what numbers there are, the kernel knows. */

@@ -7,7 +7,7 @@ import { AT_FDCWD } from "../../sys/constants.ts";
 import { raw } from "../../sys/sys.ts";
 import type { End } from "./ends.ts";
 import { type ContainerState, loadState } from "./state.ts";
-import { loadEnd } from "./wait.ts";
+import { KNOWN, loadEnd } from "./wait.ts";
 
 export interface Inspection {
   id: string;
@@ -35,7 +35,7 @@ export interface InspectionOfEnded {
 export function inspectContainer(id: string): Inspection | InspectionOfEnded {
   let state: ContainerState;
   try {
-    state = loadState(id);
+    state = loadState(id, KNOWN);
   } catch (error) {
     const ended = error instanceof ContainerError && error.code === "CONTAINER_UNKNOWN" ? loadEnd(id) : undefined;
     if (ended === undefined) throw error;

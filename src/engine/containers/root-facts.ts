@@ -113,6 +113,10 @@ function openRoot(root: string): { path: string; fd: number } {
 }
 
 function noImages(word: string): ContainerError {
+  if (word === "")
+    return rootFailure("ROOT_MISSING", "ROOT is an empty string", {
+      hint: "a variable of a shell perhaps that is not set: name a directory with a slash in its name, or host",
+    });
   const isDirectory = ((statOf(word)?.mode ?? 0) & S_IFMT) === S_IFDIR;
   return rootFailure("IMAGE_UNSUPPORTED", `"${word}" would be the name of an image, and images are not there yet`, {
     hint: isDirectory

@@ -361,7 +361,7 @@ export const CONTAINER_NAME = /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/;
 const STARTING_MS = 2000;
 
 /** A running container's record. Waits for one that is just being started to have a process. Throws CONTAINER_UNKNOWN, STATE_NEWER, STATE_BROKEN. */
-export function loadState(id: string): ContainerState {
+export function loadState(id: string, otherwise?: string): ContainerState {
   const path = `${ownStateRoot()}/${id}`;
   let state = CONTAINER_NAME.test(id) ? readState(path) : undefined;
   for (let waitedMs = 0; state?.pid === 0 && waitedMs < STARTING_MS; waitedMs += 2) {
@@ -370,11 +370,13 @@ export function loadState(id: string): ContainerState {
     if (isOver || readInit(path) !== undefined) state = readState(path);
   }
   if (state !== undefined) return state;
-  throw unknownContainer(id);
+  throw unknownContainer(id, otherwise);
 }
 
-/** What has ended lately is told apart from what was never there. */
-export function unknownContainer(id: string): ContainerError {
+const RUNNING = "`tupper ps` lists the running ones";
+
+/** What has ended lately is told apart from what was never there. `otherwise`: the hint where no name is near. */
+export function unknownContainer(id: string, otherwise = RUNNING): ContainerError {
   const isName = CONTAINER_NAME.test(id);
   const root = ownStateRoot();
   const names = stateNames(root);
@@ -384,9 +386,7 @@ export function unknownContainer(id: string): ContainerError {
   );
   const hasEnded = isName && findEnd(root, names, id) !== undefined;
   return new ContainerError("CONTAINER_UNKNOWN", `the container ${isName ? id : JSON.stringify(id)} does not exist`, {
-    hint: hasEnded
-      ? `it has ended: \`tupper wait ${id}\` tells how`
-      : (nearest ?? "`tupper ps` lists the running ones"),
+    hint: hasEnded ? `it has ended: \`tupper wait ${id}\` tells how` : (nearest ?? otherwise),
   });
 }
 

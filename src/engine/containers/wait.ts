@@ -21,6 +21,9 @@ import {
 
 const EINTR = -4;
 
+/** The hint of commands that also tell of what has ended. */
+export const KNOWN = "`tupper ps --all` lists those that are still known";
+
 /** Returns what waits for the container's end, which throws END_UNKNOWN. Throws CONTAINER_UNKNOWN. */
 export function watchEnd(id: string): () => End {
   const path = `${ownStateRoot()}/${id}`;
@@ -32,7 +35,7 @@ export function watchEnd(id: string): () => End {
     return () => awaitEnd(lock, id);
   }
   const end = loadEnd(id);
-  if (end === undefined) throw unknownContainer(id);
+  if (end === undefined) throw unknownContainer(id, KNOWN);
   return () => end;
 }
 

@@ -25,21 +25,23 @@ export function isForeign(name: string): boolean {
   }
 }
 
+/** What a word can be: the hint where it is nothing. */
+export const MEANT =
+  "a process number, a name that `tupper ps` lists, or 12 digits or more of an ID of docker or podman";
+
 /** Throws CONTAINER_UNKNOWN, CONTAINER_NOT_RUNNING. */
 export function processMeant(word: string): number {
   if (isPid(word)) return Number(word);
   const name = containerName(word);
   try {
-    const { pid, startTime } = loadState(name);
+    const { pid, startTime } = loadState(name, MEANT);
     if (pid > 0 && startTimeOf(pid) === startTime) return pid;
     throw new ContainerError("CONTAINER_NOT_RUNNING", `the container ${name} is not running`);
   } catch (error) {
     if (!(error instanceof ContainerError) || error.code !== "CONTAINER_UNKNOWN") throw error;
     const pid = /^[0-9a-f]{12,64}$/.test(name) ? processInGroup(name) : undefined;
     if (pid !== undefined) return pid;
-    throw new ContainerError("CONTAINER_UNKNOWN", `there is no container ${name}`, {
-      hint: "a process number, a name that `tupper ps` lists, or 12 digits or more of an ID of docker or podman",
-    });
+    throw error;
   }
 }
 

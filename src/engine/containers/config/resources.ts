@@ -42,6 +42,7 @@ function memoryLimits(options: RunOptions): MemoryResources {
         "MEMORY_TOO_SMALL",
         "--memory",
         `--memory ${options.memory} is less than the least that works, 6m`,
+        /^\d+$/.test(options.memory) ? `without a unit it is bytes; ${options.memory}m are megabytes` : undefined,
       );
   }
   if (options.memoryReservation !== undefined) {
