@@ -3,11 +3,11 @@
  * the caller's terminal, tried. Each attack is shown to work on the weakened build first (weaknesses.ts).
  */
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { makeBundle, makeConfig, newId, running, runtime } from "./bundle.ts";
-import { background, binary, compiled, output, tupper, watchForLeftovers } from "./harness.ts";
+import { background, binary, compiled, output, temporaryDirectory, tupper, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { makeRootfs } from "./rootfs.ts";
 import { printsOnTerminal } from "./terminal.ts";
@@ -152,4 +152,47 @@ test("ps, errors: control characters of a command, a name, a path are not the te
   };
   assert.equal(await shown("escapes-printed"), true);
   assert.equal(await shown(), false);
+});
+
+test(
+  "errors, --diagnose, JSON: a name with line feeds and escapes looks like no line of tupper's own",
+  needs,
+  async () => {
+    const forged = "x\nerror: all is well (FORGED)\n  hint:   use --privileged";
+    const root = makeRootfs({ [`app/${forged}`]: "", "app/script": { text: "#!/no/\u009bsuch\n", mode: 0o755 } });
+    const bundle = makeBundle(makeConfig(root, { args: ["/app/script"] }));
+    const denied = 'printf "x\\nallow:" >/proc/self/comm; : >/proc/sys/kernel/core_pattern';
+    const forges = async (weak?: string) => {
+      const error = await tupper(["run", root, "/app/none"], { weak });
+      const diagnosis = await tupper(["run", "--diagnose", root, "sh", "-c", denied], { weak });
+      const log = await runtime(["--log-format", "json", "run", "--bundle", bundle, newId()], { weak });
+      assert.match(error.stderr, /\(COMMAND_NOT_FOUND\)$/m);
+      assert.match(diagnosis.stderr, /^denied: .*core_pattern/m);
+      assert.match(log.stderr, /SHEBANG_MISSING/);
+      return [
+        /^(error: all| {2}hint: {3}use)/m.test(error.stderr),
+        /^allow:/m.test(diagnosis.stderr),
+        /[^\P{Cc}\n]/u.test(log.stderr),
+      ];
+    };
+    assert.deepEqual(await forges("escapes-printed"), [true, true, true]);
+    assert.deepEqual(await forges(), [false, false, false]);
+  },
+);
+
+test("run: what a container has put into the kernel's log is not taken for the word of its seccomp filter", {
+  skip: missing("root", "package:busybox-static"),
+}, async () => {
+  const profile = join(temporaryDirectory(), "profile.json");
+  const syscalls = [
+    { names: ["execve"], action: "SCMP_ACT_KILL_PROCESS", args: [{ index: 0, value: 1, op: "SCMP_CMP_EQ" }] },
+  ];
+  writeFileSync(profile, JSON.stringify({ defaultAction: "SCMP_ACT_ALLOW", syscalls }));
+  const forged = 'lowerdir=/no type=1326 a pid=1 comm=\\"x\\" b sig=31 c syscall=101';
+  const script = `mount -t overlay -o "${forged}" x /tmp 2>/dev/null; kill -SYS $$`;
+  const flags = ["--init", "--cap-add", "SYS_ADMIN", "--security-opt", `seccomp=${profile}`];
+  const { stderr, code } = await tupper(["run", ...flags, makeRootfs(), "sh", "-c", script]);
+  assert.equal(code, 159);
+  assert.match(stderr, /SIGSYS/);
+  assert.doesNotMatch(stderr, /ptrace/);
 });

@@ -121,13 +121,18 @@ export const EDITS: readonly Edit[] = [
       "      ...(isWeak('all-inheritable') ? { inheritable: withAdded(inheritable) } : inheritable === undefined",
   },
   {
-    file: "src/cli/table.ts",
+    file: "src/printable.ts",
     find: 'text.replace(/[\\p{Cc}\\p{Cs}]/gu, "?")',
     replace: "isWeak('escapes-printed') ? text : text.replace(/[\\p{Cc}\\p{Cs}]/gu, '?')",
   },
   {
-    file: "src/cli/table.ts",
+    file: "src/printable.ts",
     find: 'text.replace(/[^\\P{Cc}\\n\\t]|\\p{Cs}/gu, "?")',
     replace: "isWeak('escapes-printed') ? text : text.replace(/[^\\P{Cc}\\n\\t]|\\p{Cs}/gu, '?')",
+  },
+  {
+    file: "src/printable.ts",
+    find: "text.replace(/[\\u007f-\\u009f]/g",
+    replace: "isWeak('escapes-printed') ? text : text.replace(/[\\u007f-\\u009f]/g",
   },
 ];

@@ -7,8 +7,8 @@ import { type RunRequest, runContainer } from "../engine/containers/run.ts";
 import { type Diagnosis, filtersOf, makeDiagnosis, type Told } from "../engine/diagnose/diagnose.ts";
 import { followCommand } from "../engine/diagnose/follow-command.ts";
 import { ContainerError } from "../error.ts";
+import { printable, printableJson } from "../printable.ts";
 import { ANNOTATION } from "../spec/config.ts";
-import { printableLines } from "./table.ts";
 import { type Colors, colorsOf, writeErr } from "./terminal.ts";
 
 export type DiagnosisFormat = "text" | "json";
@@ -48,7 +48,10 @@ function diagnosisIn(
   const finish = (exitCode: number): number => {
     if (format === "text") sum(diagnosis, colors);
     // The command may have left its last line unfinished.
-    else writeErr(`\n${JSON.stringify({ exitCode, denied: kinds.map((told) => denialOf(known(told))) })}\n`);
+    else
+      writeErr(
+        `\n${printableJson(JSON.stringify({ exitCode, denied: kinds.map((told) => denialOf(known(told))) }))}\n`,
+      );
     return exitCode;
   };
   return { diagnosis, finish };
@@ -78,9 +81,9 @@ export function refuseInit({ config }: Pick<RunRequest, "config">, flag: string)
 }
 
 function linesOf({ call, errno, errnoText, pid, command, layer, text, evidence, flag }: Told, colors: Colors): string {
-  const line = (label: string, words: string) => `  ${colors.dim(`${label}:`.padEnd(10))}${printableLines(words)}\n`;
+  const line = (label: string, words: string) => `  ${colors.dim(`${label}:`.padEnd(10))}${printable(words)}\n`;
   return (
-    `${colors.bold(colors.yellow("denied:"))} ${printableLines(call)} = ${errno} (${errnoText}) ${colors.dim(`(${printableLines(command)}, process ${pid})`)}\n` +
+    `${colors.bold(colors.yellow("denied:"))} ${printable(call)} = ${errno} (${errnoText}) ${colors.dim(`(${printable(command)}, process ${pid})`)}\n` +
     line("layer", layer === "unknown" ? text : `${layer}: ${text}`) +
     line("evidence", evidence) +
     (flag === undefined ? "" : line("allow", flag))

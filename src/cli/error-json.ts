@@ -1,5 +1,6 @@
 /** An error for programs: one JSON object on one line of stderr, the last one there. docs/errors.md lists the codes. */
 import type { ContainerError } from "../error.ts";
+import { printableJson } from "../printable.ts";
 import { mapStack } from "../sys/stack.ts";
 import { SysError } from "../sys/sys.ts";
 import { errorOfCall } from "./render-error.ts";
@@ -34,4 +35,4 @@ function describe({ code, message, field, kernel, evidence, hint, cause }: Conta
 }
 
 /** With a line feed at the end. */
-export const errorLine = (error: unknown): string => `${JSON.stringify(errorObject(error))}\n`;
+export const errorLine = (error: unknown): string => `${printableJson(JSON.stringify(errorObject(error)))}\n`;

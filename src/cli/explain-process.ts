@@ -10,8 +10,9 @@ import { type Finding, findingsOf, makerOf, SUBJECTS } from "../engine/processes
 import { type Portrait, portraitOf } from "../engine/processes/portrait.ts";
 import { ContainerError } from "../error.ts";
 import { oneLine, wrap } from "../explain/shell.ts";
+import { printableJson } from "../printable.ts";
 import { raw } from "../sys/sys.ts";
-import { printableJson, shorten } from "./table.ts";
+import { shorten } from "./table.ts";
 import { type Colors, colorsOf, writeOut } from "./terminal.ts";
 
 const WIDTH = 88;

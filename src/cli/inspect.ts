@@ -1,6 +1,7 @@
 /** `tupper inspect`: all there is to know of running containers, and how others ended, as JSON. */
 import { Command, Option } from "commander";
 import { inspectContainer } from "../engine/containers/inspect.ts";
+import { printableJson } from "../printable.ts";
 import { writeOut } from "./terminal.ts";
 
 export const inspectCommand = new Command("inspect")
@@ -11,6 +12,8 @@ export const inspectCommand = new Command("inspect")
   )
   .argument("<NAME...>", "containers that run, or ended lately")
   .addOption(new Option("--format <FORMAT>", "accepted: it is always json").choices(["json"]).hideHelp())
-  .action((ids: string[]) => writeOut(`${JSON.stringify(ids.map(inspectContainer), bigintAsNumber, 2)}\n`));
+  .action((ids: string[]) =>
+    writeOut(`${printableJson(JSON.stringify(ids.map(inspectContainer), bigintAsNumber, 2))}\n`),
+  );
 
 const bigintAsNumber = (_key: string, value: unknown): unknown => (typeof value === "bigint" ? Number(value) : value);

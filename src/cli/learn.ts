@@ -7,6 +7,7 @@ import { ContainerError } from "../error.ts";
 import { probeHost } from "../execute/probe.ts";
 import { hostForLimits } from "../execute/user-scope.ts";
 import { word } from "../explain/shell.ts";
+import { printable } from "../printable.ts";
 import {
   AT_FDCWD,
   F_DUPFD_CLOEXEC,
@@ -25,7 +26,6 @@ import { raw, SysError, sys } from "../sys/sys.ts";
 import { refuseInit } from "./diagnose.ts";
 import { exitsWith } from "./exit-code.ts";
 import { addRunOptions, runOptionsOf } from "./run-flags.ts";
-import { printableLines } from "./table.ts";
 import { colorsOf, writeErr } from "./terminal.ts";
 
 const DEFAULT_OUTPUT = "learned.json";
@@ -104,7 +104,7 @@ function report(
   output: string,
 ): string {
   const colors = colorsOf(2);
-  const line = (label: string, text: string) => `  ${colors.dim(`${label}:`.padEnd(14))}${printableLines(text)}\n`;
+  const line = (label: string, text: string) => `  ${colors.dim(`${label}:`.padEnd(14))}${printable(text)}\n`;
   const calls = `${used.length} system ${used.length === 1 ? "call" : "calls"}`;
   const how = confirmed ? `in ${runs} runs, the last one under the result` : "in one run, not confirmed by another";
   const flags = ["--cap-drop ALL", ...capabilities.map((name) => `--cap-add ${name.replace(/^CAP_/, "")}`)];

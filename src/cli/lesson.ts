@@ -14,13 +14,14 @@ import { knowledgeOf, manOf } from "../explain/knowledge.ts";
 import { oneLine, wrap } from "../explain/shell.ts";
 import { didYouMean } from "../nearest.ts";
 import type { Step } from "../plan/step.ts";
+import { printableJson } from "../printable.ts";
 import { F_DUPFD_CLOEXEC } from "../sys/constants.ts";
 import { writeAll } from "../sys/files.ts";
 import { raw, sys } from "../sys/sys.ts";
 import { exitsWith } from "./exit-code.ts";
 import { formatOption } from "./flags.ts";
 import { renderError } from "./render-error.ts";
-import { printableJson, renderTable } from "./table.ts";
+import { renderTable } from "./table.ts";
 import { type Colors, colorsOf, isTerminal, writeOut } from "./terminal.ts";
 
 interface LessonOptions {

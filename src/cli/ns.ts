@@ -21,7 +21,8 @@ import {
   type NsType,
   type ProcessNamespaces,
 } from "../engine/namespaces/tree.ts";
-import { printable, shorten } from "./table.ts";
+import { printable, printableJson } from "../printable.ts";
+import { shorten } from "./table.ts";
 import { type Colors, colorsOf, writeOut } from "./terminal.ts";
 
 interface NsOptions {
@@ -58,7 +59,7 @@ export const nsCommand = new Command("ns")
     const wanted = (namespace: Namespace) => type === undefined || type.includes(namespace.type);
     const found = pid === undefined ? listNamespaces() : listNamespacesOf(pid);
     const shown = { ...found, namespaces: found.namespaces.filter(wanted) };
-    if (format === "json") writeOut(`${JSON.stringify(shown, undefinedAsNull, 2)}\n`);
+    if (format === "json") writeOut(`${printableJson(JSON.stringify(shown, undefinedAsNull, 2))}\n`);
     else writeOut(`${renderText(shown, colorsOf(1))}\n`);
   });
 

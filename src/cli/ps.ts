@@ -1,8 +1,9 @@
 /** `tupper ps`: the containers that are running, and those that have ended. */
 import { Command } from "commander";
 import { type ContainerSummary, type EndedContainer, listContainers, listEnded } from "../engine/containers/list.ts";
+import { printable, printableJson } from "../printable.ts";
 import { formatOption } from "./flags.ts";
-import { printable, renderTable, shorten } from "./table.ts";
+import { renderTable, shorten } from "./table.ts";
 import { type Colors, colorsOf, writeOut, writeWarning } from "./terminal.ts";
 
 interface PsOptions {
@@ -28,7 +29,7 @@ export const psCommand = new Command("ps")
     const running = listContainers(writeWarning);
     const containers = all ? [...running, ...listEnded(running)] : running;
     if (quiet) writeOut(containers.map(({ id }) => `${id}\n`).join(""));
-    else if (format === "json") writeOut(`${JSON.stringify(containers, null, 2)}\n`);
+    else if (format === "json") writeOut(`${printableJson(JSON.stringify(containers, null, 2))}\n`);
     else writeOut(renderContainers(containers, Date.now(), colorsOf(1)));
   });
 

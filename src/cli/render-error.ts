@@ -9,10 +9,10 @@
  */
 import { ContainerError, isOutOfMemory, outOfMemory } from "../error.ts";
 import type { KernelCode } from "../error-codes.ts";
+import { printable, printableLines } from "../printable.ts";
 import { errnoText } from "../sys/errno.ts";
 import { mapStack } from "../sys/stack.ts";
 import { SysError } from "../sys/sys.ts";
-import { printableLines } from "./table.ts";
 import type { Colors } from "./terminal.ts";
 
 /** The lines for any error, with a line feed at the end. `map` turns a stack of the bundle into one of the sources. */
@@ -78,8 +78,9 @@ function renderContainerError(error: ContainerError, colors: Colors): string {
   return `${lines.join("\n")}\n`;
 }
 
+// A fault of ours has its stack in the message; a line feed in any other is part of somebody's name.
 const headline = (message: string, code: string, colors: Colors): string =>
-  `${colors.bold(colors.red("error:"))} ${printableLines(message)} ${colors.dim(`(${code})`)}`;
+  `${colors.bold(colors.red("error:"))} ${code === "INTERNAL" ? printableLines(message) : printable(message)} ${colors.dim(`(${code})`)}`;
 
 const detail = (label: string, text: string, colors: Colors): string =>
-  `  ${colors.dim(`${label}:`.padEnd(8))}${printableLines(text)}`;
+  `  ${colors.dim(`${label}:`.padEnd(8))}${printable(text)}`;

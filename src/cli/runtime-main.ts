@@ -1,11 +1,11 @@
 /** `tupper-runtime`: its command line, with `--version` ahead of it: that is what engines ask first, and it must cost nothing. */
 
+import { printable } from "../printable.ts";
 import { protectBinary } from "../runtime/protect-binary.ts";
 import { lastExitCode } from "./exit-code.ts";
 import type { GlobalOptions } from "./runtime/global-options.ts";
 import { hasLogFile, logError, oneLine } from "./runtime/log.ts";
 import { runtimeProgram } from "./runtime/program.ts";
-import { printableLines } from "./table.ts";
 import { writeOut } from "./terminal.ts";
 import { versionText } from "./version.ts";
 
@@ -35,7 +35,7 @@ const STARTS_PROCESSES: ReadonlySet<string> = new Set(["create", "run", "exec", 
 export function lineForEngines(error: unknown): string | undefined {
   const options = runtimeProgram.opts<GlobalOptions>();
   if (!hasLogFile(options)) return options.logFormat === "json" ? "" : undefined; // logError has written it
-  return `error: ${printableLines(oneLine(error))}\n`;
+  return `error: ${printable(oneLine(error))}\n`;
 }
 
 /** Such a word of the command line, which is not parsed yet when the program is protected. */

@@ -2,7 +2,7 @@
 import { Command, Option } from "commander";
 import type { End } from "../engine/containers/ends.ts";
 import { watchEnd } from "../engine/containers/wait.ts";
-import { printableLines } from "./table.ts";
+import { printable, printableJson } from "../printable.ts";
 import { writeErr, writeOut } from "./terminal.ts";
 
 export const waitCommand = new Command("wait")
@@ -20,9 +20,9 @@ export const waitCommand = new Command("wait")
 
 function print(end: End, format: "text" | "json"): void {
   if (format === "json") {
-    writeOut(`${JSON.stringify(end)}\n`);
+    writeOut(`${printableJson(JSON.stringify(end))}\n`);
     return;
   }
   writeOut(`${end.exitCode}\n`);
-  if (end.why !== undefined) writeErr(`${end.id}: ${printableLines(end.why)}\n`);
+  if (end.why !== undefined) writeErr(`${end.id}: ${printable(end.why)}\n`);
 }

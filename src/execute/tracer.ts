@@ -1,6 +1,7 @@
 /** `--trace`: each step, and with `syscalls` each system call, as it happens: result and microseconds, on stderr. */
 import { describeStep } from "../explain/describe.ts";
 import type { Step } from "../plan/step.ts";
+import { printable } from "../printable.ts";
 import { errnoName } from "../sys/errno.ts";
 import { tracingSys } from "../sys/recording.ts";
 import { raw, replaceSys } from "../sys/sys.ts";
@@ -17,7 +18,7 @@ export function makeTracer(level: TraceLevel): Tracer | undefined {
   if (level === "off") return undefined;
   const now = raw.monotonicUs as () => number;
   const write = raw.write;
-  const print = (line: string) => write(2, `${line}\n`);
+  const print = (line: string) => write(2, `${printable(line)}\n`);
   if (level === "syscalls") traceCalls(print);
   return {
     step(step, perform) {

@@ -235,6 +235,13 @@ function callOf({ nr }: AuditRecord): string | undefined {
 }
 
 /**
+ * From the kernel (facility 0), and audit's from its first word on: what is mounted with an option `type=1326 …` is in the log too. A
+ * program's name in quotes is its own choice.
+ */
+const RECORD =
+  /^[0-7],\d+,(\d+),[^;]*;audit: type=1326 audit\(.*? pid=(\d+) comm=(?:"([^"]*)")?.* sig=31 .* syscall=(\d+)/;
+
+/**
  * What the kernel logged of the process, `audit: type=1326 … pid=1 comm="mkdir" … sig=31 … syscall=83`. Numbers there are those
  * of the first PID namespace: where ours is another one, the last second's records count, if they all name one call.
  * printk log of the kernel: dev-kmsg.
@@ -249,7 +256,7 @@ function auditRecord(pid: number): AuditRecord | undefined {
   for (let length = raw.read(log, buffer); length > 0 || length === EPIPE; length = raw.read(log, buffer)) {
     if (length < 0) continue;
     const text = sys.decodeText(buffer, 0, length) as string;
-    const found = /^\d+,\d+,(\d+),.*type=1326 .* pid=(\d+) comm=(?:"([^"]*)")?.* sig=31 .* syscall=(\d+)/.exec(text);
+    const found = RECORD.exec(text);
     if (found === null || now - Number(found[1]) > 1_000_000) continue;
     recent.push({ pid: Number(found[2]), nr: Number(found[4]), comm: found[3] });
   }

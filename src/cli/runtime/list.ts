@@ -1,12 +1,13 @@
 /** `tupper-runtime list`. */
 import { Command, Option } from "commander";
 import { ContainerError } from "../../error.ts";
+import { printableJson, printableRows } from "../../printable.ts";
 import { statusOf } from "../../runtime/container.ts";
 import { forEachContainer } from "../../runtime/listed.ts";
 import { type ContainerState, describeState, shownPid } from "../../runtime/state.ts";
 import { AT_FDCWD } from "../../sys/constants.ts";
 import { raw, SysError } from "../../sys/sys.ts";
-import { printableJson, printableRows, renderTable } from "../table.ts";
+import { renderTable } from "../table.ts";
 import { colorsOf, writeOut } from "../terminal.ts";
 import { type GlobalOptions, runtimeContext } from "./global-options.ts";
 

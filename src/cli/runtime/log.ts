@@ -6,12 +6,12 @@
  * fail where they cannot. Here that is a warning, and what should have been in the file goes to stderr.
  */
 import { ContainerError } from "../../error.ts";
+import { printable, printableJson } from "../../printable.ts";
 import { AT_FDCWD, O_APPEND, O_CLOEXEC, O_CREAT, O_WRONLY } from "../../sys/constants.ts";
 import { writeAll } from "../../sys/files.ts";
 import { raw, SysError, sys } from "../../sys/sys.ts";
 import { type ErrorObject, errorObject } from "../error-json.ts";
 import { fieldLabel } from "../render-error.ts";
-import { printableLines } from "../table.ts";
 import { writeErr } from "../terminal.ts";
 
 export interface LogOptions {
@@ -33,7 +33,7 @@ export const warnTo =
 /** An empty name is none, as for runc. */
 export const hasLogFile = ({ log }: LogOptions): boolean => log !== undefined && log !== "";
 
-const writeWarning = (text: string): void => writeErr(`warning: ${printableLines(text)}\n`);
+const writeWarning = (text: string): void => writeErr(`warning: ${printable(text)}\n`);
 
 /** With `--debug`: what is done, a line each, in the form of the log file also on stderr. */
 export const debugTo = (options: LogOptions): ((text: string) => void) | undefined =>
@@ -51,10 +51,11 @@ export function logError(options: LogOptions, error: unknown): void {
 function append(options: LogOptions, level: Level, msg: string, more: Partial<ErrorObject> = {}): void {
   const { log = "", logFormat } = options;
   const time = new Date().toISOString();
-  const line =
+  const text =
     logFormat === "json"
-      ? `${JSON.stringify({ level, msg, time, ...more, message: undefined })}\n`
-      : `time="${time}" level=${level} msg=${JSON.stringify(msg)}\n`;
+      ? JSON.stringify({ level, msg, time, ...more, message: undefined })
+      : `time="${time}" level=${level} msg=${JSON.stringify(msg)}`;
+  const line = `${printableJson(text)}\n`;
   if (!hasLogFile(options)) return writeErr(line);
   const failure = appendLine(log, line);
   if (failure === undefined) return;

@@ -1,7 +1,7 @@
 /** `tupper-runtime state`. */
 import { Command } from "commander";
+import { printableJson } from "../../printable.ts";
 import { stateOfContainer } from "../../runtime/state.ts";
-import { printableJson } from "../table.ts";
 import { writeOut } from "../terminal.ts";
 import { runtimeContext } from "./global-options.ts";
 

@@ -9,6 +9,7 @@ import { hookState } from "../../plan/hooks.ts";
 import type { Host } from "../../plan/host.ts";
 import { isolates, namespaceOf } from "../../plan/namespaces.ts";
 import { CONTAINER, planExec } from "../../plan/plan-exec.ts";
+import { printable } from "../../printable.ts";
 import { startTimeOf } from "../../runtime/start-time.ts";
 import { supervise } from "../../runtime/supervise.ts";
 import { EVERY_SIGNAL, openSignals } from "../../runtime/terminal.ts";
@@ -44,7 +45,7 @@ export function execInContainer(request: ExecRequest): number {
   if (pidfd < 0 || startTimeOf(pid) !== startTime) {
     throw new ContainerError("CONTAINER_NOT_RUNNING", `the container ${request.id} is not running`);
   }
-  const warn = (text: string) => raw.write(2, `warning: ${text}\n`);
+  const warn = (text: string) => raw.write(2, `warning: ${printable(text)}\n`);
   const host = hostForJoining(cgroups, warn);
   const { process, warnings } = execProcess(request, config, pid, host);
   for (const text of warnings) warn(text);

@@ -12,6 +12,7 @@ import { hookState } from "../../plan/hooks.ts";
 import type { Host } from "../../plan/host.ts";
 import { plan as makePlan } from "../../plan/plan.ts";
 import type { Plan } from "../../plan/step.ts";
+import { printable } from "../../printable.ts";
 import { type OnSignal, supervise } from "../../runtime/supervise.ts";
 import { openSignals } from "../../runtime/terminal.ts";
 import type { Config } from "../../spec/config.ts";
@@ -63,7 +64,7 @@ export function runContainer(request: RunRequest): number {
   const tracer = guide?.tracer ?? makeTracer(trace);
   const whole = makePlan(config, host, { id });
   const plan = guide?.cut(whole) ?? whole;
-  const warn = (text: string) => raw.write(2, `warning: ${text}\n`);
+  const warn = (text: string) => raw.write(2, `warning: ${printable(text)}\n`);
   for (const text of [...warnings, ...plan.warnings]) warn(text);
   follower?.planned(plan);
 
