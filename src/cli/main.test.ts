@@ -398,7 +398,7 @@ test("run: --trace takes no word, so that ROOT is not taken for its value", () =
 function complete(line: string): string[] {
   const words = line.split(" ");
   const script = `${call("tupper", "completion", "bash").stdout}
-tupper() { [[ "$*" == "ps --quiet" ]] && echo "web db"; }
+tupper() { [[ "$*" == "ps --quiet" ]] && echo "web db"; [[ "$*" == "ps --all --quiet" ]] && echo "web old"; }
 compopt() { :; }
 COMP_WORDS=(${words.map((word) => `'${word}'`).join(" ")}); COMP_CWORD=${words.length - 1}
 _tupper; printf '%s\\n' "\${COMPREPLY[@]}"`;
@@ -418,6 +418,8 @@ test("completion bash: commands, flags, values, containers, and nothing of ours 
   assert.deepEqual(complete("tupper kill web d"), ["db"]);
   assert.deepEqual(complete("tupper kill -s TER"), ["TERM"]);
   assert.deepEqual(complete("tupper exec w"), ["web"]);
+  assert.deepEqual(complete("tupper wait o"), ["old"]);
+  assert.deepEqual(complete("tupper inspect "), ["web", "old"]);
   assert.deepEqual(complete("tupper completion z"), ["zsh"]);
   assert.deepEqual(complete("tupper help s"), ["stats", "script"]);
   assert.deepEqual(complete("tupper help help "), []);

@@ -1,5 +1,5 @@
 /** Completion for bash: a walk over the words finds the command; tables say what may follow. */
-import { allCommands, type CompletionCommand, type Values } from "./program-tree.ts";
+import { allCommands, type CompletionCommand, offersKnown, type Values } from "./program-tree.ts";
 
 export function bashCompletion(program: CompletionCommand): string {
   const { name } = program;
@@ -65,7 +65,7 @@ _${name}() {
   fi
   case $kind in
   containers) words="$words $(${name} ${program.listCommand} --quiet 2>/dev/null)" ;;
-  directories) compopt -o dirnames 2>/dev/null ;;
+${offersKnown(program) ? `  known) words="$words $(${name} ${program.listCommand} --all --quiet 2>/dev/null)" ;;\n` : ""}  directories) compopt -o dirnames 2>/dev/null ;;
   files) compopt -o default 2>/dev/null ;;
   esac
   [[ -z $words ]] || COMPREPLY=($(compgen -W "$words" -- "$cur"))
@@ -116,6 +116,7 @@ function assignments(values: Values, more: readonly string[] = []): string {
     directories: "directories",
     root: "directories",
     containers: "containers",
+    known: "known",
     nothing: "nothing",
   }[values.kind];
   const words = [...more, ...(values.kind === "words" ? values.words : values.kind === "root" ? ["host"] : [])];

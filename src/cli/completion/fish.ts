@@ -68,6 +68,8 @@ function offer(values: Values, list: string): string {
       return ` -a 'host (__fish_complete_directories)'`;
     case "containers":
       return ` -a '(${list} 2>/dev/null)'`;
+    case "known":
+      return ` -a '(${list} --all 2>/dev/null)'`;
     case "nothing":
       return "";
   }

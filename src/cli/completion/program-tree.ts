@@ -3,13 +3,15 @@ import type { Argument, Command, Option } from "commander";
 import { CAPABILITIES } from "../../spec/capabilities.ts";
 import { SIGNALS } from "../../sys/constants.ts";
 
-/** What a shell offers for a value: given words, files, directories, running containers, or nothing that it knows. */
+/** What a shell offers for a value: given words, files, directories, containers, or nothing that it knows. */
 export type Values =
   | { kind: "words"; words: readonly string[] }
   | { kind: "files" }
   | { kind: "directories" }
   | { kind: "root" }
   | { kind: "containers" }
+  /** Those that have ended too. */
+  | { kind: "known" }
   | { kind: "command" }
   | { kind: "nothing" };
 
@@ -54,7 +56,7 @@ export function describeProgram(command: Command, above: readonly string[] = [])
     listCommand: command.commands.some((child) => child.name() === "list") ? "list" : "ps",
     flags: help.visibleOptions(command).map(describeFlag),
     commands: commands.map((child) => (child.name === HELP ? withArgument(child, { kind: "words", words }) : child)),
-    arguments: command.registeredArguments.map((argument) => describeArgument(argument, NEW_ID.test(command.name()))),
+    arguments: command.registeredArguments.map((argument) => describeArgument(argument, command.name())),
     stopsAtArgument:
       command.registeredArguments.some(({ variadic }) => variadic) && /\[COMMAND|COMMAND \[/.test(command.usage()),
   };
@@ -82,12 +84,15 @@ function describeFlag(option: Option): CompletionFlag {
 /** Commands of tupper-runtime whose ID is to be a new one. */
 const NEW_ID = /^(create|run|restore)$/;
 
-function describeArgument(argument: Argument, isNew: boolean): CompletionCommand["arguments"][number] {
+/** Commands of tupper that also tell of what has ended. */
+const OF_ENDED = /^(wait|inspect)$/;
+
+function describeArgument(argument: Argument, command: string): CompletionCommand["arguments"][number] {
   const name = argument.name().replace(/\.\.\.$/, "");
   const values: Values =
     argument.argChoices === undefined
-      ? name === "NAME" || (name === "ID" && !isNew)
-        ? { kind: "containers" }
+      ? name === "NAME" || (name === "ID" && !NEW_ID.test(command))
+        ? { kind: OF_ENDED.test(command) ? "known" : "containers" }
         : valuesOf(name)
       : { kind: "words", words: argument.argChoices };
   return { name, values, repeated: argument.variadic };
@@ -110,6 +115,10 @@ function valuesOf(metavar: string | undefined): Values {
   if (metavar === "FILE" || /^(SRC|DEVICE)\b/.test(metavar ?? "")) return { kind: "files" };
   return { kind: "nothing" };
 }
+
+/** Whether a command of the program takes names of what has ended. */
+export const offersKnown = (program: CompletionCommand): boolean =>
+  allCommands(program).some((command) => command.arguments.some(({ values }) => values.kind === "known"));
 
 /** A command and all below it, from the top. */
 export function allCommands(command: CompletionCommand): CompletionCommand[] {

@@ -1,17 +1,13 @@
 /** Completion for zsh: a function per command, each with `_arguments`. zshcompsys(1). */
-import { allCommands, type CompletionCommand, type CompletionFlag, type Values } from "./program-tree.ts";
+import { allCommands, type CompletionCommand, type CompletionFlag, offersKnown, type Values } from "./program-tree.ts";
 
 export function zshCompletion(program: CompletionCommand): string {
   const { name } = program;
   return `#compdef ${name}
 # zsh completion for ${name}: ${name} completion zsh > a directory of $fpath, as _${name}
 
-_${name}_containers() {
-  local -a names
-  names=(\${(f)"$(${name} ${program.listCommand} --quiet 2>/dev/null)"})
-  _describe container names
-}
-
+${namesFunction("containers", name, `${program.listCommand} --quiet`)}
+${offersKnown(program) ? `\n${namesFunction("known", name, `${program.listCommand} --all --quiet`)}\n` : ""}
 _${name}_root() {
   _alternative 'words:root:(host)' 'directories:directory:_directories'
 }
@@ -23,6 +19,12 @@ ${allCommands(program)
 if [[ $funcstack[1] == _${name} ]]; then _${name} "$@"; else compdef _${name} ${name}; fi
 `;
 }
+
+const namesFunction = (kind: Values["kind"], program: string, list: string): string => `_${program}_${kind}() {
+  local -a names
+  names=(\${(f)"$(${program} ${list} 2>/dev/null)"})
+  _describe container names
+}`;
 
 function commandFunction(command: CompletionCommand, program: string): string {
   const specs = [...command.flags.map((flag) => flagSpec(flag, program)), ...argumentSpecs(command, program)];
@@ -90,6 +92,8 @@ function action(values: Values, program: string): string {
       return `_${program}_containers`;
     case "command":
       return "_normal";
+    case "known":
+      return `_${program}_known`;
     case "nothing":
       return " ";
   }

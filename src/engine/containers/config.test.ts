@@ -238,6 +238,17 @@ test("configFromOptions: a device under another name is a bind mount in a user n
   );
 });
 
+test("configFromOptions: labels of a security module that is not in use are a warning", () => {
+  const none = { securityModules: () => ({ apparmor: false, selinux: false }) };
+  const securityOpt = ["apparmor=mine", "label=type:mine_t"];
+  assert.deepEqual(make({ securityOpt }, none).warnings, [
+    "--security-opt apparmor has no effect: AppArmor is not in use here",
+    "--security-opt label has no effect: SELinux is not in use here",
+  ]);
+  assert.deepEqual(make({ securityOpt: ["apparmor=mine"] }).warnings, []);
+  assert.deepEqual(make({ securityOpt: ["apparmor=unconfined", "label=disable"] }, none).warnings, []);
+});
+
 const ERRORS: [code: string, field: string, options: Partial<RunOptions>, changes?: Partial<RootFacts>][] = [
   ["BAD_SIZE", "--memory", { memory: "5x" }],
   ["BAD_SIZE", "--size", { size: "-1" }],

@@ -27,7 +27,7 @@ import { type Namespaces, namespaceList, namespacesOf, timeOffsets } from "./con
 import { limits } from "./config/resources.ts";
 import { rlimits } from "./config/rlimits.ts";
 import { parseSeccompFile } from "./config/seccomp-file.ts";
-import { securityOptions } from "./config/security-opt.ts";
+import { labelWarnings, securityOptions } from "./config/security-opt.ts";
 import { sysctls } from "./config/sysctls.ts";
 import { containerUser } from "./config/user.ts";
 import type { RootFacts } from "./root-facts.ts";
@@ -119,6 +119,7 @@ export function configFromOptions(options: RunOptions, root: RootFacts): { confi
     ...capabilities.warnings,
     ...cgroup.warnings,
     ...sharedMemory(namespaces),
+    ...labelWarnings(security, root),
   ];
   return { config, warnings };
 }

@@ -7,6 +7,7 @@
 
 import { ContainerError, type ErrorDetails } from "../../error.ts";
 import type { ErrorCode } from "../../error-codes.ts";
+import { securityModules } from "../../execute/init/labels.ts";
 import type { Host } from "../../plan/host.ts";
 import { capabilityNames } from "../../spec/capabilities.ts";
 import {
@@ -71,6 +72,8 @@ export interface RootFacts {
   deviceAt(path: string): HostDevice | undefined;
   /** All device nodes below /dev, for `--privileged`. */
   hostDevices(): HostDevice[];
+  /** Which of them the kernel has in use. */
+  securityModules(): { apparmor: boolean; selinux: boolean };
   /** The process ID of a running container. */
   pidOf(container: string): number | undefined;
 }
@@ -93,6 +96,7 @@ export function gatherRootFacts(root: string, host: Host): RootFacts {
     readFile: readNamedFile,
     deviceAt,
     hostDevices: () => devicesBelow("/dev"),
+    securityModules,
     pidOf: (container) =>
       listContainers(noWord).find(({ id, status }) => id === container && status !== "stopped")?.pid,
   };

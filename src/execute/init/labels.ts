@@ -29,7 +29,7 @@ export const labelSteps: Performers<Ops> = {
     if (parseStatfs(statfs).type !== PROC_SUPER_MAGIC)
       throw new ContainerError("PROC_MISSING", "the machine's /proc is no procfs: labels cannot be set");
     context.slots.set(proc.slot, fd);
-    context.securityModules = { apparmor: hasAppArmor(), selinux: raw.faccessat(AT_FDCWD, SELINUX, 0) >= 0 };
+    context.securityModules = securityModules();
   },
 
   setLabels({ apparmor, selinux, proc, stacked }, context) {
@@ -40,8 +40,8 @@ export const labelSteps: Performers<Ops> = {
     raw.close(dirfd);
   },
 
-  newKeyring({ name, shared, label }, { slots, securityModules }) {
-    const proc = label !== undefined && securityModules?.selinux ? slotValue(slots, label.proc) : undefined;
+  newKeyring({ name, shared, label }, { slots, securityModules: modules }) {
+    const proc = label !== undefined && modules?.selinux ? slotValue(slots, label.proc) : undefined;
     if (proc !== undefined) writeFile("self/attr/keycreate", label?.selinux ?? "", proc);
     const keyring = raw.keyctlJoin(KEYCTL_JOIN_SESSION_KEYRING, name);
     // An empty line takes it back: keys that the container makes are its own affair.
@@ -63,7 +63,11 @@ const FOUND_BY_OWNER = 0x3f1b0000;
 
 const SELINUX = "/sys/fs/selinux/enforce";
 
-const hasAppArmor = (): boolean => readFileIfThere("/sys/module/apparmor/parameters/enabled")?.startsWith("Y") === true;
+/** What the kernel has, and has in use. */
+export const securityModules = (): { apparmor: boolean; selinux: boolean } => ({
+  apparmor: readFileIfThere("/sys/module/apparmor/parameters/enabled")?.startsWith("Y") === true,
+  selinux: raw.faccessat(AT_FDCWD, SELINUX, 0) >= 0,
+});
 
 /**
  * With no_new_privs a process that is confined already may only confine itself further: the profile is stacked on its own

@@ -1,5 +1,6 @@
 /** `--security-opt`: seccomp, no-new-privileges, AppArmor, SELinux labels, the masked paths. */
 import { didYouMean } from "../../../nearest.ts";
+import type { RootFacts } from "../root-facts.ts";
 import type { RunOptions } from "../run-options.ts";
 import { flagError } from "./flag-value.ts";
 
@@ -44,6 +45,21 @@ export function securityOptions({ securityOpt, privileged }: RunOptions): Securi
   }
   if (label.size > 0) result.selinuxLabel = selinuxLabel(label);
   return result;
+}
+
+/** An engine's config is not warned about: it asks for labels wherever it runs. Who writes the flag thinks of a machine that has them. */
+export function labelWarnings(
+  { apparmorProfile, selinuxLabel }: SecurityOptions,
+  root: Pick<RootFacts, "securityModules">,
+): string[] {
+  if (apparmorProfile === undefined && selinuxLabel === undefined) return [];
+  const { apparmor, selinux } = root.securityModules();
+  return [
+    ...(apparmorProfile === undefined || apparmor
+      ? []
+      : [`${FLAG} apparmor has no effect: AppArmor is not in use here`]),
+    ...(selinuxLabel === undefined || selinux ? [] : [`${FLAG} label has no effect: SELinux is not in use here`]),
+  ];
 }
 
 const EXPECTED: Readonly<Record<string, string>> = {

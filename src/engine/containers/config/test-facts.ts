@@ -102,6 +102,7 @@ export function facts(changes: Partial<RootFacts> = {}): RootFacts {
     },
     deviceAt: (path) => DEVICES.find((device) => device.path === path),
     hostDevices: () => DEVICES,
+    securityModules: () => ({ apparmor: true, selinux: true }),
     pidOf: (container) => (container === "web" ? 77 : undefined),
     ...changes,
   };
