@@ -3,11 +3,23 @@
  * the caller's terminal, tried. Each attack is shown to work on the weakened build first (weaknesses.ts).
  */
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { makeBundle, makeConfig, newId, running, runtime } from "./bundle.ts";
-import { background, binary, compiled, output, temporaryDirectory, tupper, watchForLeftovers } from "./harness.ts";
+import {
+  atEnd,
+  background,
+  binary,
+  compiled,
+  eventually,
+  output,
+  temporaryDirectory,
+  tupper,
+  watchForLeftovers,
+} from "./harness.ts";
 import { missing } from "./missing.ts";
 import { makeRootfs } from "./rootfs.ts";
 import { printsOnTerminal } from "./terminal.ts";
@@ -111,6 +123,43 @@ test("run: keys in the caller's session keyring are not the container's", {
   assert.equal(await seen("drop:newKeyring"), own);
   assert.match(await seen(), /^250 \d+\n$/);
   assert.notEqual(await seen(), own);
+});
+
+test("create, exec: a keyring of the container's name that another user has made for all to find is not the container's", {
+  skip: needs.skip || missing("file:/proc/keys", "arch:x64"),
+}, async () => {
+  const root = makeRootfs({
+    "bin/attempt": { copyOf: compiled("attempt"), mode: 0o755 },
+    "bin/plant_keyring": { copyOf: compiled("plant_keyring"), mode: 0o755 },
+  });
+  const own = "250=,0,-3"; // keyctl(KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING)
+  const bundle = makeBundle(makeConfig(root, { args: ["sh", "-c", `attempt ${own}; exec sleep 600`] }));
+  const isPlanted = async ({ run, exec }: { run?: string; exec?: string }) => {
+    const id = newId();
+    const thief = spawn(join(root, "bin/plant_keyring"), [`_ses.${id}`], { uid: 12_345, gid: 12_345 });
+    atEnd(() => thief.kill("SIGKILL"));
+    const planted = String((await once(thief.stdout, "data"))[0]).trim();
+    const said = join(temporaryDirectory(), "said");
+    atEnd(() => runtime(["delete", "--force", id]));
+    const started = await runtime(["run", "--detach", "--bundle", bundle, id], {
+      weak: run,
+      prefix: ["sh", "-c", `exec "$@" >${said}`, "sh"],
+    });
+    assert.equal(started.code, 0);
+    await eventually("the container has said its keyring", () => readFileSync(said, "utf8").endsWith("\n"));
+    const inside = await runtime(["exec", id, "attempt", own], { weak: exec });
+    const warning = /^warning: another user \(12345\) has a keyring _ses\./m;
+    if (!run && !exec)
+      assert.deepEqual(
+        [started, inside].map(({ stderr }) => warning.test(stderr)),
+        [true, true],
+      );
+    return [readFileSync(said, "utf8"), inside.stdout].map((text) => text === `250 ${planted}\n`);
+  };
+  // Once taken nobody else finds it.
+  assert.deepEqual(await isPlanted({ run: "keyring-taken", exec: "keyring-taken" }), [true, false]);
+  assert.deepEqual(await isPlanted({ exec: "keyring-taken" }), [false, true]);
+  assert.deepEqual(await isPlanted({}), [false, false]);
 });
 
 const legacyTiocsti = "/proc/sys/dev/tty/legacy_tiocsti";

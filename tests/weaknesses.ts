@@ -135,4 +135,9 @@ export const EDITS: readonly Edit[] = [
     find: "text.replace(/[\\u007f-\\u009f]/g",
     replace: "isWeak('escapes-printed') ? text : text.replace(/[\\u007f-\\u009f]/g",
   },
+  {
+    file: "src/execute/init/labels.ts",
+    find: "const isOurs = owner === String(raw.geteuid());",
+    replace: "const isOurs = isWeak('keyring-taken') || owner === String(raw.geteuid());",
+  },
 ];

@@ -171,6 +171,7 @@ export const NS_GET_NSTYPE = 0xb703;
 export const NS_GET_OWNER_UID = 0xb704;
 export const KEYCTL_JOIN_SESSION_KEYRING = 1;
 export const KEYCTL_SETPERM = 5;
+export const KEYCTL_DESCRIBE = 6;
 
 /** linux/personality.h. */
 export const PER_LINUX = 0;

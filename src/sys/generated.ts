@@ -95,8 +95,9 @@ export interface RawSys {
   ioprioSet(which: number | bigint, who: number | bigint, priority: number | bigint): number;
   personality(persona: number | bigint): number;
   setMempolicy(mode: number | bigint, mask: ArrayBuffer | null, maxnode: number | bigint): number;
-  keyctlJoin(operation: number | bigint, name: string): number;
+  keyctlJoin(operation: number | bigint, name: string | null): number;
   keyctlSet(operation: number | bigint, key: number | bigint, value: number | bigint): number;
+  keyctlDescribe(operation: number | bigint, key: number | bigint, buffer: ArrayBuffer): number;
   execve(path: string, argv: readonly string[], envp: readonly string[]): number;
   execveat(dirfd: number | bigint, path: string, argv: readonly string[], envp: readonly string[], flags: number | bigint): number;
   exitGroup(code: number | bigint): number;
@@ -223,6 +224,7 @@ export const CALL_NAMES = {
   setMempolicy: "set_mempolicy",
   keyctlJoin: "keyctl",
   keyctlSet: "keyctl",
+  keyctlDescribe: "keyctl",
   execve: "execve",
   execveat: "execveat",
   exitGroup: "exit_group",

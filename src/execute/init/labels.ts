@@ -7,6 +7,7 @@
 import { ContainerError } from "../../error.ts";
 import {
   AT_FDCWD,
+  KEYCTL_DESCRIBE,
   KEYCTL_JOIN_SESSION_KEYRING,
   KEYCTL_SETPERM,
   O_CLOEXEC,
@@ -17,6 +18,7 @@ import {
 import { readFile, readFileIfThere, writeFile } from "../../sys/files.ts";
 import { parseStatfs, STATFS_SIZE } from "../../sys/structs.ts";
 import { check, raw, SysError, sys } from "../../sys/sys.ts";
+import { send } from "../channel.ts";
 import { EACCES, ENOENT, ENOSYS, type Performers, slotValue } from "./context.ts";
 
 type Ops = "takeProc" | "setLabels" | "newKeyring";
@@ -40,21 +42,41 @@ export const labelSteps: Performers<Ops> = {
     raw.close(dirfd);
   },
 
-  newKeyring({ name, shared, label }, { slots, securityModules: modules }) {
+  newKeyring({ name, shared, label }, { slots, securityModules: modules, channel }) {
     const proc = label !== undefined && modules?.selinux ? slotValue(slots, label.proc) : undefined;
     if (proc !== undefined) writeFile("self/attr/keycreate", label?.selinux ?? "", proc);
     const keyring = raw.keyctlJoin(KEYCTL_JOIN_SESSION_KEYRING, name);
+    const owner = keyring < 0 ? "" : ownerOf(keyring);
+    const isOurs = owner === String(raw.geteuid());
+    if (keyring >= 0 && !isOurs)
+      check(raw.keyctlJoin(KEYCTL_JOIN_SESSION_KEYRING, null), "keyctl", "KEYCTL_JOIN_SESSION_KEYRING", null);
     // An empty line takes it back: keys that the container makes are its own affair.
     if (proc !== undefined) writeFile("self/attr/keycreate", "\n", proc);
     // A kernel without keys has none to leak; a seccomp filter around us (EPERM) keeps them from everyone.
     if (keyring === ENOSYS || keyring === EPERM) return;
     check(keyring, "keyctl", "KEYCTL_JOIN_SESSION_KEYRING", name);
+    if (!isOurs) {
+      const text = `another user (${owner}) has a keyring ${name}: the container gets one without a name, which exec does not join`;
+      return send(channel, { kind: "warning", text });
+    }
     if (!shared) return;
     const result = raw.keyctlSet(KEYCTL_SETPERM, keyring, FOUND_BY_OWNER);
-    // Somebody else's of the same name was joined, and he let it be found already.
+    // It was there already, and who made it let it be found.
     if (result !== EACCES) check(result, "keyctl", "KEYCTL_SETPERM", keyring);
   },
 };
+
+/**
+ * The uid of a keyring's owner. Any user of the machine can make one of any name that everybody finds, and would then have what is
+ * put into it. KEYCTL_DESCRIBE: `keyring;UID;GID;PERMISSIONS;NAME`. What may not be looked at is not ours.
+ */
+function ownerOf(keyring: number): string {
+  const buffer = new ArrayBuffer(512);
+  const length = raw.keyctlDescribe(KEYCTL_DESCRIBE, keyring, buffer);
+  if (length < 0 || length > 512) return "unknown";
+  const [, uid = "unknown"] = (raw.decodeText(buffer, 0, length) as string).split(";", 2);
+  return uid;
+}
 
 const EPERM = -1;
 
