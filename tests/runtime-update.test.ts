@@ -203,6 +203,22 @@ test("update -r: what is no resource is an error with its place", needs(), async
   assert.match(await runtimeFails(["update", "-r", "/nowhere", id]), /^RESOURCES_UNREADABLE: /);
 });
 
+test("update -r: a text that has nothing of resources changes nothing, and says so", needs(), async () => {
+  const { id } = await container();
+  const said = async (text: string) => {
+    const { stdout, stderr, code } = await runtime(["update", "-r", "-", id], { input: text });
+    assert.deepEqual([stdout, code], ["", 0]);
+    return stderr;
+  };
+  assert.equal(
+    await said('{"linux":{"resources":{"pids":{"limit":5}}}}'),
+    "warning: --resources changes nothing: linux is no part of it; it is to have what linux.resources of a config has\n",
+  );
+  assert.match(await said('{"memroy":{"limit":1}}'), /: memroy is no part of it; did you mean memory\?\n$/);
+  for (const text of ["{}", '{"pids":{"limit":20}}', '{"pids":{"limit":20},"other":1}'])
+    assert.equal(await said(text), "");
+});
+
 test("update: what it said before is remembered", needs("cgroup:cpu", "cgroup:memory"), async () => {
   const { update, memory, cpu } = await container();
   await update(["--cpu-quota", "300000", "--memory-swap", "64M"]);

@@ -2,6 +2,7 @@
 import { Command, Option } from "commander";
 import { flagError, parseBytes, parseInteger } from "../../engine/containers/config/flag-value.ts";
 import { ContainerError } from "../../error.ts";
+import { didYouMean } from "../../nearest.ts";
 import { updateContainer } from "../../runtime/update.ts";
 import type { CpuResources, Int64, MemoryResources, Resources } from "../../spec/config.ts";
 import { parseResources } from "../../spec/parse-config.ts";
@@ -62,6 +63,7 @@ export const updateCommand = new Command("update")
     if (options.resources !== undefined) {
       const { value, warnings } = parseResources(readInput(options.resources, RESOURCES));
       for (const text of warnings) warn(text);
+      warnOfNothing(value, warn);
       return updateContainer(root, id, value, warn);
     }
     if (options.kernelMemory !== undefined || options.kernelMemoryTcp !== undefined)
@@ -70,6 +72,16 @@ export const updateCommand = new Command("update")
   });
 
 const RESOURCES = { field: "--resources", code: "RESOURCES_UNREADABLE", what: "resources" } as const;
+
+const SECTIONS = ["devices", "memory", "cpu", "pids", "blockIO", "hugepageLimits", "network", "rdma", "unified"];
+
+/** Unknown properties are ignored, as in a config. A text that has no other, a whole config for one, would change nothing without a word. */
+function warnOfNothing(resources: Resources, warn: (text: string) => void): void {
+  const names = Object.keys(resources);
+  if (names.length === 0 || names.some((name) => SECTIONS.includes(name))) return;
+  const meant = didYouMean(names[0] ?? "", SECTIONS) ?? "it is to have what linux.resources of a config has";
+  warn(`--resources changes nothing: ${names.join(", ")} is no part of it; ${meant}`);
+}
 
 /** Resctrl groups are made by create. */
 function refuseRdt({ l3CacheSchema, memBwSchema }: UpdateOptions): void {
