@@ -32,6 +32,7 @@ __asm__(".pushsection .cold,\"a\"," COLD_SECTION_TYPE "\n\t.balign 8\n\t.globl c
 #define COLD_TEXT_(x) #x
 __asm__(".pushsection .cold_heap,\"aw\"," COLD_EMPTY_TYPE "\n\t.balign 4096\n\t.globl pool_cold\npool_cold:\n\t.skip " COLD_TEXT(POOL_COLD_KIB)
         " << 10\n\t.popsection");
+__asm__(".pushsection .room,\"aw\"," COLD_EMPTY_TYPE "\n\t.balign 4096\n\t.globl pool_first_chunk\npool_first_chunk:\n\t.skip 1 << 20\n\t.popsection");
 
 /* A length of 15 goes on in the bytes that follow, up to the first that is not 255. */
 static inline size_t lz4_length(size_t nibble, const uint8_t **in) {

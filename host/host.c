@@ -213,7 +213,7 @@ static int make_snapshot(void *data) {
 #ifdef HOST_TRAINING
   if (argv[6]) write_file(argv[6], pool_numbers, sizeof pool_numbers);
 #endif
-  snap.room = (struct pool_area){ .next = pool_first_chunk, .end = pool_first_chunk + sizeof pool_first_chunk };
+  snap.room = (struct pool_area){ .next = pool_first_chunk, .end = pool_first_chunk + POOL_CHUNK };
   snap.context = ctx;
   snap.source_map = host_source_map;
   snap.ready = 1;
@@ -225,6 +225,7 @@ static int make_snapshot(void *data) {
 int main(int argc, char **argv) {
   if (snap.ready) {
     cold_begin(argv);
+    js_frozen_end = (uintptr_t)pool_first_chunk;
     host_source_map = snap.source_map;
     JS_UpdateStackTop(JS_GetRuntime(snap.context));
 #ifdef HOST_TRAINING

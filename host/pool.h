@@ -38,8 +38,12 @@ __attribute__((section(".snap"), aligned(4096))) static struct snapshot snap = {
 
 extern char pool_cold[]; /* cold.h */
 
-/* What the finished program allocates first: zero pages, which cost less than copies of a file's. */
-static char pool_first_chunk[POOL_CHUNK];
+/*
+ * What the finished program allocates first: zero pages, which cost less than copies of a file's. Behind the frozen heap, as
+ * all that is new: by its address a block is known to be frozen, and then nobody counts references to it.
+ */
+extern char pool_first_chunk[]; /* cold.h */
+extern uintptr_t js_frozen_end;
 
 /* A block is its usable size in 8 bytes, and the bytes given out. (A mapping of its own begins 16 bytes before.) */
 #define POOL_HEADER sizeof(size_t)

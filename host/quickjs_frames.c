@@ -10,5 +10,7 @@
 #endif
 #include QUICKJS_SOURCE
 
+uintptr_t js_frozen_end; /* scripts/quickjs-source.ts */
+
 void *host_stack_frame(JSRuntime *rt) { return rt->current_stack_frame; }
 void host_set_stack_frame(JSRuntime *rt, void *frame) { rt->current_stack_frame = frame; }

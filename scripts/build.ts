@@ -33,7 +33,6 @@ import { lineMapOf } from "./line-map.ts";
 import {
   buildInit,
   compileQuickjs,
-  coveredQuickjs,
   freezeHeap,
   linkHost,
   makeHeap,
@@ -43,6 +42,7 @@ import {
   run,
 } from "./link-host.ts";
 import { placeBlocks } from "./placement.ts";
+import { coveredQuickjs } from "./quickjs-source.ts";
 import { target } from "./target.ts";
 import { weakened } from "./weakened.ts";
 

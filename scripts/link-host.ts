@@ -1,13 +1,14 @@
 /** From C to a host: QuickJS compiled once per compiler and flags, tupper-init, and the link of all of it by musl-gcc. */
 import { execFileSync, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, symlinkSync } from "node:fs";
 import { basename } from "node:path";
 import { fileURLToPath } from "node:url";
+import { quickjsSource } from "./quickjs-source.ts";
 import { target } from "./target.ts";
 
 export const root = fileURLToPath(new URL("..", import.meta.url)).replace(/\/$/, "");
-export const quickjs = `${root}/build/quickjs/src`;
+export const quickjs = quickjsSource();
 /** quickjs_frames.c is ours: it includes quickjs.c. */
 const FRAMES = `${root}/host/quickjs_frames.c`;
 const QUICKJS_FILES = [FRAMES, ...["libregexp", "libunicode", "cutils", "dtoa"].map((name) => `${quickjs}/${name}.c`)];
@@ -30,6 +31,8 @@ const TRAINING_POOL_KIB = 16384;
 const COLD_SECTION = "0x2000000";
 /** And here is where it is used: below 2 GiB, as code wants it, and behind what brk(2) may get. */
 const COLD_ADDRESS = "0x10000000";
+/** Behind both parts of the heap: new blocks. */
+const ROOM_ADDRESS = "0x10800000";
 
 export const run = (command: string, ...args: string[]) =>
   execFileSync(command, args, { stdio: ["ignore", "pipe", "inherit"], cwd: root });
@@ -54,36 +57,10 @@ function kernelHeaders(): string {
   return dir;
 }
 
-/**
- * A copy of quickjs.c that calls host_edge (host/coverage.h) with the place in the bytecode where a function begins, and
- * after each jump: there the interpreter looks for interrupts anyway.
- */
-export function coveredQuickjs(): string {
-  const replace = (text: string, from: string, to: string, times: number) => {
-    const parts = text.split(from);
-    if (parts.length !== times + 1)
-      throw new Error(`quickjs.c has ${parts.length - 1} of ${JSON.stringify(from)}, not ${times}`);
-    return parts.join(to);
-  };
-  const poll = "if (unlikely(js_poll_interrupts(ctx)))";
-  const begin = " restart:\n    for(;;) {\n        int call_argc;";
-  const original = readFileSync(`${quickjs}/quickjs.c`, "utf8");
-  const covered = replace(
-    replace(original, poll, `host_edge(pc); ${poll}`, 7),
-    begin,
-    `    host_edge(pc);\n${begin}`,
-    1,
-  );
-  const text = `void host_edge(const void *place);\n#line 1 "quickjs.c"\n${covered}`;
-  const path = `${root}/build/quickjs/covered-${createHash("sha256").update(text).digest("hex").slice(0, 12)}.c`;
-  writeFileSync(path, text);
-  return path;
-}
-
 /** QuickJS as objects, compiled once per compiler and flags. */
 export async function compileQuickjs(compiler: string, flags: string[]): Promise<string[]> {
   const key = createHash("sha256")
-    .update([compiler, ...flags, readFileSync(FRAMES, "utf8")].join("\0"))
+    .update([compiler, ...flags, basename(quickjs), readFileSync(FRAMES, "utf8")].join("\0"))
     .digest("hex")
     .slice(0, 12);
   const dir = `${root}/build/quickjs/${key}`;
@@ -165,7 +142,7 @@ export function linkHost({ objects, init, output, pool, cold, training = false, 
     `${root}/host/host.c`,
     ...objects,
     ...["-lm", "-Wl,--gc-sections", "-Wl,--build-id=none", `-Wl,--section-start=.cold=${COLD_SECTION}`],
-    `-Wl,--section-start=.cold_heap=${COLD_ADDRESS}`,
+    ...[`-Wl,--section-start=.cold_heap=${COLD_ADDRESS}`, `-Wl,--section-start=.room=${ROOM_ADDRESS}`],
     ...wraps.map((name) => `-Wl,--wrap=${name}`),
     ...["-o", output],
   );
