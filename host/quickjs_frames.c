@@ -1,9 +1,9 @@
 /*
- * QuickJS, unchanged, and one thing more that its interface does not have: the innermost frame of the JavaScript
- * stack. Processes that share the heap (spawn in native.h) each have a stack of their own, so the frame is exchanged
+ * QuickJS (scripts/quickjs-source.ts), and what its interface does not have: the innermost frame of the JavaScript
+ * stack, and, for the training build, what any new object changes. Processes that share the heap (spawn in native.h) each have a stack of their own, so the frame is exchanged
  * together with the turn; else a stack trace of one would walk through frames of the other that are gone.
  *
- * QUICKJS_SOURCE: in the build for the sanitizers, a copy that tells of each jump (coveredQuickjs in scripts/link-host.ts).
+ * QUICKJS_SOURCE: in the build for the sanitizers, a copy that tells of each jump (coveredQuickjs in scripts/quickjs-source.ts).
  */
 #ifndef QUICKJS_SOURCE
 #define QUICKJS_SOURCE "quickjs.c"
@@ -14,3 +14,10 @@ uintptr_t js_frozen_end; /* scripts/quickjs-source.ts */
 
 void *host_stack_frame(JSRuntime *rt) { return rt->current_stack_frame; }
 void host_set_stack_frame(JSRuntime *rt, void *frame) { rt->current_stack_frame = frame; }
+/* And the last object of the list of all, which the next one is linked to. */
+void host_tables(JSRuntime *rt, void *tables[4]) {
+  tables[0] = rt->atom_array;
+  tables[1] = rt->atom_hash;
+  tables[2] = rt->shape_hash;
+  tables[3] = list_entry(rt->gc_obj_list.prev, JSGCObjectHeader, link);
+}

@@ -10,6 +10,11 @@ import { bundleConfig } from "./bundle.ts";
 
 declare const __sys: RawSys;
 declare const __main: (argv: string[]) => number;
+/**
+ * Whether what happens is marked as the command's doing; without an argument nothing ever is; a function of the host is
+ * marked as called with these arguments (host/training.h).
+ */
+declare const __observe: (on?: boolean | AnyCall, ...args: unknown[]) => void;
 
 const ENOENT = -2;
 const EAGAIN = -11;
@@ -18,6 +23,7 @@ const EINVAL = -22;
 const ENOTTY = -25;
 const EROFS = -30;
 const SIGCHLD = 17;
+const AT_FDCWD = -100;
 const CLONE_VM = 0x100;
 const CLONE_PARENT = 0x8000;
 const O_WRONLY = 1;
@@ -25,6 +31,7 @@ const O_CREAT = 0o100;
 const O_PATH = 0o10000000;
 const LOCK_NB = 4;
 const FIRST_FD = 1000;
+const ENVIRONMENT = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TERM=xterm", "LANG=C.UTF-8"];
 const OWN_FILE = "/proc/self/exe";
 const INIT = 4242;
 const OWN_PID = 4000;
@@ -32,7 +39,28 @@ const [S_IFDIR, S_IFREG, S_IFCHR] = [0o040000, 0o100000, 0o020000];
 
 /** The host's functions are not enumerable. */
 const CALLS = Object.getOwnPropertyNames(__sys) as (keyof RawSys)[];
-const real = Object.fromEntries(CALLS.map((name) => [name, __sys[name]])) as unknown as RawSys;
+type AnyCall = (...args: unknown[]) => unknown;
+const calls = __sys as unknown as Record<string, AnyCall>;
+/** The host's own function, which is observed, called by the machine, which is not. */
+const observed =
+  (call: AnyCall): AnyCall =>
+  (...args) => {
+    __observe(true);
+    const result = call(...args);
+    __observe(false);
+    return result;
+  };
+const unobserved =
+  (original: AnyCall, call: AnyCall): AnyCall =>
+  (...args) => {
+    __observe(original, ...args);
+    const result = call(...args);
+    __observe(true);
+    return result;
+  };
+const real = Object.fromEntries(
+  CALLS.map((name) => [name, calls[name] && observed(calls[name])]),
+) as unknown as RawSys;
 const variable = (name: string): string =>
   (real.environment() as string[]).find((entry) => entry.startsWith(`${name}=`))?.slice(name.length + 1) ?? "";
 
@@ -289,7 +317,13 @@ const fakes: { [K in keyof RawSys]?: RawSys[K] } = {
     return 0;
   },
   keyctlDescribe: (_operation, _key, buffer) => fill(buffer, "keyring;0;0;3f1b0000;_ses.box\0"),
-  environment: () => ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TERM=xterm", "LANG=C.UTF-8"],
+  // An array of the command's own realm.
+  environment: () => {
+    const entries = real.environment() as string[];
+    entries.length = ENVIRONMENT.length;
+    for (const [i, entry] of ENVIRONMENT.entries()) entries[i] = entry;
+    return entries;
+  },
   monotonicUs: () => 1000,
   getpid: () => OWN_PID,
   execve: () => real.exitGroup(0),
@@ -326,13 +360,28 @@ const fakes: { [K in keyof RawSys]?: RawSys[K] } = {
 };
 
 const nothing = () => 0;
-for (const name of CALLS) (__sys as unknown as Record<string, unknown>)[name] = fakes[name] ?? nothing;
+for (const name of CALLS) {
+  const original = calls[name];
+  if (original !== undefined) calls[name] = unobserved(original, (fakes[name] ?? nothing) as AnyCall);
+}
 
-// What another command has to have left: containers that run, or wait to be started.
+// What another command has to have left: containers that run, or wait to be started. In a process of its own, so that the
+// heap is as the build left it when the command begins.
 const before = variable("TRAINING_BEFORE");
 if (before !== "") {
   keepsFiles = true;
-  __main(before.split(" "));
+  const left = real.memfdCreate("left", 0);
+  real.spawn(0, 0, -1, -1, () => {
+    __observe();
+    __main(before.split(" "));
+    real.write(left, JSON.stringify([...files]) + "\n" + JSON.stringify([...links]));
+    real.exitGroup(0);
+  });
+  real.wait4(-1, new ArrayBuffer(4), 0, null);
+  const again = real.openat(AT_FDCWD, `/proc/self/fd/${left}`, 0, 0);
+  const [filesLeft = "", linksLeft = ""] = (real.readText(again, 1 << 20) as string).split("\n");
+  for (const [path, text] of JSON.parse(filesLeft) as [string, string][]) files.set(path, text);
+  for (const [path, text] of JSON.parse(linksLeft) as [string, string][]) links.set(path, text);
   // Its group has a process, for who lists them; whoever waits for its end need not wait.
   if (variable("TRAINING_WORDS").includes(" ps "))
     for (const { path } of JSON.parse(files.get("/run/tupper-runtime/box/state.json") ?? "").cgroups as {
