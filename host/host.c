@@ -209,6 +209,7 @@ static int make_snapshot(void *data) {
   uint8_t *bytecode = (uint8_t *)read_whole(argv[2], &length);
   snap.entry = load_bundle(ctx, bytecode, length);
   JS_RunGC(rt);
+  host_order_chains(rt);
   if (!pool_is_as_placed()) { dprintf(2, "host: the heap is not made as it was the first time\n"); _exit(70); }
 #ifdef HOST_TRAINING
   if (argv[6]) write_file(argv[6], pool_numbers, sizeof pool_numbers);

@@ -242,6 +242,7 @@ FN(decode_text) {
 struct child { JSContext *ctx; JSValueConst function; };
 
 void *host_stack_frame(JSRuntime *rt); /* quickjs_frames.c */
+void host_order_chains(JSRuntime *rt);
 void host_set_stack_frame(JSRuntime *rt, void *frame);
 
 static int child_main(void *data) {

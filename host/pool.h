@@ -86,16 +86,19 @@ static void *pool_map(size_t bytes) {
 
 /* ---- places, while the snapshot is made ---- */
 
-/* In .snap one after the other, but for the first, which is dropped, and the last. */
-#define POOL_AREAS 40
-#define POOL_DROPPED 0
-#define POOL_COLD (POOL_AREAS - 1)
-
-/* From scripts/placement.ts: size and alignment of each area, and the area of each block in the order in which they are made. */
-struct pool_placement { uint64_t blocks, size[POOL_AREAS], alignment[POOL_AREAS]; uint8_t area[]; };
+/*
+ * From scripts/placement.ts: the size of each area, its alignment, and the area of each block in the order in which they are
+ * made. Areas lie in .snap one after the other, but for the first, which is dropped, and the last, if it is the cold part.
+ */
+struct pool_placement { uint64_t blocks, areas, has_cold, numbers[]; };
 static const struct pool_placement *pool_placement;
-static struct pool_area pool_areas[POOL_AREAS];
+static struct pool_area *pool_areas;
 static uint64_t pool_blocks; /* made so far */
+
+#define POOL_DROPPED 0
+static uint64_t pool_area_size(uint64_t area) { return pool_placement->numbers[area]; }
+static uint64_t pool_area_alignment(uint64_t area) { return pool_placement->numbers[pool_placement->areas + area]; }
+static uint16_t pool_area_of_block(uint64_t n) { return ((const uint16_t *)&pool_placement->numbers[2 * pool_placement->areas])[n]; }
 
 #ifdef HOST_TRAINING
 static uint32_t pool_numbers[POOL_BYTES / POOL_GRAIN]; /* the block that begins here, from 1 */
@@ -107,39 +110,41 @@ static void pool_note(char *p, uint64_t number) { (void)p, (void)number; }
 #define POOL_DROPPED_BYTES (64u << 20)
 
 static void pool_place(const struct pool_placement *placement) {
-  char *dropped = pool_map(POOL_DROPPED_BYTES), *at = snap.pool;
-  if (!dropped) _exit(70);
-  for (int i = 1; i < POOL_AREAS; i++) {
-    at += -(uintptr_t)at & (placement->alignment[i] - 1);
-    char *from = i == POOL_COLD ? pool_cold : at;
-    pool_areas[i] = (struct pool_area){ .next = from, .end = from + placement->size[i] };
-    if (i != POOL_COLD) at += placement->size[i];
+  pool_placement = placement;
+  char *dropped = pool_map(POOL_DROPPED_BYTES), *at = snap.pool, *cold = pool_cold;
+  pool_areas = pool_map(placement->areas * sizeof *pool_areas);
+  if (!dropped || !pool_areas) _exit(70);
+  pool_areas[POOL_DROPPED] = (struct pool_area){ .next = dropped, .end = dropped + POOL_DROPPED_BYTES };
+  for (uint64_t i = 1; i < placement->areas; i++) {
+    char **part = i == placement->areas - 1 && placement->has_cold ? &cold : &at;
+    *part += -(uintptr_t)*part & (pool_area_alignment(i) - 1);
+    pool_areas[i] = (struct pool_area){ .next = *part, .end = *part + pool_area_size(i) };
+    *part += pool_area_size(i);
   }
-  if (at > snap.pool + POOL_BYTES || placement->size[POOL_COLD] > POOL_COLD_BYTES) {
+  if (at > snap.pool + POOL_BYTES || cold > pool_cold + POOL_COLD_BYTES) {
     dprintf(2, "host: the areas do not fit into .snap and .cold_heap\n");
     _exit(70);
   }
-  pool_areas[POOL_DROPPED] = (struct pool_area){ .next = dropped, .end = dropped + POOL_DROPPED_BYTES };
-  pool_placement = placement;
 }
 
 static struct pool_area *pool_area_of_next(void) {
   if (snap.ready) return &snap.room;
   uint64_t n = pool_blocks++;
   if (!pool_placement) return &snap.room;
-  return &pool_areas[n < pool_placement->blocks ? pool_placement->area[n] : POOL_DROPPED];
+  return &pool_areas[n < pool_placement->blocks ? pool_area_of_block(n) : POOL_DROPPED];
 }
 
 static struct pool_area *pool_area_of(const char *p) {
   if (snap.ready || !pool_placement) return &snap.room;
-  for (int i = 1; pool_is_frozen(p) && i < POOL_AREAS; i++)
-    if (p < pool_areas[i].end && p >= pool_areas[i].end - pool_placement->size[i]) return &pool_areas[i];
+  for (uint64_t i = 1; pool_is_frozen(p) && i < pool_placement->areas; i++)
+    if (p < pool_areas[i].end && p >= pool_areas[i].end - pool_area_size(i)) return &pool_areas[i];
   return &pool_areas[POOL_DROPPED];
 }
 
 /* Whether each area holds exactly the blocks that it was made for. */
 static int pool_is_as_placed(void) {
-  for (int i = 1; pool_placement && i < POOL_AREAS; i++) if (pool_areas[i].next != pool_areas[i].end) return 0;
+  for (uint64_t i = 1; pool_placement && i < pool_placement->areas; i++)
+    if (pool_areas[i].next != pool_areas[i].end) return 0;
   return 1;
 }
 

@@ -162,7 +162,7 @@ async function buildTupper(): Promise<void> {
     compileQuickjs(target.muslGcc, [...QUICKJS_FLAGS, "-O1", "-fsanitize=thread"]),
   ]);
   const init = buildInit();
-  const { placement, hotBytes, coldBytes } = await placeBlocks({ objects: observed, init });
+  const { placement, hotBytes, coldBytes, order } = await placeBlocks({ objects: observed, init });
   const pool = { hotKiB: Math.ceil(hotBytes / 4096) * 4, coldKiB: Math.ceil(coldBytes / 4096) * 4 };
   const host = `${root}/build/host`;
   const out = `${root}/build/${target.directory}`;
@@ -170,11 +170,11 @@ async function buildTupper(): Promise<void> {
   const [tupper, runtime] = [`${out}tupper`, `${out}tupper-runtime`];
   const compressed = `${host}.cold.lz4`;
   writeNoBlocks(compressed);
-  linkHost({ objects, init, output: host, pool, cold: compressed });
+  linkHost({ objects, init, output: host, pool, cold: compressed, order });
   const { hot, cold } = makeHeap(host, placement);
   // Linked once more: nothing else moves by it, so the heap stays true.
   writeFileSync(compressed, compress(readFileSync(cold)));
-  linkHost({ objects, init, output: host, pool, cold: compressed });
+  linkHost({ objects, init, output: host, pool, cold: compressed, order });
   const frozen = `${host}.frozen`;
   freezeHeap(host, hot, frozen);
   for (const path of [tupper, runtime]) rmSync(path, { force: true });

@@ -110,13 +110,15 @@ export interface HostLink {
   pool?: { hotKiB: number; coldKiB: number };
   /** The cold part as scripts/cold.ts compresses it; none where there is no heap. */
   cold?: string;
+  /** A linker script with the order of functions (scripts/text-order.ts). */
+  order?: string;
   /** The build whose accesses are counted (host/training.h). */
   training?: boolean;
   /** Without a heap of its own: the bytecode that is evaluated at each start, and its map of lines. */
   plain?: { bytecode: string; map: string };
 }
 
-export function linkHost({ objects, init, output, pool, cold, training = false, plain }: HostLink): void {
+export function linkHost({ objects, init, output, pool, cold, order, training = false, plain }: HostLink): void {
   const wraps =
     plain !== undefined
       ? []
@@ -143,6 +145,7 @@ export function linkHost({ objects, init, output, pool, cold, training = false, 
     ...objects,
     ...["-lm", "-Wl,--gc-sections", "-Wl,--build-id=none", `-Wl,--section-start=.cold=${COLD_SECTION}`],
     ...[`-Wl,--section-start=.cold_heap=${COLD_ADDRESS}`, `-Wl,--section-start=.room=${ROOM_ADDRESS}`],
+    ...(order === undefined ? [] : [`-Wl,-T,${order}`]),
     ...wraps.map((name) => `-Wl,--wrap=${name}`),
     ...["-o", output],
   );

@@ -15,6 +15,7 @@ interface Target {
   gcc: string;
   muslGcc: string;
   objcopy: string;
+  nm: string;
   /** The kernel's headers. */
   headers: { linux: string; asmGeneric: string; asm: (multiarch: string) => string };
   /** Before a program of the target. */
@@ -28,6 +29,7 @@ const NATIVE: Target = {
   gcc: "gcc",
   muslGcc: "musl-gcc",
   objcopy: "objcopy",
+  nm: "nm",
   headers: {
     linux: "/usr/include/linux",
     asmGeneric: "/usr/include/asm-generic",
@@ -43,6 +45,7 @@ const ARM64: Target = {
   gcc: "aarch64-linux-gnu-gcc",
   muslGcc: musl,
   objcopy: "aarch64-linux-gnu-objcopy",
+  nm: "aarch64-linux-gnu-nm",
   headers: {
     linux: "/usr/aarch64-linux-gnu/include/linux",
     asmGeneric: "/usr/aarch64-linux-gnu/include/asm-generic",

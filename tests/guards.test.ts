@@ -161,7 +161,7 @@ test("run: page faults and peak memory are no more than they were", { skip }, ()
     .map((line) => line.split(" ").map(Number));
   assert.deepEqual(new Set(samples.map((sample) => sample[7])), new Set([0]));
   const least = (column: number) => Math.min(...samples.map((sample) => sample[column] ?? Number.NaN));
-  // 282 and 2,270 KiB were measured; what the page cache holds in large pieces makes a difference of some.
-  assert.ok(least(3) <= 315, `${least(3)} page faults, and 315 are the limit`);
+  // 182 and 2,100 to 2,250 KiB were measured; what the page cache holds in large pieces makes a difference of some.
+  assert.ok(least(3) <= 215, `${least(3)} page faults, and 215 are the limit`);
   assert.ok(least(2) <= 2600, `${least(2)} KiB at most, and 2600 are the limit`);
 });

@@ -26,6 +26,27 @@ function randomNumbers(seed: number): (below: number) => number {
   };
 }
 
+/** Made while the heap is, so nobody counts who refers to it (docs/adr/0027). */
+const joined = (...parts: unknown[]): string => parts.join("-");
+class Made {
+  a: number;
+  b = [1, 2, 3];
+  constructor(a: number) {
+    this.a = a;
+  }
+}
+const made = {
+  text: joined("made", "with", "the", "heap"),
+  one: { first: 1 } as Record<string, unknown>,
+  other: { first: 2 } as Record<string, unknown>,
+  list: ["x", joined("y", 1)],
+  map: new Map<unknown, unknown>([["key", joined("value", 1)]]),
+  symbol: Symbol("made"),
+  big: 2n ** 70n,
+  instance: new Made(1),
+  functions: [1, 2, 3].map((n) => () => n),
+};
+
 function channel(): [parentEnd: number, childEnd: number] {
   const fds = new ArrayBuffer(8);
   sys.socketpair(1, 5 | 0o2000000, 0, fds); // AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC
@@ -168,6 +189,50 @@ const programs: Record<string, (...args: string[]) => void> = {
     for (let i = 0; i < 16_000; i++) kept[i % 10] = [new ArrayBuffer(2048 + random(500_000)), { i }];
     const peakKiB = Number(/VmHWM:\s*(\d+)/.exec(readFile("/proc/self/status"))?.[1]);
     print(peakKiB < 64 * 1024 ? "done" : `peak ${peakKiB} KiB`);
+  },
+  /** What was made with the heap keeps its worth however often it is referred to, given up, copied and extended. */
+  frozen() {
+    for (let round = 0; round < 200; round++) {
+      let text = made.text;
+      const before = text;
+      text += "!";
+      text += joined("more", round);
+      equal(before, "made-with-the-heap", "a text that grew");
+      equal(made.text, before, "the text it grew from");
+
+      // Objects of today with the shape of one of then: each may get what the others have not.
+      const own = Array.from({ length: 20 }, (_, i): Record<string, unknown> => ({ first: i }));
+      for (const [i, one] of own.entries()) one[`own${i}`] = i;
+      equal(Object.keys(made.other).join(), "first", "keys of an object that nobody extended");
+      made.one[`round${round}`] = own;
+      if (round > 0) equal(delete made.one[`round${round - 1}`], true, "delete");
+      equal(Object.keys(made.one).join(), `first,round${round}`, "keys of one that was extended");
+      equal(JSON.stringify({ first: 3 }), '{"first":3}', "a new object");
+
+      const instance = new Made(round);
+      Object.assign(instance, { late: round });
+      equal(Object.keys(made.instance).join(), "a,b", "keys of the first instance");
+      equal(Object.keys(new Made(1)).join(), "a,b", "keys of a new instance");
+
+      made.list.push(made.text, joined("z", round));
+      equal(made.list.pop(), joined("z", round), "the last element");
+      equal(made.list.splice(2).length, 1, "elements taken out");
+      equal(made.list.join(), "x,y-1", "the list");
+
+      made.map.set(joined("k", round), made.text);
+      made.map.set(made, round);
+      made.map.delete(joined("k", round));
+      equal(made.map.get("key"), "value-1", "a value of the map");
+      equal({ [made.symbol]: round }[made.symbol], round, "a symbol");
+      equal(made.big + BigInt(round) - BigInt(round), 2n ** 70n, "a large number");
+      equal(made.functions.map((one) => one()).join(), "1,2,3", "functions");
+      equal({ [made.text]: 1 }[joined("made", "with", "the", "heap")], 1, "a text as a name");
+    }
+    // More references than a count has room for below zero, and given up again.
+    const many = Array.from({ length: 300_000 }, () => made.instance);
+    many.length = 0;
+    equal(made.instance.b.join(), "1,2,3", "after many references");
+    print("done");
   },
   json() {
     for (const deep of ["[".repeat(100_000) + "]".repeat(100_000), '{"a":'.repeat(100_000)]) {

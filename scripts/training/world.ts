@@ -58,9 +58,7 @@ const unobserved =
     __observe(true);
     return result;
   };
-const real = Object.fromEntries(
-  CALLS.map((name) => [name, calls[name] && observed(calls[name])]),
-) as unknown as RawSys;
+const real = Object.fromEntries(CALLS.map((name) => [name, calls[name] && observed(calls[name])])) as unknown as RawSys;
 const variable = (name: string): string =>
   (real.environment() as string[]).find((entry) => entry.startsWith(`${name}=`))?.slice(name.length + 1) ?? "";
 
@@ -374,12 +372,12 @@ if (before !== "") {
   real.spawn(0, 0, -1, -1, () => {
     __observe();
     __main(before.split(" "));
-    real.write(left, JSON.stringify([...files]) + "\n" + JSON.stringify([...links]));
+    real.write(left, `${JSON.stringify([...files])}\n${JSON.stringify([...links])}`);
     real.exitGroup(0);
   });
   real.wait4(-1, new ArrayBuffer(4), 0, null);
   const again = real.openat(AT_FDCWD, `/proc/self/fd/${left}`, 0, 0);
-  const [filesLeft = "", linksLeft = ""] = (real.readText(again, 1 << 20) as string).split("\n");
+  const [filesLeft = "", linksLeft = ""] = (real.readText(again) as string).split("\n");
   for (const [path, text] of JSON.parse(filesLeft) as [string, string][]) files.set(path, text);
   for (const [path, text] of JSON.parse(linksLeft) as [string, string][]) links.set(path, text);
   // Its group has a process, for who lists them; whoever waits for its end need not wait.
