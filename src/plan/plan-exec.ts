@@ -2,7 +2,9 @@
  * `planExec`: one more process in a running container. It takes the container's namespaces and control groups as they
  * are, and gets privileges as if it had been the first.
  */
+
 import type { Config, NamespaceType } from "../spec/config.ts";
+import { since } from "./cgroup/request.ts";
 import type { Host } from "./host.ts";
 import { planKeyring, planLabels } from "./labels.ts";
 import { isolates, namespaceOf, otherUser, sharesMounts } from "./namespaces.ts";
@@ -42,6 +44,8 @@ export interface ExecOptions {
   filter?: SeccompFilter;
   /** The unit of systemd, and the group below it, where the kernel lets the caller put no process into the container's group. */
   attach?: { unit: string; below: string } | undefined;
+  /** What cpuset.mems of the v2 group says, where it may differ from the config. */
+  memoryNodes?: string | undefined;
 }
 
 /** `config` is the container's, with the process to execute in place of its own. */
@@ -58,6 +62,7 @@ export function planExec(
     plainNewlines = false,
     filter,
     attach,
+    memoryNodes = config.linux.resources?.cpu?.mems ?? "",
   }: ExecOptions = {},
 ): Plan {
   const beside = isolates(config, "user") ? BESIDE.filter((type) => namespaceOf(config, type)?.path !== undefined) : [];
@@ -74,7 +79,8 @@ export function planExec(
     because: "a process cannot change its own PID namespace, only that of its children",
   };
   const affinity = config.process.execCPUAffinity;
-  const born = unified !== undefined && attach === undefined;
+  const moved = unified !== undefined && attach === undefined && memoryNodes !== "" && !since(host.kernel, 6, 4);
+  const born = unified !== undefined && attach === undefined && !moved;
   const cpus =
     affinity === undefined ? planEveryCpu(config, host, { wanted: everyCpu, born }) : { parent: [], init: [] };
   const parent: ParentStep[] = [
@@ -129,7 +135,7 @@ export function planExec(
       : []),
     ...planResctrl(config, host, id).join,
     ...cgroups
-      .filter(({ controller }) => controller !== "unified")
+      .filter(({ controller }) => controller !== "unified" || moved)
       .map(
         ({ controller, path }): InitStep => ({
           op: "joinCgroup",

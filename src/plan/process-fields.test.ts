@@ -4,7 +4,7 @@ import { ROOT_HOST } from "../engine/containers/config/test-facts.ts";
 import { ContainerError } from "../error.ts";
 import type { Config, Linux, Process } from "../spec/config.ts";
 import { plan } from "./plan.ts";
-import { planExec } from "./plan-exec.ts";
+import { type ExecOptions, planExec } from "./plan-exec.ts";
 import type { Step } from "./step.ts";
 
 function configWith(process: Partial<Process> = {}, linux: Linux = {}): Config {
@@ -338,6 +338,20 @@ test("plan, planExec: before Linux 6.4 who is born in a group asks for processor
   assert.deepEqual(asks(4, { cpus: "0" }), [[], []]);
   assert.deepEqual(asks(4, { everyCpu: true, cpus: "0" }), [["parent all"], ["parent all"]]);
   assert.deepEqual(asks(3, { everyCpu: true, cpus: "0" }, false), [["parent all"], ["parent all"]]);
+});
+
+test("planExec: before Linux 6.4 a process moves into a v2 group whose memory nodes are set, and is born in it elsewhere", () => {
+  const group = [{ controller: "unified", path: "/sys/fs/cgroup/box" }];
+  const ways = (kernel: [number, number], mems: string, options: ExecOptions = {}) => {
+    const config = configWith({}, { resources: { cpu: { mems } } });
+    const { steps } = planExec(config, { ...ROOT_HOST, kernel }, "box", group, options);
+    return [...only(steps, "clone").map(({ cgroup }) => cgroup), ...only(steps, "joinCgroup").map(({ path }) => path)];
+  };
+  const [born, moved] = [["/sys/fs/cgroup/box"], [undefined, "/sys/fs/cgroup/box"]];
+  assert.deepEqual([ways([6, 3], "0"), ways([6, 3], ""), ways([6, 4], "0")], [moved, born, born]);
+  assert.deepEqual([ways([6, 3], "", { memoryNodes: "1" }), ways([6, 3], "1", { memoryNodes: "" })], [moved, born]);
+  // There systemd moves it.
+  assert.deepEqual(ways([6, 3], "0", { attach: { unit: "box.scope", below: "" } }), [undefined]);
 });
 
 test("planExec: limits, scores, labels, keyring and descriptors are those of the process", () => {

@@ -7,10 +7,14 @@ import { probeHost } from "../execute/probe.ts";
 import { Systemd } from "../execute/systemd.ts";
 import { makeTracer } from "../execute/tracer.ts";
 import { hostForJoining } from "../execute/user-scope.ts";
+import type { ControlGroup } from "../plan/cgroup/limits.ts";
+import { since } from "../plan/cgroup/request.ts";
+import type { Host } from "../plan/host.ts";
 import { sharesMounts } from "../plan/namespaces.ts";
 import { CONTAINER, CONTAINER_ROOT, planExec } from "../plan/plan-exec.ts";
 import type { Config, Process } from "../spec/config.ts";
 import { AT_FDCWD, O_CLOEXEC, O_DIRECTORY, O_PATH } from "../sys/constants.ts";
+import { readFileIfThere } from "../sys/files.ts";
 import { raw } from "../sys/sys.ts";
 import { absolute, recordedConfig } from "./bundle.ts";
 import { sendToConsoleSocket } from "./console-socket.ts";
@@ -81,6 +85,7 @@ export function execInContainer(request: ExecRequest): number {
     everyCpu: true,
     preservedFds: preserved.count,
     attach,
+    memoryNodes: memoryNodesOf(groups, host),
   });
   for (const text of plan.warnings) warn(text);
   debugPlan(plan, request.debug);
@@ -107,6 +112,13 @@ export function execInContainer(request: ExecRequest): number {
     throw error;
   }
   return detach ? 0 : supervise(started, openSignals(EVERY_SIGNAL, signals));
+}
+
+/** `update` may have changed them. Asked for only where it decides something: see planExec. */
+function memoryNodesOf(groups: readonly ControlGroup[], { kernel }: Host): string | undefined {
+  const unified = groups.find(({ controller }) => controller === "unified");
+  if (unified === undefined || since(kernel, 6, 4)) return undefined;
+  return readFileIfThere(`${unified.path}/cpuset.mems`)?.trim();
 }
 
 /** Of the process that the pidfd is of: the number was its own when the directory was opened, if it still is. */

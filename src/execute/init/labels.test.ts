@@ -11,6 +11,14 @@ const proc = { slot: "machine.proc" };
 const why = { by: "init", because: "" } as const;
 const PROC_FD = 7;
 
+/** What keyctl(KEYCTL_DESCRIBE) answers: nothing but the length where there is no room. */
+const describedAs =
+  (text: string): NonNullable<Script["keyctlDescribe"]> =>
+  (_operation, _key, buffer) => {
+    if (text.length < buffer.byteLength) new Uint8Array(buffer).set(new TextEncoder().encode(`${text}\0`));
+    return text.length + 1;
+  };
+
 /** What is written where, in a kernel with these modules. */
 function written(
   perform: (context: InitContext) => void,
@@ -24,6 +32,8 @@ function written(
       return 19 + opened.size;
     },
     keyctlJoin: 77,
+    geteuid: 1000,
+    keyctlDescribe: describedAs("keyring;1000;1000;3f130000;_ses.box"),
     ...script,
   });
   const before = replaceSys(recorder);
@@ -40,7 +50,7 @@ function written(
   }
   return recorder.calls.flatMap(({ name, args }) => {
     if (name === "write") return [`${opened.get(Number(args[0]))}: ${args[1]}`];
-    return name === "keyctlJoin" || name === "keyctlSet" ? [`${name} ${args.join(" ")}`] : [];
+    return ["keyctlJoin", "keyctlSet", "sendMessage"].includes(name) ? [`${name} ${args.join(" ")}`] : [];
   });
 }
 
@@ -108,6 +118,19 @@ test("newKeyring: labelled, and keys made later are not", () => {
 test("newKeyring: a kernel without keys has none to keep", () => {
   for (const keyctlJoin of [-38, -1])
     assert.deepEqual(written(keyring(true), BOTH, { keyctlJoin }), ["keyctlJoin 1 _ses.box"]);
+});
+
+test("newKeyring: another user's of that name, or one that may not be looked at, is left for one without a name", () => {
+  const others = [
+    describedAs("keyring;0;0;3f3f3f3f;_ses.box"),
+    -13,
+    describedAs(`keyring;1000;1000;3f130000;${"x".repeat(500)}`),
+  ];
+  for (const keyctlDescribe of others) {
+    const [first, second, warning = "", ...rest] = written(keyring(true), BOTH, { keyctlDescribe });
+    assert.deepEqual([first, second, rest], ["keyctlJoin 1 _ses.box", "keyctlJoin 1 ", []]);
+    assert.match(warning, /^sendMessage .*another user \((0|unknown)\) has a keyring _ses\.box/);
+  }
 });
 
 test("takeProc: only a procfs is the machine's /proc", () => {

@@ -130,11 +130,18 @@ test("planCgroups: on v2 a user's groups lie in the delegated part, and nothing 
   ]);
 });
 
-test("planCgroups: on v2 with pids.limit 0, or before Linux 5.7, the process joins instead of being born there", () => {
+test("planCgroups: on v2 with pids.limit 0, before Linux 5.7, with cpu.mems before 6.4, the process joins instead of being born there", () => {
   const zero = planCgroups(makeConfig({ pids: { limit: 0 } }), makeHost(V2), "a");
   assert.deepEqual([zero.join.map(show), zero.into], [["joinCgroup unified /cg/tupper-a"], undefined]);
   const old = planCgroups(makeConfig(), makeHost(V2, { kernel: [5, 6] }), "a");
   assert.deepEqual([old.join.map(show), old.into], [["joinCgroup unified /cg/tupper-a"], undefined]);
+  const nodes = (kernel: [number, number], cpu = { mems: "0" }) =>
+    planCgroups(makeConfig({ cpu }), makeHost(V2, { kernel }), "a");
+  assert.deepEqual(
+    [nodes([6, 3]).join.map(show), nodes([6, 3]).into],
+    [["joinCgroup unified /cg/tupper-a"], undefined],
+  );
+  assert.deepEqual([nodes([6, 4]).into, nodes([6, 3], { mems: "" }).into], ["/cg/tupper-a", "/cg/tupper-a"]);
   // Where v1 counts processes, the v2 group does not.
   assert.equal(planCgroups(makeConfig({ pids: { limit: 0 } }), makeHost(HYBRID), "a").into, "/cg/unified/tupper-a");
 });

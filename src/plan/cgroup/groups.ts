@@ -59,6 +59,7 @@ export interface CgroupOptions {
   strict?: boolean;
 }
 
+const MEMS = "cpuset.mems";
 const DEVICES_FIELD = "linux.resources.devices";
 
 /** Enabled on v2 even where nothing is limited: `stats` reads their files. */
@@ -156,8 +157,12 @@ export function planCgroups(
   }
   const how = { ...(scope ? { mayExist: true } : strict ? { mayExist: true, unused: true } : {}), ...why };
   // A process that is born in a group is counted before it is there: with pids.max 0 the clone itself would fail.
+  // And before Linux 6.4 its memory came from where its parent's came from, whatever cpuset.mems said; who joins is told.
+  const isHeldToNodes = writes.some(({ group, request }) => request.file === MEMS && group === groups.at(-1)?.path);
   const mayBeBornThere =
-    since(host.kernel, 5, 7) && !(enable.some(({ name }) => name === "pids") && resources.pids?.limit === 0);
+    since(host.kernel, 5, 7) &&
+    !(enable.some(({ name }) => name === "pids") && resources.pids?.limit === 0) &&
+    !(isHeldToNodes && !since(host.kernel, 6, 4));
   for (const [i, { controller, path }] of groups.entries()) {
     const mountPoint = hierarchies[i]?.mountPoint ?? unified?.mountPoint ?? "";
     const isCpuset = hierarchies[i]?.controllers.includes("cpuset") ?? false;
