@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { test } from "node:test";
 import {
@@ -110,6 +110,23 @@ test("create: returns while the container lives, with no descriptor of the calle
   await eventually("it listed its descriptors", () => readFileSync(out, "utf8") !== "");
   assert.equal(readFileSync(out, "utf8"), "0 1 2 3 "); // 3 is the directory that ls reads
 });
+
+test(
+  "create: where the caller has closed his standard descriptors they are /dev/null, and the record's lock is free",
+  needs(),
+  async () => {
+    const closed = { prefix: ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"] };
+    const id = newId();
+    forceDelete(id);
+    assert.equal((await runtime(["create", "--bundle", makeBundle(makeConfig(root)), id], closed)).code, 0);
+    const { pid } = await stateOf(id);
+    const standard = () => [0, 1, 2].map((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`));
+    const none = ["/dev/null", "/dev/null", "/dev/null"];
+    assert.deepEqual(standard(), none);
+    await runtimePrints(["start", id]);
+    assert.deepEqual(standard(), none);
+  },
+);
 
 test(
   "create: --pid-file holds the number alone, is complete whenever it is there, and replaces a file",

@@ -3,6 +3,7 @@
 import type { Command } from "commander";
 import { CommanderError } from "commander";
 import { ContainerError, EXIT } from "../error.ts";
+import { openStandardFiles } from "../sys/standard-files.ts";
 import { errorLine } from "./error-json.ts";
 import { lastExitCode } from "./exit-code.ts";
 import { program } from "./program.ts";
@@ -24,6 +25,7 @@ export function main(argv: string[]): number {
   if (RUNTIME_NAME.test(name)) return reported(() => runtimeMain(argv), runtimeFailure);
   return reported(
     () => {
+      openStandardFiles();
       program.parse(args, { from: "user" });
       return lastExitCode();
     },

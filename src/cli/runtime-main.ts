@@ -2,6 +2,7 @@
 
 import { printable } from "../printable.ts";
 import { protectBinary } from "../runtime/protect-binary.ts";
+import { openStandardFiles } from "../sys/standard-files.ts";
 import { lastExitCode } from "./exit-code.ts";
 import type { GlobalOptions } from "./runtime/global-options.ts";
 import { hasLogFile, logError, oneLine } from "./runtime/log.ts";
@@ -19,7 +20,10 @@ export function runtimeMain(argv: readonly string[]): number {
   try {
     // Before anything else is done, because it is done anew after it.
     starting = args.find((word) => STARTS_PROCESSES.has(word));
-    if (starting !== undefined) protectBinary(argv);
+    if (starting !== undefined) {
+      protectBinary(argv);
+      openStandardFiles();
+    }
     runtimeProgram.parse([...args], { from: "user" });
     return lastExitCode();
   } catch (error) {
