@@ -62,6 +62,40 @@ const SOURCE: readonly Replacement[] = [
     { from: "if (--ctx->header.ref_count > 0)", to: "if (JS_IS_FROZEN(ctx) || --ctx->header.ref_count > 0)", times: 1 },
   ],
   uncounted(" b->header.ref_count", "b", 1),
+  {
+    // A literal gets a field that it has not: what JS_DefinePropertyValue would find out by four calls.
+    from: `
+                ret = JS_DefinePropertyValue(ctx, sp[-2], atom, sp[-1],
+                                             JS_PROP_C_W_E | JS_PROP_THROW);
+                sp--;
+                if (unlikely(ret < 0))
+                    goto exception;
+            }
+            BREAK;
+
+        CASE(OP_set_name):`,
+    to: `
+                if (likely(JS_VALUE_GET_TAG(sp[-2]) == JS_TAG_OBJECT)) {
+                    JSObject *literal = JS_VALUE_GET_OBJ(sp[-2]);
+                    if (literal->class_id == JS_CLASS_OBJECT && literal->extensible && !find_own_property1(literal, atom)) {
+                        JSProperty *field = add_property(ctx, literal, atom, JS_PROP_C_W_E);
+                        if (unlikely(!field))
+                            goto exception;
+                        field->u.value = *--sp;
+                        BREAK;
+                    }
+                }
+                ret = JS_DefinePropertyValue(ctx, sp[-2], atom, sp[-1],
+                                             JS_PROP_C_W_E | JS_PROP_THROW);
+                sp--;
+                if (unlikely(ret < 0))
+                    goto exception;
+            }
+            BREAK;
+
+        CASE(OP_set_name):`,
+    times: 1,
+  },
   // Who is the only one to have it may change it; of what is frozen nobody knows.
   shared("p1", 1),
   shared("sh", 2),

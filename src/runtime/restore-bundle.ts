@@ -92,7 +92,7 @@ export function restoreBundle(restore: Restore): Started {
         joinGroups(record, pid);
       },
     });
-    writeInit(lock, restored.pid);
+    writeInit(lock, restored.pid, record);
     if (!isolates(config, "time") && isElsewhere("time", restored.pid)) {
       record.timeNamespace = true;
       writeRecord(lock, record);
