@@ -8,16 +8,17 @@ import { raw, SysError } from "../sys/sys.ts";
 
 const HOW = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 const DT_DIR = 4;
-const [ENOENT, ENODEV] = [-2, -19];
+const [ENOENT, EACCES, ENODEV] = [-2, -13, -19];
 
 /**
  * Calls `visit` with a descriptor of each group, `path`'s last and those below before the one that they are in; `left` with the group
- * above and the name, after a visit. What is gone meanwhile is left out. Throws {@link SysError}.
+ * above and the name, after a visit, or without one where the group is closed to us: root of a user namespace can give groups below
+ * to his own users. What is gone meanwhile is left out. Throws {@link SysError}, EACCES for a closed one without `left`.
  */
 export function walkGroups(
   path: string,
   visit: (group: number) => void,
-  left: (above: number, name: string) => void = () => {},
+  left?: (above: number, name: string) => void,
 ): void {
   let group = open(AT_FDCWD, path);
   if (group === undefined) return;
@@ -27,8 +28,9 @@ export function walkGroups(
     for (let level = levels.at(-1); level !== undefined; level = levels.at(-1)) {
       const name = level.below.pop();
       if (name !== undefined) {
-        const below = open(group, name);
-        if (below === undefined) continue;
+        const below = open(group, name, left !== undefined);
+        if (below === EACCES) left?.(group, name);
+        if (below === undefined || below < 0) continue;
         raw.close(group);
         group = below;
         levels.push({ name, below: namesIn(group) });
@@ -41,16 +43,17 @@ export function walkGroups(
       if (above === undefined) return;
       raw.close(group);
       group = above;
-      left(group, level.name);
+      left?.(group, level.name);
     }
   } finally {
     raw.close(group);
   }
 }
 
-function open(directory: number, name: string): number | undefined {
+function open(directory: number, name: string, mayBeClosed = false): number | undefined {
   const fd = raw.openat(directory, name, HOW, 0);
   if (fd === ENOENT || fd === ENODEV) return undefined; // the group is gone
+  if (fd === EACCES && mayBeClosed) return fd;
   if (fd < 0) throw new SysError("openat", -fd, [directory, name]);
   return fd;
 }
