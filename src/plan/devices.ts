@@ -87,8 +87,10 @@ export function planDevices(config: Config, host: Host): { take: InitStep[]; pla
 }
 
 /** A `/dev` that is bound from elsewhere: nothing is made in it. */
-const isDevBind = ({ destination, type, options = [] }: Mount): boolean =>
-  cleanPath(destination) === "/dev" && (type === "bind" || options.includes("bind") || options.includes("rbind"));
+const isDevBind = (mount: Mount): boolean => mount.destination.includes("dev") && isBindOn("/dev", mount);
+
+const isBindOn = (path: string, { destination, type, options = [] }: Mount): boolean =>
+  cleanPath(destination) === path && (type === "bind" || options.includes("bind") || options.includes("rbind"));
 
 /** Whether a file that is there already must be this device: the spec says so of those that the config names. */
 function node(device: Device, field: string | undefined): Node {

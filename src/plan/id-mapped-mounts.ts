@@ -12,21 +12,17 @@ import { namespaceOf } from "./namespaces.ts";
 import type { IdMap } from "./step.ts";
 
 /** What maps the owners of this mount; undefined when they are shown as they are. */
-export function planIdMap({
-  config,
-  host,
-  mount,
-  options,
-  field,
-}: {
+export function planIdMap(request: {
   config: Config;
   host: Host;
   mount: Mount;
   options: Pick<MountOptions, "idmap" | "idmapText">;
   field: string;
 }): IdMap | undefined {
+  const { mount, options } = request;
   const { uidMappings, gidMappings } = mount;
   if (options.idmap === undefined && uidMappings === undefined && gidMappings === undefined) return undefined;
+  const { config, host, field } = request;
   const refuse = (message: string, hint?: string): ContainerError =>
     new ContainerError("MOUNT_IDMAP_REFUSED", message, { field, ...(hint === undefined ? {} : { hint }) });
   if (host.uid !== 0)

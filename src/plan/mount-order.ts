@@ -35,11 +35,18 @@ export class MountOrder {
 
   /** For the next mount of the config, which is made then: what `placeTree` is told of it. */
   next(made: number): { again?: boolean } {
-    const again = made < this.#latest && this.#canAgain;
-    this.#latest = again ? IN_PLACE : Math.max(made, this.#latest);
-    return again ? { again } : {};
+    if (made >= this.#latest) {
+      this.#latest = made;
+      return NOT_AGAIN;
+    }
+    if (!this.#canAgain) return NOT_AGAIN;
+    this.#latest = IN_PLACE;
+    return AGAIN;
   }
 }
+
+const AGAIN: { again?: boolean } = { again: true };
+export const NOT_AGAIN: { again?: boolean } = {};
 
 /** Linux 6.`minor` or later. */
 const isSince = ({ kernel: [major, minor] }: Host, wanted: number): boolean =>

@@ -13,11 +13,11 @@ import { planCgroupMount } from "./cgroup-mounts.ts";
 import type { Host } from "./host.ts";
 import { planIdMap } from "./id-mapped-mounts.ts";
 import { type MountOptions, parseMountOptions } from "./mount-options.ts";
-import { BY_PARENT, IN_PLACE, IN_SIGHT, MountOrder } from "./mount-order.ts";
+import { BY_PARENT, IN_PLACE, IN_SIGHT, MountOrder, NOT_AGAIN } from "./mount-order.ts";
 import { isNew, isolates, namespaceOf } from "./namespaces.ts";
 import { cleanPath, PROC_FILES } from "./proc-files.ts";
 import { planPropagation } from "./propagation.ts";
-import type { InitStep, MountFlag, ParentStep, TakenTree } from "./step.ts";
+import type { InitStep, MountFlag, ParentStep, Slot, TakenTree } from "./step.ts";
 
 export interface MountsPlan {
   /** Trees that only the parent may take: those with owners mapped. */
@@ -33,7 +33,7 @@ export interface MountsPlan {
   warnings: string[];
 }
 
-/** One mount on its way. */
+/** The mount that is on its way; one object for all of them, because configs may have thousands. */
 interface Request {
   config: Config;
   host: Host;
@@ -41,22 +41,28 @@ interface Request {
   options: MountOptions;
   /** The destination, absolute. */
   target: string;
-  /** `mounts[3]` */
-  field: string;
   /** Tells its slots from those of other mounts. */
   index: number;
+  /** `mounts[3]`; put together when it is asked for. */
+  readonly field: string;
   view: View;
   order: MountOrder;
 }
 
 interface HowTaken {
   how: Omit<TakenTree, "source" | "tree">;
+  /** The same, where that is all there is to it, as nearly always. */
+  plain: PlainlyTaken | undefined;
   /** Propagation that is set in its place. */
   later: string[];
 }
 
+type PlainlyTaken = Required<Pick<TakenTree, "recursive" | "flags" | "recursiveFlags" | "propagation">>;
+
 /** What the mounts before one make. */
 interface View {
+  /** The root filesystem and a slash. */
+  root: string;
   howTaken: Map<MountOptions, HowTaken>;
   /** These are filled as far as somebody asks. */
   seen: number;
@@ -69,13 +75,23 @@ interface View {
 export function planMounts(config: Config, host: Host, groups: readonly ControlGroup[], bundle?: string): MountsPlan {
   const order = new MountOrder(config, host);
   const plan: MountsPlan = { before: [], take: [], place: [], seal: [], apart: order.apart, warnings: [] };
-  const view: View = { howTaken: new Map(), seen: 0, targets: new Set(), above: new Set() };
+  const root = `${cleanPath(config.root.path)}/`;
+  const view: View = { root, howTaken: new Map(), seen: 0, targets: new Set(), above: new Set() };
   const optionsOf = optionsReader();
-  for (const [index, mount] of (config.mounts ?? []).entries()) {
+  const mounts = config.mounts ?? [];
+  let request: Request | undefined;
+  for (let index = 0; index < mounts.length; index++) {
+    const mount = mounts[index] as Mount;
     const options = optionsOf(mount);
     const target = cleanPath(mount.destination);
-    const request: Request = { config, host, mount, options, target, field: `mounts[${index}]`, index, view, order };
-    checkPlace(request);
+    if (request === undefined) request = requestOf({ config, host, mount, options, target, index, view, order });
+    else {
+      request.mount = mount;
+      request.options = options;
+      request.target = target;
+      request.index = index;
+    }
+    if (target === "/" || target.startsWith("/proc")) checkPlace(request);
     if (options.remount) remount(request, plan);
     else if (options.bind) bind(request, plan, bundle);
     else if (mount.type === "cgroup") {
@@ -101,26 +117,48 @@ export function planMounts(config: Config, host: Host, groups: readonly ControlG
   return plan;
 }
 
+const requestOf = (first: Omit<Request, "field">): Request => ({
+  ...first,
+  get field() {
+    return `mounts[${this.index}]`;
+  },
+});
+
 /** Mounts with the same options share what was parsed, and trees that are taken with the same flags what is made of these. */
 function optionsReader(): (mount: Mount) => MountOptions {
   const known = new Map<string, MountOptions>();
-  return ({ type, options = [] }) => {
+  // Bind mounts stand beside others like them.
+  let latest: MountOptions | undefined;
+  let latestType: string | undefined;
+  let latestOptions: readonly string[] = [];
+  return ({ type, options = NO_OPTIONS }) => {
+    if (latest !== undefined && type === latestType && areSame(options, latestOptions)) return latest;
     const words = type === "bind" ? ["bind", ...options] : options;
     const key = words.join("\0");
-    let parsed = known.get(key);
-    if (parsed === undefined) {
-      parsed = parseMountOptions(words);
-      known.set(key, parsed);
+    latest = known.get(key);
+    if (latest === undefined) {
+      latest = parseMountOptions(words);
+      known.set(key, latest);
     }
-    return parsed;
+    latestType = type;
+    latestOptions = options;
+    return latest;
   };
+}
+
+const NO_OPTIONS: readonly string[] = [];
+
+function areSame(some: readonly string[], others: readonly string[]): boolean {
+  if (some.length !== others.length) return false;
+  for (let i = 0; i < some.length; i++) if (some[i] !== others[i]) return false;
+  return true;
 }
 
 /** `net.ipv4.conf.eth0/1.x`: dots separate, a slash stands for a dot within a name. sysctl(8). */
 const sysctlPath = (key: string): string =>
   [...key].map((letter) => (letter === "." ? "/" : letter === "/" ? "." : letter)).join("");
 
-/** What may be mounted where: see proc-files.ts. */
+/** What may be mounted on the root and in /proc: see proc-files.ts. */
 function checkPlace({ mount, options, target, field }: Request): void {
   if (target === "/") {
     throw new ContainerError("MOUNT_ON_ROOT", "a mount on / would cover the root filesystem", {
@@ -143,60 +181,80 @@ function checkPlace({ mount, options, target, field }: Request): void {
 
 /** A bind mount: its source is taken, with its flags changed, and placed. */
 function bind(request: Request, plan: MountsPlan, bundle: string | undefined): void {
-  const { mount, options, target, field, index, order } = request;
-  if (mount.source === undefined)
+  const { mount, options, target, index, order } = request;
+  const { source } = mount;
+  if (source === undefined)
     throw new ContainerError("MOUNT_SOURCE_NEEDED", `the bind mount on ${target} has no source`, {
-      field: `${field}.source`,
+      field: `${request.field}.source`,
     });
-  const { how, later } = howTaken(request);
-  const inView = bundle === undefined ? undefined : placeInView(request, mount.source, bundle);
-  const tree: TakenTree = { source: inView ?? mount.source, ...how, tree: { slot: `tree.${index}` } };
+  const { how, plain, later } = howTaken(request);
+  const inView = bundle === undefined ? undefined : placeInView(request, source, bundle);
   const idMap = planIdMap(request);
+  const tree = { slot: `tree.${index}` };
   if (inView !== undefined)
     plan.place.push({
       op: "takeTree",
       by: "init",
-      ...tree,
+      source: inView,
+      ...how,
+      tree,
       inside: true,
       ...(idMap === undefined ? {} : { idMap }),
-      field: `${field}.source`,
+      field: `mounts[${index}].source`,
       because: "the source lies below the root filesystem, and an earlier mount of the config makes it what it is",
     });
-  else if (idMap === undefined)
-    plan.take.push({
-      op: "takeTree",
-      by: "init",
-      ...tree,
-      field: `${field}.source`,
-      because: "the source is a path of the machine: it is taken while the machine's files are in sight",
-    });
+  else if (idMap === undefined) plan.take.push(takeSource(source, how, plain, tree, `mounts[${index}].source`));
   else
     plan.before.push({
       op: "takeIdMappedTree",
       by: "parent",
-      ...tree,
+      source,
+      ...how,
+      tree,
       ...idMap,
-      field,
+      field: request.field,
       because: "the mount shows files under other owners than they have, and only root of the machine may map that",
     });
-  plan.place.push({
-    op: "placeTree",
-    by: "init",
-    tree: tree.tree,
-    target,
-    ...(options.destNofollow ? { nofollow: true } : {}),
-    ...(target === "/proc" ? { proc: true } : {}),
-    ...order.next(inView !== undefined ? IN_PLACE : idMap === undefined ? IN_SIGHT : BY_PARENT),
-    field: `${field}.destination`,
-    because: `shows ${mount.source} of the machine at ${target}`,
-  });
-  for (const step of spread(later, target, field)) plan.place.push(step);
+  const again = order.next(inView !== undefined ? IN_PLACE : idMap === undefined ? IN_SIGHT : BY_PARENT);
+  const field = `mounts[${index}].destination`;
+  const because = `shows ${source} of the machine at ${target}`;
+  if (again === NOT_AGAIN && !options.destNofollow && target !== "/proc")
+    plan.place.push({ op: "placeTree", by: "init", tree, target, field, because });
+  else
+    plan.place.push({
+      op: "placeTree",
+      by: "init",
+      tree,
+      target,
+      ...(options.destNofollow ? { nofollow: true } : {}),
+      ...(target === "/proc" ? { proc: true } : {}),
+      ...again,
+      field,
+      because,
+    });
+  if (later.length > 0) plan.place.push(...spread(later, target, request.field));
+}
+
+/** A literal costs a third of what a copy of `how` does. */
+function takeSource(
+  source: string,
+  how: HowTaken["how"],
+  plain: PlainlyTaken | undefined,
+  tree: Slot,
+  field: string,
+): InitStep {
+  const because = "the source is a path of the machine: it is taken while the machine's files are in sight";
+  if (plain === undefined) return { op: "takeTree", by: "init", source, ...how, tree, field, because };
+  const { recursive, flags, recursiveFlags, propagation } = plain;
+  return { op: "takeTree", by: "init", source, recursive, flags, recursiveFlags, propagation, tree, field, because };
 }
 
 /** What the options of a bind mount say of its tree, and of how it spreads once it is in place. */
-function howTaken({ config, options, field, view }: Request): HowTaken {
+function howTaken(request: Request): HowTaken {
+  const { options, view } = request;
   const known = view.howTaken.get(options);
   if (known !== undefined) return known;
+  const { config, field } = request;
   const meaningless = options.copyUp ? "tmpcopyup" : unknownWord(options.data);
   if (meaningless !== undefined)
     throw new ContainerError(
@@ -211,18 +269,21 @@ function howTaken({ config, options, field, view }: Request): HowTaken {
     throw new ContainerError("BAD_MOUNT_OPTION", "copy-symlink cannot go together with src-nofollow or dest-nofollow", {
       field: `${field}.options`,
     });
-  const propagation = planPropagation(options, config.linux.rootfsPropagation);
+  const { taken, later } = planPropagation(options, config.linux.rootfsPropagation);
+  const { recursiveBind: recursive, flags, clear, recursiveFlags, recursiveClear, srcNofollow, copySymlink } = options;
+  const isPlain = clear.length + recursiveClear.length === 0 && !srcNofollow && !copySymlink;
   const made: HowTaken = {
     how: {
-      recursive: options.recursiveBind,
-      flags: options.flags,
-      ...(options.clear.length === 0 ? {} : { clear: options.clear }),
-      recursiveFlags: options.recursiveFlags,
-      ...(options.recursiveClear.length === 0 ? {} : { recursiveClear: options.recursiveClear }),
-      ...(propagation.taken === undefined ? {} : { propagation: propagation.taken }),
-      ...(options.srcNofollow ? { link: "bound" } : options.copySymlink ? { link: "copied" } : {}),
+      recursive,
+      flags,
+      ...(clear.length === 0 ? {} : { clear }),
+      recursiveFlags,
+      ...(recursiveClear.length === 0 ? {} : { recursiveClear }),
+      ...(taken === undefined ? {} : { propagation: taken }),
+      ...(srcNofollow ? { link: "bound" } : copySymlink ? { link: "copied" } : {}),
     },
-    later: propagation.later,
+    plain: isPlain && taken !== undefined ? { recursive, flags, recursiveFlags, propagation: taken } : undefined,
+    later,
   };
   view.howTaken.set(options, made);
   return made;
@@ -232,11 +293,11 @@ function howTaken({ config, options, field, view }: Request): HowTaken {
  * Where in the container a source is that lies below the root filesystem, if an earlier mount of the config covers it or, for a
  * recursive bind, stands in it. There links can lead to nothing but the container's own, whoever made them.
  */
-function placeInView({ config, options, index, view }: Request, named: string, bundle: string): string | undefined {
+function placeInView(request: Request, named: string, bundle: string): string | undefined {
+  const { config, options, index, view } = request;
   const source = cleanPath(named.startsWith("/") ? named : `${bundle}/${named}`);
-  const root = cleanPath(config.root.path);
-  if (!source.startsWith(`${root}/`)) return undefined;
-  const inside = source.slice(root.length);
+  if (!source.startsWith(view.root)) return undefined;
+  const inside = source.slice(view.root.length - 1);
   // Each mount is looked at once, however many ask: configs may have ten thousand.
   for (; view.seen < index; view.seen++) {
     const target = cleanPath(config.mounts?.[view.seen]?.destination ?? "/");

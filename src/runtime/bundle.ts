@@ -32,9 +32,9 @@ export function loadBundle(directory: string, configPath?: string): Bundle {
   giveIdMaps(config, idMaps);
   if (!config.root.path.startsWith("/")) config.root = { ...config.root, path: `${path}/${config.root.path}` };
   // As under runc: a destination may be named as the caller sees it, below the root filesystem.
-  const root = cleanPath(config.root.path);
+  const root = `${cleanPath(config.root.path)}/`;
   for (const mount of config.mounts ?? [])
-    if (mount.destination.startsWith(`${root}/`)) mount.destination = mount.destination.slice(root.length);
+    if (mount.destination.startsWith(root)) mount.destination = mount.destination.slice(root.length - 1);
   return { path, configText, config, idMaps, warnings };
 }
 

@@ -12,7 +12,7 @@ import type { Systemd } from "../execute/systemd.ts";
 import { makeTracer } from "../execute/tracer.ts";
 import { hookState } from "../plan/hooks.ts";
 import { plan as makePlan } from "../plan/plan.ts";
-import type { Plan } from "../plan/step.ts";
+import type { Plan, Step } from "../plan/step.ts";
 import type { Config } from "../spec/config.ts";
 import { raw, sys } from "../sys/sys.ts";
 import { absolute, type Bundle, loadBundle } from "./bundle.ts";
@@ -222,12 +222,13 @@ export function newRecord(
   { id, newKeyring, bundle: { path, idMaps } }: { id: string; bundle: Bundle; newKeyring: boolean },
 ): ContainerRecord {
   const { poststart, poststop } = config.hooks ?? {};
-  const cgroups = steps.flatMap((step) =>
-    step.op === "makeCgroup" && cleanup.cgroups.includes(step.path)
-      ? [{ controller: step.controller, path: step.path }]
-      : [],
-  );
-  const scope = steps.find(({ op }) => op === "startScope");
+  const cgroups: ContainerRecord["cgroups"] = [];
+  let scope: Extract<Step, { op: "startScope" }> | undefined;
+  for (const step of steps) {
+    if (step.op === "makeCgroup" && cleanup.cgroups.includes(step.path))
+      cgroups.push({ controller: step.controller, path: step.path });
+    else if (step.op === "startScope") scope ??= step;
+  }
   return {
     version: VERSION,
     ...hookState(config, id, path),
@@ -236,7 +237,7 @@ export function newRecord(
     owner: ownerName(raw.geteuid()),
     cgroups,
     ...(cgroups.length === cleanup.cgroups.length ? {} : { remove: cleanup.cgroups }),
-    ...(scope?.op === "startScope" ? { unit: { name: scope.unit, user: scope.user } } : {}),
+    ...(scope === undefined ? {} : { unit: { name: scope.unit, user: scope.user } }),
     ...(newKeyring ? {} : { noNewKeyring: true }),
     ...(config.process.args.length > 0 ? {} : { noProcess: true }),
     ...(idMaps === undefined ? {} : { idMaps }),

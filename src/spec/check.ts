@@ -99,7 +99,8 @@ export function object<T extends object>(
       const problem = check(member, pass);
       if (problem !== undefined) return within(name, problem);
     }
-    for (const name of required) {
+    for (let i = 0; i < required.length; i++) {
+      const name = required[i] as string;
       if (value[name] !== undefined) continue;
       const problem = checks[name]?.(undefined, pass);
       if (problem !== undefined) return within(name, { ...misspelled(name, value, checks), ...problem });

@@ -45,9 +45,11 @@ const mount = object<Mount>(
   (mount, { warnings }) => {
     if (mount.uidMappings?.length === 0) delete mount.uidMappings;
     if (mount.gidMappings?.length === 0) delete mount.gidMappings;
-    const { destination, options = [], uidMappings, gidMappings } = mount;
+    const { destination, uidMappings, gidMappings } = mount;
     if (!destination.startsWith("/"))
       warnings.push(`the mount destination ${destination} is relative, which is deprecated: it is taken from /`);
+    if (mount.type === "bind" && uidMappings === undefined && gidMappings === undefined) return undefined;
+    const { options = [] } = mount;
     const bind = mount.type === "bind" || options.includes("bind") || options.includes("rbind");
     const at = bind ? -1 : options.findIndex(isIdMap);
     if (at >= 0) return clash(`.options[${at}]`, options[at], ONLY_BIND);
@@ -145,9 +147,11 @@ function checkIds({ linux, process }: Config): Problem | undefined {
 function checkIdMappedMounts(config: Config): Problem | undefined {
   const { mounts = [] } = config;
   for (let i = 0; i < mounts.length; i++) {
-    const { options = [], uidMappings } = mounts[i] ?? {};
+    const { options, uidMappings } = mounts[i] as Mount;
+    if (options === undefined || uidMappings !== undefined) continue;
+    if (!options.includes("idmap") && !options.includes("ridmap")) continue;
     const at = options.findIndex((option) => option === "idmap" || option === "ridmap");
-    if (at >= 0 && uidMappings === undefined && !has(config, "user"))
+    if (!has(config, "user"))
       return clash(
         `.mounts[${i}].options[${at}]`,
         options[at],

@@ -167,9 +167,6 @@ export function parseStatfs(buffer: ArrayBuffer): Statfs {
   };
 }
 
-/** The first field alone: it is asked of every place that something is mounted on. */
-export const parseStatfsType = (buffer: ArrayBuffer): number => u64(new DataView(buffer), 0);
-
 /** struct open_how. Flags that openat(2) would ignore are EINVAL here, and so is a mode without O_CREAT. openat2(2). */
 export const packOpenHow = (how: { flags: number; mode?: number; resolve?: number }): ArrayBuffer =>
   pack(24, (view) => {

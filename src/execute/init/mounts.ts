@@ -108,10 +108,11 @@ export const mountSteps: Performers<Ops> = {
     if (link !== undefined) return placeLink(link, target);
     const taken = slotValue(context.slots, tree);
     const fd = step.again ? madeAgain(taken) : taken;
-    if (!context.freshMounts.has(parentOf(target)) || !placeInFresh(fd, step)) {
+    const { freshMounts } = context;
+    if (freshMounts.size === 0 || !freshMounts.has(parentOf(target)) || !placeInFresh(fd, step)) {
       placeTree(fd, step, context);
       // A link may have led it onto any of them.
-      if (!step.exact && fstype === undefined) context.freshMounts.clear();
+      if (freshMounts.size > 0 && !step.exact && fstype === undefined) freshMounts.clear();
     }
     if (fstype === "tmpfs") context.freshMounts.add(target);
     if (context.inside && isKernelPlace(target)) setKernelRoot(target, fd, context);
@@ -430,20 +431,22 @@ function placeTree(
   if (exact) refuseSymlink(target);
   if (proc) requireProcRoot(tree, target);
   const how = exact || nofollow ? O_NOFOLLOW : 0;
-  // With hooks the view is placed on the rootfs, a path of the machine that its caller names.
-  const open = () => (inside ? openPlace(target, how) : raw.openat(AT_FDCWD, target, O_PATH | O_CLOEXEC | how, 0));
-  let place = open();
+  let place = openTarget(target, how, inside);
   if (place === ENOENT) {
     makeMountPoint(target, tree);
-    place = open();
+    place = openTarget(target, how, inside);
   }
-  check(place, "openat2", target, how);
+  if (place < 0) check(place, "openat2", target, how);
   if (!exact && !proc) refuseInsideProcFd(place, target);
   const flags = MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH;
   const result = raw.moveMount(tree, "", place, "", flags);
   raw.close(place);
-  check(result, "move_mount", tree, "", AT_FDCWD, target, flags);
+  if (result < 0) check(result, "move_mount", tree, "", AT_FDCWD, target, flags);
 }
+
+/** With hooks the view is placed on the rootfs, a path of the machine that its caller names. */
+const openTarget = (target: string, how: number, inside: boolean | undefined): number =>
+  inside ? openPlace(target, how) : raw.openat(AT_FDCWD, target, O_PATH | O_CLOEXEC | how, 0);
 
 /** What a tmpfs is going to cover; undefined where there is nothing yet. */
 function coveredDirectory(target: string): number | undefined {

@@ -20,7 +20,7 @@ import {
   RESOLVE_NO_XDEV,
   SYSFS_MAGIC,
 } from "../../sys/constants.ts";
-import { packOpenHow, parseStatfsType, STATFS_SIZE } from "../../sys/structs.ts";
+import { packOpenHow, STATFS_SIZE } from "../../sys/structs.ts";
 import { check, raw, SysError } from "../../sys/sys.ts";
 import { takeFilesystem } from "../trees.ts";
 import { ENOENT, ENOSYS, ENOTDIR, type InitContext } from "./context.ts";
@@ -54,10 +54,14 @@ export function requireProcRoot(tree: number, target: string): void {
 const isProc = (fd: number): boolean => isOn(fd, PROC_SUPER_MAGIC);
 
 function isOn(fd: number, magic: number): boolean {
-  const buffer = new ArrayBuffer(STATFS_SIZE);
-  check(raw.fstatfs(fd, buffer), "fstatfs", fd);
-  return parseStatfsType(buffer) === magic;
+  statfs ??= new Uint32Array(STATFS_SIZE / 4);
+  const result = raw.fstatfs(fd, statfs.buffer);
+  if (result < 0) check(result, "fstatfs", fd);
+  return statfs[0] === magic && statfs[1] === 0;
 }
+
+/** It is asked of every place that something is mounted on. The type of the filesystem is the first field, of 64 bits. */
+let statfs: Uint32Array<ArrayBuffer> | undefined;
 
 /**
  * Keeps hold of what was mounted on /proc or /sys. Who has the root filesystem at hand, another container that shares it for one,
