@@ -9,6 +9,9 @@ import { target } from "./target.ts";
 /** As in host/training.h: a mark for so many bytes of text. */
 const MARK_BYTES = 16;
 
+/** Called by nearly every command, and not marked: what touches no memory is not instrumented, or has no function of its own there. */
+const UNMARKED = ["check_define_prop_flags", "js_get_this", "build_for_in_iterator"];
+
 /**
  * @param host - the training build
  * @param marks - of each command: what it entered
@@ -31,7 +34,7 @@ export function orderText(
     if (name !== undefined) keys.set(name, keyOf(touches));
   }
   const inOrder = [...keys].sort(([a, aKey], [b, bKey]) => (aKey + a < bKey + b ? -1 : 1)).map(([name]) => name);
-  const sections = inOrder.map((name) => `    *(.text.${name} .text.${name}.*)`).join("\n");
+  const sections = [...inOrder, ...UNMARKED].map((name) => `    *(.text.${name} .text.${name}.*)`).join("\n");
   // libc's before them, the host's behind: nearly all of these are for starting, or calls of the kernel.
   writeFileSync(
     output,
