@@ -63,7 +63,8 @@ static void print_exception(JSContext *ctx) {
 
 /*
  * JavaScript without eval, so that the binary has no parser in it (150 KiB): the training build compiles the bundle.
- * And without String.prototype.normalize, which wants tables, and WeakRef, for which nobody collects garbage.
+ * And without String.prototype.normalize, which wants tables, WeakRef, for which nobody collects garbage, and Proxy, which
+ * only the builds for tests use (lazy-programs in scripts/build.ts).
  */
 static JSContext *new_language(JSRuntime *rt) {
   JSContext *ctx = JS_NewContextRaw(rt);
@@ -72,7 +73,9 @@ static JSContext *new_language(JSRuntime *rt) {
   if (TRAINING) JS_AddIntrinsicEval(ctx);
   JS_AddIntrinsicRegExp(ctx);
   JS_AddIntrinsicJSON(ctx);
+#ifdef HOST_PLAIN
   JS_AddIntrinsicProxy(ctx);
+#endif
   JS_AddIntrinsicMapSet(ctx);
   JS_AddIntrinsicTypedArrays(ctx);
   JS_AddIntrinsicPromise(ctx);

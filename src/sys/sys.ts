@@ -51,17 +51,16 @@ export function showArgument(value: unknown): string {
   return typeof value === "function" ? "…" : String(value);
 }
 
-const missingHost = new Proxy(
-  {},
-  {
+/** For tests under Node. The host has no Proxy. */
+const missingHost = (): RawSys =>
+  new Proxy({} as RawSys, {
     get: (_target, name) => () => {
       throw new Error(`sys.${String(name)} was called, but this is not the host binary`);
     },
-  },
-) as RawSys;
+  });
 
 /** The calls as they are; negative results are -errno. Replaced by {@link replaceSys}. */
-export let raw: RawSys = typeof __sys === "undefined" ? missingHost : __sys;
+export let raw: RawSys = typeof __sys === "undefined" ? missingHost() : __sys;
 
 /** Puts another table in place of the host's and returns the one that was there. */
 export function replaceSys(table: RawSys): RawSys {
