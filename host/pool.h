@@ -196,7 +196,8 @@ static void *pool_malloc(JSMallocState *state, size_t n) {
 
 static void pool_free(JSMallocState *state, void *p) {
   (void)state;
-  if (!p || (snap.ready && pool_is_cold(p))) return; /* to keep it for others would cost its page */
+  /* To keep it for others would cost its page; and what is made in it would be taken for frozen. */
+  if (!p || (snap.ready && pool_is_frozen(p))) return;
   size_t usable = *pool_size(p), class = pool_class(usable);
   if (pool_is_mapping(p)) { munmap((char *)p - 16, usable + 16); return; }
   struct pool_area *area = pool_area_of(p);

@@ -3,7 +3,7 @@
  * as is said, so a change of QuickJS is noticed by the build and not at run time.
  */
 import { createHash } from "node:crypto";
-import { cpSync, existsSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
 const directory = fileURLToPath(new URL("../build/quickjs", import.meta.url));
@@ -123,7 +123,9 @@ export function quickjsSource(): string {
   cpSync(original, unfinished, { recursive: true });
   writeFileSync(`${unfinished}/quickjs.h`, header);
   writeFileSync(`${unfinished}/quickjs.c`, source);
-  renameSync(unfinished, path);
+  // Another build may have been as fast.
+  if (existsSync(path)) rmSync(unfinished, { recursive: true });
+  else renameSync(unfinished, path);
   return path;
 }
 

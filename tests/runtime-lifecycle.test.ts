@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, symlinkSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { test } from "node:test";
 import {
@@ -27,6 +27,7 @@ import {
   eventually,
   isRunning,
   output,
+  runDirectory,
   slowness,
   temporaryDirectory,
   watchForLeftovers,
@@ -127,6 +128,32 @@ test(
     assert.deepEqual(standard(), none);
   },
 );
+
+test(
+  "delete: where the caller has closed his standard descriptors hooks still get the state on stdin",
+  needs(),
+  async () => {
+    const told = join(temporaryDirectory(), "told");
+    const hook = { path: "/bin/sh", args: ["sh", "-c", `cat >${told}; echo said; echo said >&2`] };
+    const id = newId();
+    forceDelete(id);
+    await runtimePrints(["create", "--bundle", makeBundle({ ...makeConfig(root), hooks: { poststop: [hook] } }), id]);
+    const closed = { prefix: ["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"] };
+    assert.equal((await runtime(["delete", "--force", id], closed)).code, 0);
+    assert.equal((JSON.parse(readFileSync(told, "utf8")) as { id: string }).id, id);
+  },
+);
+
+test("create: takes a directory over in which a delete was killed behind the record", asRoot(), async () => {
+  const id = newId();
+  forceDelete(id);
+  const directory = join(runDirectory, "tupper-runtime", id);
+  mkdirSync(directory, { recursive: true, mode: 0o711 });
+  symlinkSync("4194303 1", join(directory, "init"));
+  writeFileSync(join(directory, "start"), "");
+  await runtimePrints(["create", "--bundle", makeBundle(makeConfig(root)), id]);
+  assert.equal((await stateOf(id)).status, "created");
+});
 
 test(
   "create: --pid-file holds the number alone, is complete whenever it is there, and replaces a file",

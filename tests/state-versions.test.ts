@@ -11,7 +11,6 @@ import {
   readlinkSync,
   renameSync,
   rmSync,
-  symlinkSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
@@ -47,11 +46,6 @@ const pathOf = (program: "tupper" | "tupper-runtime", id: string) => join(runDir
 const recordOf = (directory: string) => JSON.parse(readFileSync(join(directory, "state.json"), "utf8")) as Recorded;
 const putRecord = (directory: string, record: unknown) =>
   writeFileSync(join(directory, "state.json"), JSON.stringify(record));
-
-function putLink(directory: string, text: string): void {
-  rmSync(join(directory, "init"));
-  symlinkSync(text, join(directory, "init"));
-}
 
 function asFile(link: string): void {
   const text = readlinkSync(link);
@@ -131,10 +125,7 @@ test(
     const { pid } = await stateOf(id);
     const directory = pathOf("tupper-runtime", id);
     const before = recordOf(directory);
-    const link = readlinkSync(join(directory, "init"));
-    putRecord(directory, { ...before, version: 4 });
-    putLink(directory, link.replace('"version":3', '"version":4'));
-    assert.match(readlinkSync(join(directory, "init")), /"version":4/);
+    putRecord(directory, { ...before, version: 3 });
     const refusal = `STATE_NEWER: ${directory}/state.json was written by a newer version of tupper-runtime`;
     for (const args of [
       ["state", id],
@@ -155,50 +146,7 @@ test(
     assert.deepEqual(listed, { stdout: `${other}\n`, stderr: `warning: ${refusal.slice(13)}\n`, code: 0 });
     assert.equal(isRunning(pid), true);
     putRecord(directory, before);
-    putLink(directory, link);
     await runtimePrints(["delete", "--force", id]);
-  },
-);
-
-test(
-  "tupper-runtime: list reads the link of the init process, and the record where the link says no more",
-  needs,
-  async () => {
-    const [id, long] = [newId(), newId()];
-    const config = makeConfig(rootfs);
-    for (const one of [id, long]) atEnd(() => runtime(["delete", "--force", one]));
-    await runtimePrints(["run", "--detach", "--bundle", makeBundle({ ...config, annotations: { a: "b ü" } }), id]);
-    // Longer than a link may be.
-    await runtimePrints([
-      "run",
-      "--detach",
-      "--bundle",
-      makeBundle({ ...config, annotations: { a: "ü".repeat(2000) } }),
-      long,
-    ]);
-    const lists = async () =>
-      [await runtimePrints(["list"]), await runtimePrints(["list", "--format", "json"])].map((text) =>
-        text.replace(/ +/g, " "),
-      );
-    const before = await lists();
-    const directory = pathOf("tupper-runtime", id);
-    const link = readlinkSync(join(directory, "init"));
-    const words = readlinkSync(join(pathOf("tupper-runtime", long), "init")).split(" ");
-    assert.equal(words.length, 2);
-    const head = link.slice(link.indexOf("{"));
-    assert.equal((JSON.parse(head) as { id: string }).id, id);
-    for (const cut of [
-      link.split(" ").slice(0, 2).join(" "),
-      link.replace(head, "{"),
-      link.replace(head, '{"version":3}'),
-    ]) {
-      putLink(directory, cut);
-      assert.deepEqual(await lists(), before, cut);
-    }
-    putLink(directory, link);
-    await runtimePrints(["pause", id]);
-    assert.match(await runtimePrints(["list"]), new RegExp(`^${id} +\\d+ +paused `, "m"));
-    await runtimePrints(["resume", id]);
   },
 );
 

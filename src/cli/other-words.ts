@@ -68,7 +68,7 @@ export const TABLES: Readonly<Record<string, readonly Entry[]>> = {
     ["--runtime", "tupper makes containers itself; docs/engines.md says how docker and podman use it as their runtime"],
     ["--replace", "`tupper kill NAME` ends the other one"],
     ["--tz", "--env TZ=Europe/Berlin"],
-    ["-D --debug --log-level", "--trace shows each step"],
+    ["-D --debug --log-level", "`tupper run --trace` shows each step"],
     ["--pod", "--network, --ipc, --uts and --pid container:NAME share the namespaces of another container"],
     ["--detach-keys", NOT_LEFT],
   ],

@@ -1,6 +1,7 @@
 /** A program of the container or of the machine that runs with a text for its input, and whose output is kept, both in memory: nothing blocks. */
 import { MFD_CLOEXEC, O_CLOEXEC, SIG_SETMASK } from "../sys/constants.ts";
 import { writeAll } from "../sys/files.ts";
+import { openStandardFiles } from "../sys/standard-files.ts";
 import { check, raw, sys } from "../sys/sys.ts";
 
 export interface CapturedProgram {
@@ -19,6 +20,8 @@ export function startCaptured(
   env: readonly string[],
   inputText = "",
 ): CapturedProgram {
+  // The files below shall not get these numbers, which the program gets copies at.
+  openStandardFiles();
   const input = sys.memfdCreate("input", MFD_CLOEXEC);
   const output = sys.memfdCreate("output", MFD_CLOEXEC);
   writeAll(input, inputText);

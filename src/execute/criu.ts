@@ -16,6 +16,7 @@ import {
 } from "../sys/constants.ts";
 import { errnoText } from "../sys/errno.ts";
 import { readFileIfThere } from "../sys/files.ts";
+import { openStandardFiles } from "../sys/standard-files.ts";
 import { exitCodeOf } from "../sys/structs.ts";
 import { check, raw, sys } from "../sys/sys.ts";
 import { openChannel } from "./channel.ts";
@@ -116,6 +117,7 @@ interface Started {
 }
 
 function start(call: CriuCall, args: readonly string[]): Started {
+  openStandardFiles();
   const output = sys.memfdCreate("output", MFD_CLOEXEC);
   const fds = new ArrayBuffer(8);
   sys.pipe2(fds, O_CLOEXEC);

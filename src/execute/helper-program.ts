@@ -1,5 +1,6 @@
 /** Runs a small program of the machine and returns what it said: newuidmap, newgidmap. */
 import { AT_FDCWD, O_CLOEXEC, O_RDWR, SIG_SETMASK } from "../sys/constants.ts";
+import { openStandardFiles } from "../sys/standard-files.ts";
 import { exitCodeOf } from "../sys/structs.ts";
 import { check, raw, sys } from "../sys/sys.ts";
 import { waitFor } from "./wait.ts";
@@ -26,6 +27,7 @@ export const runHelper = (words: readonly string[]): HelperEnd => startHelper(wo
 export function startHelper([name = "", ...args]: readonly string[]): () => HelperEnd {
   const path = findProgram(name);
   if (path === undefined) return () => ({ code: 127, output: `${name} is not installed` });
+  openStandardFiles(); // the pipe shall not get their numbers
   const fds = new ArrayBuffer(8);
   sys.pipe2(fds, O_CLOEXEC);
   const [readEnd = -1, writeEnd = -1] = new Int32Array(fds);

@@ -11,7 +11,7 @@
  * says that a container runs: that is asked of the kernel each time.
  */
 import { ContainerError } from "../error.ts";
-import { type Freezer, freezerGroup, isFrozen } from "../execute/freezer.ts";
+import { freezerGroup, isFrozen } from "../execute/freezer.ts";
 import { environmentValue } from "../execute/probe.ts";
 import { isAwaited } from "../execute/start-socket.ts";
 import { isInUserNamespace } from "../execute/user-namespace.ts";
@@ -44,12 +44,9 @@ import { findProcess, startTimeOf } from "./start-time.ts";
 /** runtime.md, "State"; `paused` is what engines know from runc. */
 export type Status = "creating" | "created" | "running" | "paused" | "stopped";
 
-/**
- * state.json. Fields are only ever added. Version 2: `init` is a link, which older programs would take for missing; 3: it says
- * more, which those would take for another start time.
- */
+/** state.json. Fields are only ever added. Version 2: `init` is a link, which older programs would take for missing. */
 export interface ContainerRecord extends HookState {
-  version: 1 | 2 | 3;
+  version: 1 | 2;
   rootfs: string;
   /** RFC 3339. */
   created: string;
@@ -78,23 +75,18 @@ export type RecordHead = Pick<
   "version" | "ociVersion" | "id" | "bundle" | "annotations" | "rootfs" | "created" | "owner"
 >;
 
-/** What `init` tells behind pid and start time, so that who lists need not open state.json. */
-export type LinkedHead = RecordHead & { freezer?: Freezer };
-
-interface OnRecord<Record, Text = string> {
+interface OnRecord<Record> {
   path: string;
   record: Record;
   /** The whole of state.json. */
-  text: Text;
+  text: string;
   /** Undefined until there is a process that can live on its own. */
   init: { pid: number; startTime: string } | undefined;
 }
 
 export type Container = OnRecord<ContainerRecord>;
-/** One whose record has perhaps been read no further, or (no text) not at all. */
-export type ListedContainer =
-  | OnRecord<RecordHead & { cgroups?: ContainerRecord["cgroups"] }>
-  | OnRecord<LinkedHead, undefined>;
+/** One whose record has perhaps been read no further. */
+export type ListedContainer = OnRecord<RecordHead & { cgroups?: ContainerRecord["cgroups"] }>;
 
 /** The lock on a container's directory, and with it the right to change it. */
 export interface Lock {
@@ -105,7 +97,7 @@ export interface Lock {
 const [ENOENT, EWOULDBLOCK, EEXIST, EINVAL] = [-2, -11, -17, -22];
 /** ENOENT; ENOTDIR and ELOOP: something else has the name. */
 const GONE: ReadonlySet<number> = new Set([ENOENT, -20, -40]);
-export const VERSION = 3;
+export const VERSION = 2;
 const DT_DIR = 4;
 
 /**
@@ -166,7 +158,12 @@ export function claimContainer(root: string, id: string): Lock {
   if (lock === "gone") return claimContainer(root, id);
   // A directory without a record is what a crash left before anything was made.
   if (lock !== "busy") {
-    if (made !== EEXIST || readFileIfThere(`${path}/state.json`) === undefined) return lock;
+    if (made !== EEXIST) return lock;
+    if (readFileIfThere(`${path}/state.json`) === undefined) {
+      // Nor does what else it left, or what a `delete` left that was killed behind the record.
+      for (const name of USUAL) raw.unlinkat(AT_FDCWD, `${path}/${name}`, 0);
+      return lock;
+    }
     unlock(lock);
   }
   throw new ContainerError("CONTAINER_EXISTS", `a container with the ID ${id} already exists`, {
@@ -275,14 +272,13 @@ export function readContainer<Record>(
 ): OnRecord<Record> | undefined {
   const text = readSmallFile(`${path}/state.json`);
   if (text === undefined) return undefined;
-  const init = readInit(path)?.init;
+  const init = readInit(path);
   // Removed meanwhile: the record goes first.
   if (init === undefined && raw.faccessat(AT_FDCWD, `${path}/state.json`, 0) < 0) return undefined;
   return { path, record: parse(text, path), text, init };
 }
 
-/** Pid and start time, and what the link says behind them. Undefined where there is none. */
-export function readInit(path: string): { init: NonNullable<Container["init"]>; head: string | undefined } | undefined {
+function readInit(path: string): Container["init"] {
   const file = `${path}/init`;
   const link = raw.readlinkText(AT_FDCWD, file);
   // Older versions of this program wrote a file.
@@ -291,9 +287,7 @@ export function readInit(path: string): { init: NonNullable<Container["init"]>; 
   const text = link === EINVAL ? readSmallFile(file) : typeof link === "string" ? link : undefined;
   const space = text?.indexOf(" ") ?? -1;
   if (text === undefined || space < 0) return undefined;
-  const end = text.indexOf(" ", space + 1);
-  const init = { pid: Number(text.slice(0, space)), startTime: text.slice(space + 1, end < 0 ? undefined : end) };
-  return { init, head: end < 0 ? undefined : text.slice(end + 1) };
+  return { pid: Number(text.slice(0, space)), startTime: text.slice(space + 1) };
 }
 
 /** Throws STATE_NEWER, STATE_BROKEN. */
@@ -317,7 +311,7 @@ export function parseRecord(text: string, path: string): ContainerRecord {
 /** What can be known of a container whose record cannot be read: its first process. */
 export function salvageContainer({ path }: Lock, id: string): Container {
   const nothing = { ociVersion: "", id, bundle: "", rootfs: "", created: "", owner: "", cgroups: [] };
-  return { path, record: { version: VERSION, ...nothing }, text: "", init: readInit(path)?.init };
+  return { path, record: { version: VERSION, ...nothing }, text: "", init: readInit(path) };
 }
 
 /** Puts on record what is about to be made. */
@@ -339,27 +333,13 @@ const recordFailed = ({ path }: Lock, cause: SysError): ContainerError => record
 /** Of a process that had ended before it could be put on record. */
 export const UNKNOWN_START = "0";
 
-/** A link may be 4,095 bytes long (symlink(2)), and a character three of them. */
-const LINKED_CHARACTERS = 1300;
-
 /** Puts the init process on record: from here on the container lives by itself. */
-export function writeInit(lock: Lock, pid: number, record: ContainerRecord): { pid: number; startTime: string } {
+export function writeInit(lock: Lock, pid: number): { pid: number; startTime: string } {
   const startTime = startTimeOf(pid) ?? UNKNOWN_START;
   const file = `${lock.path}/init`;
-  const head = JSON.stringify(linkedHead(record));
-  const text = `${pid} ${startTime}${head.length > LINKED_CHARACTERS ? "" : ` ${head}`}`;
-  const made = raw.symlinkat(text, AT_FDCWD, file);
-  if (made < 0) throw recordFailed(lock, new SysError("symlinkat", -made, [text, file]));
+  const made = raw.symlinkat(`${pid} ${startTime}`, AT_FDCWD, file);
+  if (made < 0) throw recordFailed(lock, new SysError("symlinkat", -made, [`${pid} ${startTime}`, file]));
   return { pid, startTime };
-}
-
-function linkedHead(record: ContainerRecord): LinkedHead {
-  const { version, ociVersion, id, bundle, rootfs, created, owner, annotations } = record;
-  const head: LinkedHead = { version, ociVersion, id, bundle, rootfs, created, owner };
-  if (annotations !== undefined) head.annotations = annotations;
-  const freezer = freezerGroup(record.cgroups);
-  if (freezer !== undefined) head.freezer = freezer;
-  return head;
 }
 
 /** What the kernel says of a container now. */
@@ -370,7 +350,7 @@ export function statusOf(container: ListedContainer): Status {
   if (found?.startTime !== init.startTime) return "stopped";
   // First: a created container that is frozen cannot be started either. On v1 who runs or sleeps is not.
   const isAwake = (found.state === "R" || found.state === "S") && hasFreezerOfV1(container);
-  const freezer = isAwake ? undefined : freezerOf(container);
+  const freezer = isAwake ? undefined : freezerGroup(groupsOf(container));
   if (freezer !== undefined && isFrozen(freezer.path)) return "paused";
   const waits = raw.faccessat(AT_FDCWD, `${path}/start`, 0);
   if (waits === ENOENT) return "running";
@@ -381,23 +361,14 @@ export function statusOf(container: ListedContainer): Status {
 }
 
 /** Throws STATE_BROKEN. */
-export function groupsOf({ path, record, text }: ListedContainer): ContainerRecord["cgroups"] {
-  if ("cgroups" in record && record.cgroups !== undefined) return record.cgroups;
-  const whole = text ?? readSmallFile(`${path}/state.json`);
-  return whole === undefined ? [] : parseRecord(whole, path).cgroups; // removed meanwhile
-}
-
-const freezerOf = (container: ListedContainer): Freezer | undefined =>
-  container.text === undefined ? container.record.freezer : freezerGroup(groupsOf(container));
+export const groupsOf = ({ path, record, text }: ListedContainer): ContainerRecord["cgroups"] =>
+  record.cgroups ?? parseRecord(text, path).cgroups;
 
 /** In a string of the text the quotes would be escaped. */
-function hasFreezerOfV1(container: ListedContainer): boolean {
-  if (container.text === undefined) return container.record.freezer?.version === 1;
-  const { cgroups } = container.record;
-  return cgroups === undefined
-    ? container.text.includes('{"controller":"freezer",')
-    : freezerGroup(cgroups)?.version === 1;
-}
+const hasFreezerOfV1 = ({ record, text }: ListedContainer): boolean =>
+  record.cgroups === undefined
+    ? text.includes('{"controller":"freezer",')
+    : freezerGroup(record.cgroups)?.version === 1;
 
 /** Somebody holds the lock: `create` is at work. Others who look do not count, so the lock is a shared one. */
 function isBusy(path: string): boolean {

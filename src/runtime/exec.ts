@@ -118,7 +118,7 @@ export function execInContainer(request: ExecRequest): number {
 function memoryNodesOf(groups: readonly ControlGroup[], { kernel }: Host): string | undefined {
   const unified = groups.find(({ controller }) => controller === "unified");
   if (unified === undefined || since(kernel, 6, 4)) return undefined;
-  return readFileIfThere(`${unified.path}/cpuset.mems`)?.trim();
+  return readFileIfThere(`${unified.path}/cpuset.mems`)?.trim() ?? "";
 }
 
 /** Of the process that the pidfd is of: the number was its own when the directory was opened, if it still is. */

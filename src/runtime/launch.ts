@@ -195,7 +195,7 @@ function make(
       groupsStay: keepRecord,
       containerState: (initPid) => ({ ...state, status: "creating", pid: initPid }),
       recordCreated: (initPid, master) => {
-        container.init = writeInit(lock, initPid, record);
+        container.init = writeInit(lock, initPid);
         if (container.init.startTime === UNKNOWN_START)
           throw new ContainerError("INIT_DIED", "the init process is gone, or the machine's /proc does not show it", {
             hint: "is /proc mounted, and that of this PID namespace? mount -t proc proc /proc",

@@ -1,23 +1,13 @@
 /**
- * All containers at once, as `list` and `--regex` see them. What those tell is in the link `init`, so that state.json need not be opened.
- * Where it is not (an older version wrote it, it would be too long, there is no init process yet), it comes first in state.json; the control
- * groups behind, ten on a machine with cgroup v1, would take most of the time, and are left as text.
+ * All containers at once, as `list` and `--regex` see them. What those tell comes first in state.json; the control groups behind,
+ * ten on a machine with cgroup v1, would take most of the time, and are left as text.
  */
 import { ContainerError } from "../error.ts";
 import { isObject } from "../spec/check.ts";
 import { AT_FDCWD } from "../sys/constants.ts";
 import { readDirectory } from "../sys/files.ts";
 import { raw, SysError } from "../sys/sys.ts";
-import {
-  type ContainerRecord,
-  type LinkedHead,
-  type ListedContainer,
-  parseRecord,
-  type RecordHead,
-  readContainer,
-  readInit,
-  VERSION,
-} from "./container.ts";
+import { type ListedContainer, parseRecord, type RecordHead, readContainer, VERSION } from "./container.ts";
 
 const ENOENT = -2;
 
@@ -32,7 +22,7 @@ export function forEachContainer(
 ): void {
   for (const name of namesIn(root).sort()) {
     try {
-      const container = readListed(`${root}/${name}`);
+      const container = readContainer(`${root}/${name}`, parseListed);
       if (container !== undefined) look(container);
     } catch (error) {
       if (error instanceof SysError) warn(`container ${name}: ${error.message}`);
@@ -40,16 +30,6 @@ export function forEachContainer(
       else throw error;
     }
   }
-}
-
-/** Undefined where there is none. Throws {@link SysError}, STATE_NEWER, STATE_BROKEN. */
-function readListed(path: string): ListedContainer | undefined {
-  const linked = readInit(path);
-  const head = linked?.head === undefined ? undefined : parseHead(linked.head);
-  // Another version's link may mean something else.
-  return linked !== undefined && head?.version === VERSION
-    ? { path, record: head, text: undefined, init: linked.init }
-    : readContainer(path, parseListed);
 }
 
 /** Throws STATE_ROOT. */
@@ -72,7 +52,7 @@ function namesIn(root: string): string[] {
 const LONG = 200;
 
 /** Throws STATE_NEWER, STATE_BROKEN. */
-function parseListed(text: string, path: string): RecordHead & Partial<Pick<ContainerRecord, "cgroups">> {
+function parseListed(text: string, path: string): ListedContainer["record"] {
   // In a string the quotes would be escaped.
   const end = text.indexOf(',"cgroups":[');
   const head = end < 0 || text.length - end < LONG ? undefined : parseHead(`${text.slice(0, end)}}`);
@@ -80,7 +60,7 @@ function parseListed(text: string, path: string): RecordHead & Partial<Pick<Cont
 }
 
 /** Undefined for what we do not write like this: {@link parseRecord} will say what it is. */
-function parseHead(text: string): LinkedHead | undefined {
+function parseHead(text: string): RecordHead | undefined {
   let head: unknown;
   try {
     head = JSON.parse(text);
@@ -91,13 +71,11 @@ function parseHead(text: string): LinkedHead | undefined {
 }
 
 /** A loop, which takes a tenth of the time that the words of check.ts take. */
-function isRecordHead(value: unknown): value is LinkedHead {
-  if (!isObject(value) || !VERSIONS.includes(value.version)) return false;
+function isRecordHead(value: unknown): value is RecordHead {
+  if (!isObject(value) || (value.version !== VERSION && value.version !== 1)) return false;
   for (const name of TEXTS) if (typeof value[name] !== "string" || value[name] === "") return false;
-  const { annotations = {}, freezer } = value;
-  if (freezer !== undefined && !(isObject(freezer) && typeof freezer.path === "string")) return false;
+  const { annotations = {} } = value;
   return isObject(annotations) && Object.values(annotations).every((text) => typeof text === "string");
 }
 
-const VERSIONS: readonly unknown[] = [1, 2, VERSION];
 const TEXTS = ["ociVersion", "id", "bundle", "rootfs", "created", "owner"] as const;

@@ -10,7 +10,7 @@ const anyText: Check = record((value) => (typeof value === "string" ? undefined 
 
 const RECORD = object<ContainerRecord>(
   {
-    version: integer(1, 3),
+    version: integer(1, 2),
     ociVersion: text,
     id: text,
     bundle: text,

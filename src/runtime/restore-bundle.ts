@@ -92,7 +92,7 @@ export function restoreBundle(restore: Restore): Started {
         joinGroups(record, pid);
       },
     });
-    writeInit(lock, restored.pid, record);
+    writeInit(lock, restored.pid);
     if (!isolates(config, "time") && isElsewhere("time", restored.pid)) {
       record.timeNamespace = true;
       writeRecord(lock, record);
