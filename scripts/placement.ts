@@ -39,6 +39,8 @@ const onContainer = (words: string): Command => ({
   words: `tupper-runtime ${words}`,
   before: "tupper-runtime create --bundle /bundle box",
 });
+/** As engines call it. */
+const WITH_ROOT = "--root /run/tupper-runtime";
 
 /**
  * The commands that shall need little memory. What the first of them touches lies together, before what it does not
@@ -49,11 +51,11 @@ const COMMANDS: readonly Command[] = [
   { words: "tupper-runtime run --bundle /bundle box", first: true },
   { words: "tupper --version" },
   ...["pause box", "state box", "exec box true", "start box", "ps --format json box", "delete --force box"].map(
-    onContainer,
+    (words) => onContainer(`${WITH_ROOT} ${words}`),
   ),
-  { words: "tupper-runtime run --bundle bundle box" },
+  { words: `tupper-runtime ${WITH_ROOT} run --bundle bundle box` },
   { words: "tupper-runtime run --bundle /bundle-mounts box" },
-  { words: "tupper-runtime --log /log --log-format json create --bundle /bundle --pid-file /pid box" },
+  { words: `tupper-runtime ${WITH_ROOT} --log /log --log-format json create --bundle /bundle --pid-file /pid box` },
   { words: "tupper-runtime run --bundle /bundle box" },
   ...["list", "kill box KILL"].map(onContainer),
   { words: "tupper-runtime run --bundle /bundle-user box" },

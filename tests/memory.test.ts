@@ -10,7 +10,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { makeBundle, makeConfig } from "./bundle.ts";
-import { binary, isSanitizer, start, watchForLeftovers } from "./harness.ts";
+import { binary, isSanitizer, runDirectory, start, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { sharedRootfs } from "./rootfs.ts";
 
@@ -94,6 +94,7 @@ test("run, create, state, start, exec, ps, list, delete: nothing of the compress
     (command) => `runtime run --bundle ${makeBundle(makeConfig(root, { args: [command] }))} ${once}`,
   );
   blocksBroughtIn(...run.split(" ")); // the first on a machine makes the state root
+  const asEngines = `--root ${runDirectory}/tupper-runtime --log ${join(work, "log")} --log-format json`;
   const commands = [
     `tupper run --no-tty --root-kind bind ${root} true`,
     `tupper run --no-tty --root-kind overlay --security-opt seccomp=unconfined ${root} true`,
@@ -106,7 +107,11 @@ test("run, create, state, start, exec, ps, list, delete: nothing of the compress
     `runtime ps ${id}`,
     `runtime ps --format json ${id}`,
     "runtime list",
-    `runtime delete --force ${id}`,
+    // As engines call it.
+    ...[`state ${id}`, `ps --format json ${id}`, "list", `kill ${id} 0`].map(
+      (words) => `runtime ${asEngines} ${words}`,
+    ),
+    `runtime ${asEngines} delete --force ${id}`,
   ];
   // Seldom a control group stays busy for longer than usual, and the code that then waits comes in.
   const least = (words: string, tries: number): number => {
