@@ -44,6 +44,7 @@ const HEADER: readonly Replacement[] = [
   kept("--p->ref_count <= 0", "p", 2),
 ];
 
+const DEFINE_FIELD = "ret = JS_DefinePropertyValue(ctx, sp[-2], atom, sp[-1],";
 const SOURCE: readonly Replacement[] = [
   ...[
     uncounted("p->header.ref_count", "p", 4), // atoms
@@ -64,18 +65,8 @@ const SOURCE: readonly Replacement[] = [
   uncounted(" b->header.ref_count", "b", 1),
   {
     // A literal gets a field that it has not: what JS_DefinePropertyValue would find out by four calls.
-    from: `
-                ret = JS_DefinePropertyValue(ctx, sp[-2], atom, sp[-1],
-                                             JS_PROP_C_W_E | JS_PROP_THROW);
-                sp--;
-                if (unlikely(ret < 0))
-                    goto exception;
-            }
-            BREAK;
-
-        CASE(OP_set_name):`,
-    to: `
-                if (likely(JS_VALUE_GET_TAG(sp[-2]) == JS_TAG_OBJECT)) {
+    from: DEFINE_FIELD,
+    to: `if (likely(JS_VALUE_GET_TAG(sp[-2]) == JS_TAG_OBJECT)) {
                     JSObject *literal = JS_VALUE_GET_OBJ(sp[-2]);
                     if (literal->class_id == JS_CLASS_OBJECT && literal->extensible && !find_own_property1(literal, atom)) {
                         JSProperty *field = add_property(ctx, literal, atom, JS_PROP_C_W_E);
@@ -85,15 +76,7 @@ const SOURCE: readonly Replacement[] = [
                         BREAK;
                     }
                 }
-                ret = JS_DefinePropertyValue(ctx, sp[-2], atom, sp[-1],
-                                             JS_PROP_C_W_E | JS_PROP_THROW);
-                sp--;
-                if (unlikely(ret < 0))
-                    goto exception;
-            }
-            BREAK;
-
-        CASE(OP_set_name):`,
+                ${DEFINE_FIELD}`,
     times: 1,
   },
   // Who is the only one to have it may change it; of what is frozen nobody knows.
