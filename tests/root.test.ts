@@ -380,6 +380,17 @@ test("run host: other filesystems of the machine are seen too, and not written t
   assert.equal(stdout, "there\n", stderr);
 });
 
+test("run host: a mount under another one, which no path leads to, is passed over", asRoot, async () => {
+  const directory = mkdtempSync("/mnt/tupper-test-");
+  atEnd(() => rmSync(directory, { recursive: true }));
+  const [below, above] = [temporaryDirectory("/var/tmp"), temporaryDirectory("/var/tmp")];
+  mkdirSync(join(directory, "hidden"));
+  mount("--bind", below, join(directory, "hidden"));
+  mount("--bind", above, directory);
+  writeFileSync(join(above, "file"), "there\n");
+  assert.equal(await prints(["run", "host", "sh", "-c", `cd ${directory} && echo * && cat file`]), "file\nthere\n");
+});
+
 test("run host --root-kind bind: needs no asking twice, and is the machine itself", needs, async () => {
   const directory = temporaryDirectory();
   await prints(["run", "--root-kind", "bind", "host", "touch", join(directory, "made")]);

@@ -1,6 +1,9 @@
 /** proc_pid_mountinfo(5): what is mounted below a directory. */
 
 export interface HostMount {
+  id: string;
+  /** The mount that it is mounted on; "" for the kernel's first one, which is listed as its own. */
+  parent: string;
   mountPoint: string;
   fstype: string;
   /** Of its filesystem: what is mounted. */
@@ -13,12 +16,47 @@ export function mountsUnder(prefix: string, mountinfo: string): HostMount[] {
   const written = escapePath(prefix);
   if (!mountinfo.includes(` ${written}`)) return [];
   return mountinfo.split("\n").flatMap((line) => {
-    const [, , , root = "", mountPoint = ""] = line.split(" ");
+    const [id = "", parent = "", , root = "", mountPoint = ""] = line.split(" ");
     if (!mountPoint.startsWith(written)) return [];
     const [fstype = ""] = line.slice(line.indexOf(" - ") + 3).split(" ");
-    return [{ mountPoint: unescapePath(mountPoint), fstype, root: unescapePath(root) }];
+    return [
+      {
+        id,
+        parent: parent === id ? "" : parent,
+        mountPoint: unescapePath(mountPoint),
+        fstype,
+        root: unescapePath(root),
+      },
+    ];
   });
 }
+
+/**
+ * Of `mountsUnder(prefix)` those that a path leads to. Where a mount lies over another one, or over a directory above it,
+ * the kernel lists both.
+ */
+export function visibleMountsUnder(prefix: string, mountinfo: string): HostMount[] {
+  const found = mountsUnder(prefix, mountinfo);
+  if (found.length === 0) return found;
+  const all = new Map(mountsUnder("/", mountinfo).map((mount) => [mount.id, mount]));
+  const on = new Map<string, HostMount[]>();
+  for (const mount of all.values()) on.set(mount.parent, [...(on.get(mount.parent) ?? []), mount]);
+  const isVisible = (mount: HostMount): boolean => {
+    // Up to the root: in `at` the way goes to the mount point of `next`, and at its end it must meet no other mount.
+    let next = mount;
+    for (let at: HostMount | undefined = mount; at !== undefined; at = all.get(next.parent)) {
+      const others = (on.get(at.id) ?? []).filter(({ id }) => id !== next.id);
+      if (others.some(({ mountPoint }) => isBelow(next.mountPoint, mountPoint))) return false;
+      next = at;
+    }
+    return true;
+  };
+  return found.filter(isVisible);
+}
+
+/** A path is also below itself. */
+export const isBelow = (path: string, above: string): boolean =>
+  above === "/" || path === above || path.startsWith(`${above}/`);
 
 /** The kernel writes space, tab, newline and backslash as `\040` … */
 const escapePath = (path: string): string =>

@@ -9,7 +9,7 @@
 import { ContainerError } from "../error.ts";
 import type { Config } from "../spec/config.ts";
 import type { Host } from "./host.ts";
-import { type HostMount, mountsUnder } from "./mountinfo.ts";
+import { type HostMount, mountsUnder, visibleMountsUnder } from "./mountinfo.ts";
 import { isNew } from "./namespaces.ts";
 import { type MadeRoot, mapsOwners, stageTmpfs, takeMapped } from "./rootfs.ts";
 import type { InitStep, ParentStep } from "./step.ts";
@@ -220,12 +220,9 @@ function shownReadonly(source: string, target: string, because: string): InitSte
 
 /** Filesystems with files, mounted below a root. The machine's own /run, /tmp … as tmpfs are not part of its root. */
 function mountsBelow(root: string, mountinfo: string): HostMount[] {
-  const last = new Map<string, HostMount>();
-  for (const mount of mountsUnder(root === "/" ? "/" : `${root}/`, mountinfo)) {
-    if (mount.mountPoint !== root) last.set(mount.mountPoint, mount);
-  }
-  return [...last.values()].filter(
+  return visibleMountsUnder(root === "/" ? "/" : `${root}/`, mountinfo).filter(
     ({ fstype, mountPoint }) =>
+      mountPoint !== root &&
       !KERNEL_FILESYSTEMS.has(fstype) &&
       !(root === "/" && (fstype === "tmpfs" || MACHINE_DIRECTORIES.test(mountPoint))),
   );

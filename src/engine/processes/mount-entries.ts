@@ -1,5 +1,5 @@
 /** /proc/PID/mountinfo with all that is in a line, and which of another process's mounts shows the same files. Pure. */
-import { unescapePath } from "../../plan/mountinfo.ts";
+import { isBelow, unescapePath } from "../../plan/mountinfo.ts";
 
 export interface MountEntry {
   /** Unique among the mounts that there are. */
@@ -74,6 +74,3 @@ export function pathAmong(mount: MountEntry, others: readonly MountEntry[]): str
   const rest = best.root === "/" ? mount.root : mount.root.slice(best.root.length);
   return `${best.mountPoint === "/" ? "" : best.mountPoint}${rest === "/" ? "" : rest}` || "/";
 }
-
-const isBelow = (path: string, above: string): boolean =>
-  above === "/" || path === above || path.startsWith(`${above}/`);
