@@ -5,7 +5,7 @@
  */
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
-import { readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { setTimeout } from "node:timers/promises";
@@ -22,7 +22,7 @@ import {
   startRuntime,
   stateOf,
 } from "./bundle.ts";
-import { atEnd, compiled, eventually, temporaryDirectory, watchForLeftovers } from "./harness.ts";
+import { atEnd, compiled, eventually, isSanitizer, temporaryDirectory, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { makeRootfs } from "./rootfs.ts";
 import { inUserNamespace } from "./runtime-config.ts";
@@ -127,6 +127,102 @@ test("delete --force: ends a container whose first process is stopped while star
   await eventually("start has the lock", () => spawnSync("flock", ["-n", join(records, id), "true"]).status === 1);
   await runtimePrints(["delete", "--force", id]);
   assert.match((await start.ended).stderr, /^error: .* \(INIT_DIED\)$/m);
+});
+
+/** The process of this command line, while it has a file open. */
+async function processWith(words: readonly string[], file: string): Promise<number> {
+  let found: string | undefined;
+  const holds = (pid: string) => {
+    try {
+      return (
+        readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").slice(1, -1).join(" ") === words.join(" ") &&
+        readdirSync(`/proc/${pid}/fd`).some((fd) => readlinkSync(`/proc/${pid}/fd/${fd}`) === file)
+      );
+    } catch {
+      return false; // gone meanwhile
+    }
+  };
+  await eventually(`${words.join(" ")} has ${file}`, () => {
+    found = readdirSync("/proc").find((pid) => /^\d+$/.test(pid) && holds(pid));
+    return found !== undefined;
+  });
+  return Number(found);
+}
+
+/** Who is told on stdin when to take the lock on a directory, which need not have its name any more, and when to let go of it. */
+async function lockHolder(directory: string): Promise<{ turn(): Promise<void> }> {
+  const script = 'exec 9<"$0"; echo; while read -r; do flock 9; echo; read -r; flock -u 9; echo; done';
+  const child = spawn("bash", ["-c", script, directory], { stdio: ["pipe", "pipe", "inherit"] });
+  atEnd(() => child.kill("SIGKILL"));
+  let [turns, said] = [1, 0];
+  child.stdout.on("data", (text) => {
+    said += String(text).length;
+  });
+  const done = () => eventually("the lock is taken or free", () => said === turns);
+  await done();
+  const turn = async () => {
+    turns++;
+    child.stdin.write("\n");
+    await done();
+  };
+  return { turn };
+}
+
+/** The number of flock(2). */
+const FLOCK = process.arch === "x64" ? 73 : 32;
+
+for (const isHeld of [false, true])
+  test(`delete --force: ends no container that got the ID while it waited${isHeld ? ", and others wait too" : ""}`, {
+    skip,
+  }, async () => {
+    const bundle = makeBundle(makeConfig(makeRootfs()));
+    const id = newId();
+    atEnd(() => runtime(["delete", "--force", id]));
+    const create = ["create", "--bundle", bundle, id];
+    await runtimePrints(create);
+    const holder = await lockHolder(join(records, id));
+    await holder.turn();
+    const words = ["delete", "--force", id];
+    const deletion = startRuntime(words);
+    const pid = await processWith(words, join(records, id));
+    process.kill(pid, "SIGSTOP");
+    await holder.turn();
+    await runtimePrints(words);
+    await runtimePrints(create);
+    const before = await stateOf(id);
+    // Of the directory that was removed.
+    if (isHeld) await holder.turn();
+    process.kill(pid, "SIGCONT");
+    if (isHeld) {
+      // Before that it sleeps between two looks. proc_pid_syscall(5)
+      const waits = () => readFileSync(`/proc/${pid}/syscall`, "utf8").startsWith(`${FLOCK} `);
+      await eventually("its patience is at an end", waits, 20_000);
+      await holder.turn();
+    }
+    assert.deepEqual(await deletion.ended, { stdout: "", stderr: "", code: 0 });
+    assert.deepEqual(await stateOf(id), before);
+  });
+
+test("delete --force: kills nothing in control groups that a new container has got meanwhile", {
+  skip: skip || missing("package:strace") || (isSanitizer && "it makes calls of its own"),
+}, async () => {
+  const bundle = makeBundle(makeConfig(makeRootfs()));
+  const id = newId();
+  atEnd(() => runtime(["delete", "--force", id]));
+  const create = ["create", "--bundle", bundle, id];
+  await runtimePrints(create);
+  const holder = await lockHolder(join(records, id));
+  await holder.turn();
+  const inject = "inject=pidfd_send_signal:delay_exit=1000000:when=1";
+  const prefix = ["strace", "-qq", "-o", "/dev/null", "-e", inject];
+  const deletion = startRuntime(["delete", "--force", id], { prefix });
+  await eventually("it is killed", async () => (await stateOf(id)).status === "stopped", 20_000);
+  await holder.turn();
+  await runtimePrints(["delete", id]);
+  await runtimePrints(create);
+  const before = await stateOf(id);
+  assert.deepEqual(await deletion.ended, { stdout: "", stderr: "", code: 0 });
+  assert.deepEqual(await stateOf(id), before);
 });
 
 test("delete --force: kills nothing while another command has the lock for a moment", { skip }, async () => {

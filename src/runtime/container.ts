@@ -172,11 +172,16 @@ export function claimContainer(root: string, id: string): Lock {
 }
 
 function checkId(id: string): void {
-  if (/^[\w+.-]+$/.test(id) && id !== "." && id !== ".." && id.length <= 255) return;
-  throw new ContainerError("ID_INVALID", `invalid container ID ${JSON.stringify(id)}`, {
+  if (!isId(id)) throw invalid(id);
+}
+
+/** What a directory can be named, in its 255 bytes. */
+const isId = (id: string): boolean => /^[\w+.-]{1,255}$/.test(id) && id !== "." && id !== "..";
+
+const invalid = (id: string): ContainerError =>
+  new ContainerError("ID_INVALID", `invalid container ID ${JSON.stringify(id)}`, {
     hint: "letters, digits, and the characters _ + - .",
   });
-}
 
 /** With the directories above it. */
 function makeRoot(root: string): void {
@@ -209,7 +214,7 @@ function tryLock(path: string, how = LOCK_EX): Lock | "busy" | "gone" {
 }
 
 /** False for a directory that was removed after it was opened. */
-function isLinked(fd: number): boolean {
+export function isLinked(fd: number): boolean {
   const buffer = new ArrayBuffer(STATX_SIZE);
   sys.statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, buffer);
   return parseStatx(buffer).nlink > 0;
@@ -217,9 +222,10 @@ function isLinked(fd: number): boolean {
 
 /**
  * Waits for the right to change a container. `whenHeld` is called where somebody has it for longer than commands do that nobody holds
- * up. Throws CONTAINER_UNKNOWN.
+ * up, with a descriptor of the container's directory; no other container is meant then than the one that has the ID now. Throws
+ * CONTAINER_UNKNOWN, ID_INVALID.
  */
-export function lockContainer(root: string, id: string, whenHeld?: () => void): Lock {
+export function lockContainer(root: string, id: string, whenHeld?: (fd: number) => void): Lock {
   const path = `${root}/${id}`;
   for (;;) {
     const fd = isId(id) ? raw.openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0) : ENOENT;
@@ -227,11 +233,12 @@ export function lockContainer(root: string, id: string, whenHeld?: () => void): 
     check(fd, "openat", path);
     if (whenHeld === undefined) sys.flock(fd, LOCK_EX);
     else if (!locksWithin(fd, path, PATIENCE_MS)) {
-      whenHeld();
+      whenHeld(fd);
       sys.flock(fd, LOCK_EX);
     }
     if (isLinked(fd)) return { fd, path };
     raw.close(fd); // deleted while we waited; perhaps there is a new one of the name
+    if (whenHeld !== undefined) throw unknown(id);
   }
 }
 
@@ -253,12 +260,14 @@ export function unlock(lock: Lock): void {
   lock.fd = -1;
 }
 
-const isId = (id: string): boolean => /^[\w+.-]+$/.test(id) && id !== "." && id !== "..";
-
 const unknown = (id: string): ContainerError =>
-  new ContainerError("CONTAINER_UNKNOWN", `container ${id} does not exist`, { hint: "`list` shows those there are" });
+  isId(id)
+    ? new ContainerError("CONTAINER_UNKNOWN", `container ${id} does not exist`, {
+        hint: "`list` shows those there are",
+      })
+    : invalid(id);
 
-/** A container's record. Throws CONTAINER_UNKNOWN. */
+/** A container's record. Throws CONTAINER_UNKNOWN, ID_INVALID. */
 export function loadContainer(root: string, id: string): Container {
   const container = isId(id) ? readContainer(`${root}/${id}`, parseRecord) : undefined;
   if (container === undefined) throw unknown(id);

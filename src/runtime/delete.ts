@@ -12,6 +12,7 @@ import { raw } from "../sys/sys.ts";
 import {
   type Container,
   type ContainerRecord,
+  isLinked,
   type Lock,
   loadContainer,
   lockContainer,
@@ -40,7 +41,7 @@ export function deleteContainer(
 ): void {
   let lock: Lock;
   try {
-    lock = lockContainer(root, id, force ? () => endHolders(root, id, only) : undefined);
+    lock = lockContainer(root, id, force ? (fd) => endHolders(root, id, only, () => isLinked(fd)) : undefined);
   } catch (error) {
     if (force && error instanceof ContainerError && error.code === "CONTAINER_UNKNOWN") return;
     throw error;
@@ -62,17 +63,20 @@ export function deleteContainer(
 
 /**
  * What runs in a container may hold up who changes it (`start`, `mounts add`, `checkpoint`), and so the lock, for as long as it lives: it
- * is killed before the lock is ours.
+ * is killed before the lock is ours. `isThere`: its directory has not been removed; another command may delete it meanwhile and make a
+ * new one of the name, with the same control groups.
  */
-function endHolders(root: string, id: string, only: ContainerRecord | undefined): void {
+function endHolders(root: string, id: string, only: ContainerRecord | undefined, isThere: () => boolean): void {
   const container = loadRecorded(root, id, { fd: -1, path: `${root}/${id}` });
   if (container === undefined || (only !== undefined && container.record.created !== only.created)) return;
   const { init, record } = container;
   const pidfd = init === undefined ? undefined : openProcess(init);
   if (pidfd === undefined) return;
-  signalProcess(pidfd, SIGKILL);
+  // After what was read by its name: it is of this container then.
+  if (isThere()) signalProcess(pidfd, SIGKILL);
   raw.close(pidfd);
-  killProcesses(record.cgroups);
+  // Who held the lock lets go of it now.
+  if (isThere()) killProcesses(record.cgroups);
 }
 
 /**
