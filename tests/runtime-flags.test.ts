@@ -1,8 +1,12 @@
-/** Flags of tupper-runtime that engines and scripts know from runc and crun: --pidfd-socket, --regex, exec --process -. */
+/**
+ * Flags of tupper-runtime that engines and scripts know from runc and crun (--pidfd-socket, --regex, exec --process -, spec --file, --log
+ * syslog:), and what they say to right and wrong values: empty ones, numbers, paths with slashes at their end.
+ */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { test } from "node:test";
 import {
@@ -23,6 +27,7 @@ import { sharedRootfs } from "./rootfs.ts";
 watchForLeftovers();
 const root = sharedRootfs();
 const needs = (...more: string[]) => ({ skip: missing("subuid", "package:busybox-static", ...more) });
+const asRoot = (...more: string[]) => ({ skip: missing("root") || needs(...more).skip });
 
 /** Somebody who takes a process on a socket. */
 async function receiver() {
@@ -116,3 +121,127 @@ test("exec --process -: the process comes on standard input", needs(), async () 
   assert.equal(await runtimePrints(["exec", "--process", "-", id], { input: JSON.stringify(process) }), "7\n");
   assert.match(await runtimeFails(["exec", "--process", "/nowhere.json", id]), /^PROCESS_UNREADABLE: /);
 });
+
+test("an ID that is none is an error, of delete --force too: a variable may be empty", needs(), async () => {
+  for (const id of ["", ".", "..", "a/b", "../x", "a b", "x".repeat(256)])
+    for (const command of [["delete", "--force"], ["delete"], ["state"], ["kill"], ["start"], ["exec"]])
+      assert.equal(
+        await runtimeFails([...command, id, ...(command[0] === "exec" ? ["true"] : [])]),
+        `ID_INVALID: invalid container ID ${JSON.stringify(id)}`,
+        command.join(" "),
+      );
+});
+
+test("an empty value of a flag is none, as for runc", needs(), async () => {
+  const [cwd, id] = [makeBundle(makeConfig(root, { process: { cwd: "/tmp" } })), newId()];
+  atEnd(() => runtime(["--root", "", "delete", "--force", id]));
+  const none = ["--pid-file", "", "--console-socket", "", "--pidfd-socket", ""];
+  assert.equal(await runtimePrints(["--root", "", "--log", "", "run", "-d", ...none, "--config", "", id], { cwd }), "");
+  assert.deepEqual(readdirSync(cwd), ["config.json"]);
+  const more = ["--user", "", "--cwd", "", "--apparmor", "", "--process-label", ""];
+  assert.equal(await runtimePrints(["exec", ...none, ...more, id, "sh", "-c", "pwd; id -u"], { cwd }), "/tmp\n0\n");
+});
+
+test("create --pid-file: of a file that cannot be replaced nothing is left", needs(), async () => {
+  const directory = temporaryDirectory();
+  mkdirSync(join(directory, "pid"));
+  const create = ["create", "--bundle", makeBundle(makeConfig(root)), "--pid-file", join(directory, "pid"), newId()];
+  assert.match(await runtimeFails(create), /^PID_FILE: /);
+  assert.deepEqual(readdirSync(directory), ["pid"]);
+});
+
+test("kill ID TRM: the ID may be a number that is a signal too", needs(), async () => {
+  const state = temporaryDirectory();
+  const bundle = makeBundle(makeConfig(root, { linux: { cgroupsPath: `/${newId()}` } }));
+  atEnd(() => runtime(["--root", state, "delete", "--force", "12"]));
+  await runtimePrints(["--root", state, "create", "--bundle", bundle, "12"]);
+  for (const [args, hint] of [
+    [["12", "TRM"], "did you mean TERM?"],
+    [["12", "-9"], "without the dash: 9"],
+    [["13", "box"], "the ID comes first: kill box 13"],
+  ] as const)
+    assert.deepEqual(await runtime(["--root", state, "kill", ...args]), {
+      code: 1,
+      stdout: "",
+      stderr: `error: there is no signal "${args[1]}" (UNKNOWN_SIGNAL)\n  arg:    SIGNAL\n  hint:   ${hint}\n`,
+    });
+});
+
+test(
+  "--log syslog:NAME, journald:NAME: a datagram for each line, to the machine's services; file:PATH is a path",
+  asRoot("programs", "package:util-linux"),
+  async () => {
+    const config = makeConfig(root, { args: ["true"], process: { capabilities: { bounding: ["CAP_FLY"] } } });
+    const bundle = makeBundle(config);
+    const unknown = "container unknown does not exist (hint: `list` shows those there are; CONTAINER_UNKNOWN)";
+    const journal = "/run/systemd/journal/socket";
+    /** What the command sends to the socket, in a /dev and /run of its own. */
+    const sent = async (socket: string, args: readonly string[]) => {
+      const script = `mount -t tmpfs tmpfs /run; mkdir -p /run/systemd/journal; mount -t tmpfs tmpfs /dev; mknod -m 666 /dev/null c 1 3; exec "$@"`;
+      const prefix = ["unshare", "-m", "sh", "-c", script, "sh", compiled("receive_datagrams"), socket];
+      const { stdout, stderr, code } = await runtime(args, { prefix });
+      return { datagrams: stdout.split("\n").slice(0, -1), stderr, code };
+    };
+    for (const [log, socket, datagram] of [
+      ["syslog:", "/dev/log", `<11>tupper-runtime: ${unknown}`],
+      ["syslog:box", "/dev/log", `<11>box: ${unknown}`],
+      ["journald:", journal, `PRIORITY=3\\nSYSLOG_IDENTIFIER=tupper-runtime\\nMESSAGE=${unknown}\\n`],
+      ["journald:a:b\nX=y", journal, `PRIORITY=3\\nSYSLOG_IDENTIFIER=a:b?X=y\\nMESSAGE=${unknown}\\n`],
+    ] as const)
+      assert.deepEqual(await sent(socket, ["--log", log, "state", "unknown"]), {
+        datagrams: [datagram],
+        stderr: `error: ${unknown}\n`,
+        code: 1,
+      });
+    const json = await sent(journal, ["--log-format", "json", "--log", "journald:", "state", "unknown"]);
+    const [, message = ""] = /MESSAGE=(.*)\\n$/.exec(json.datagrams[0] ?? "") ?? [];
+    assert.equal((JSON.parse(message) as { msg: string }).msg, unknown);
+    const warned = await sent("/dev/log", ["--log", "syslog:box", "run", "--bundle", bundle, newId()]);
+    assert.deepEqual([warned.datagrams.length, warned.stderr, warned.code], [1, "", 0]);
+    assert.match(warned.datagrams[0] ?? "", /^<12>box: process\.capabilities names CAP_FLY, /);
+
+    const nobody = await sent("/dev/other", ["--log", "syslog:box", "state", "unknown"]);
+    const [warning = "", ...more] = nobody.stderr.split("\n");
+    assert.match(
+      warning,
+      /^warning: cannot write the log file syslog:box: connect\("\/dev\/log"\) = ENOENT .*LOG_FILE\)$/,
+    );
+    assert.deepEqual([nobody.datagrams, more], [[], [`error: ${unknown}`, ""]]);
+
+    const cwd = temporaryDirectory();
+    for (const log of ["file:log", "file:", "other:log"])
+      assert.equal((await runtime(["--log", log, "state", "unknown"], { cwd })).code, 1);
+    assert.deepEqual(readdirSync(cwd).sort(), ["log", "other:log"]);
+  },
+);
+
+test("spec --file: another name, which is replaced", needs(), async () => {
+  const [cwd, other] = [temporaryDirectory(), temporaryDirectory()];
+  const names = [join(cwd, "a.json"), join(other, "b.json"), join(cwd, "c.json")];
+  for (const args of [
+    ["--file", "a.json"],
+    ["-b", other, "-f", "b.json"],
+    ["-b", other, "-f", join(cwd, "c.json")],
+    ["-f", "a.json"],
+  ])
+    assert.equal(await runtimePrints(["spec", ...args], { cwd }), "");
+  await runtimePrints(["spec"], { cwd });
+  for (const name of names) assert.equal(readFileSync(name, "utf8"), readFileSync(join(cwd, "config.json"), "utf8"));
+  assert.deepEqual(readdirSync(other), ["b.json"]);
+  assert.match(await runtimeFails(["spec", "-f", cwd]), /^SPEC_UNWRITABLE: /);
+});
+
+test(
+  "create, spec: a bundle that is named with slashes at its end, and the root directory, are told plainly",
+  needs(),
+  async () => {
+    const cwd = temporaryDirectory();
+    const sentence = /^error: cannot read the config (.*) \(BUNDLE_UNREADABLE\)$/m;
+    const told = async (bundle: string) =>
+      sentence.exec((await runtime(["create", "--bundle", bundle, newId()], { cwd })).stderr)?.[1];
+    for (const bundle of [".", "./", ".//", "././", cwd, `${cwd}/`])
+      assert.equal(await told(bundle), `${cwd}/config.json`, bundle);
+    for (const bundle of ["./b", "b/", ".//b//"]) assert.equal(await told(bundle), `${cwd}/b/config.json`, bundle);
+    for (const bundle of ["/", "//"]) assert.equal(await told(bundle), "/config.json", bundle);
+  },
+);

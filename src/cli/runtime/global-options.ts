@@ -18,7 +18,10 @@ export function addGlobalOptions(program: Command): Command {
       "--root <DIRECTORY>",
       "where containers are on record; default /run/tupper-runtime, of users $XDG_RUNTIME_DIR/tupper-runtime",
     )
-    .option("--log <FILE>", "where errors and warnings go, beside stderr; opened for the first of them")
+    .option(
+      "--log <FILE>",
+      "where errors and warnings go, beside stderr; opened for the first of them. Or syslog:NAME, journald:NAME",
+    )
     .addOption(new Option("--log-format <FORMAT>", "of the log file").choices(["text", "json"]).default("text"))
     .addOption(
       new Option("--log-level <LEVEL>", "debug: as --debug; errors and warnings are always logged").choices([
@@ -56,7 +59,7 @@ export function runtimeContext(command: Command): RuntimeContext {
   const debug = debugTo(options);
   debug?.(`${command.name()} ${command.args.join(" ")}`);
   return {
-    root: runtimeRoot(options.root === undefined ? undefined : absolute(options.root)),
+    root: runtimeRoot(options.root ? absolute(options.root) : undefined),
     cgroupManager: options.systemdCgroup ? "systemd" : (options.cgroupManager ?? "cgroupfs"),
     warn: warnTo(options),
     ...(debug === undefined ? {} : { debug }),

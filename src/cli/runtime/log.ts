@@ -3,7 +3,8 @@
  * sentence. Without the flag warnings go to stderr.
  *
  * The file is opened for each line, so a command that has nothing to say pays nothing for it. runc and crun open it first, and
- * fail where they cannot. Here that is a warning, and what should have been in the file goes to stderr.
+ * fail where they cannot. Here that is a warning, and what should have been in the file goes to stderr. `file:PATH`, `syslog:NAME` and
+ * `journald:NAME` are crun's; another name with a colon is a file's, as under runc.
  */
 import { ContainerError } from "../../error.ts";
 import { printable, printableJson } from "../../printable.ts";
@@ -13,6 +14,7 @@ import { raw, SysError, sys } from "../../sys/sys.ts";
 import { type ErrorObject, errorObject } from "../error-json.ts";
 import { fieldLabel } from "../render-error.ts";
 import { writeErr } from "../terminal.ts";
+import { logService, sendToService } from "./log-socket.ts";
 
 export interface LogOptions {
   log?: string;
@@ -57,17 +59,23 @@ function append(options: LogOptions, level: Level, msg: string, more: Partial<Er
       : `time="${time}" level=${level} msg=${JSON.stringify(msg)}`;
   const line = `${printableJson(text)}\n`;
   if (!hasLogFile(options)) return writeErr(line);
-  const failure = appendLine(log, line);
+  const failure = logLine(log, level, line, logFormat === "json" ? text : msg);
   if (failure === undefined) return;
   tellOnce(log, failure);
   if (level === "warning") writeWarning(msg);
   else if (level === "debug") writeErr(line);
 }
 
-function appendLine(log: string, line: string): SysError | undefined {
+/** `bare`: without what a service adds by itself. */
+function logLine(log: string, level: Level, line: string, bare: string): SysError | undefined {
   let fd = -1;
   try {
-    fd = sys.openat(AT_FDCWD, log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o644);
+    const service = logService(log);
+    if (service !== undefined) {
+      sendToService(service, level, printable(bare));
+      return undefined;
+    }
+    fd = sys.openat(AT_FDCWD, log.replace(/^file:/, ""), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o644);
     writeAll(fd, line);
     return undefined;
   } catch (error) {
