@@ -18,7 +18,12 @@ afterEach(() => restore());
 
 /** Calls main under a `sys` that has no files and no terminals, and collects what it wrote. */
 function call(...argv: string[]): { code: number; stdout: string; stderr: string } {
-  const recorder = recordingSys({ openat: ENOENT, ioctl: ENOTTY, write: (_fd, data) => lengthOf(data) });
+  const recorder = recordingSys({
+    openat: ENOENT,
+    faccessat: ENOENT,
+    ioctl: ENOTTY,
+    write: (_fd, data) => lengthOf(data),
+  });
   const before = replaceSys(recorder);
   restore = () => void replaceSys(before);
   const code = main(argv);
@@ -248,6 +253,43 @@ test("tupper-runtime kill: words in the order of kill(1)", () => {
       stdout: "",
       stderr: `error: ${error} (UNKNOWN_SIGNAL)\n  arg:    SIGNAL\n  hint:   ${hint}\n`,
     });
+});
+
+test("kill -KILL, kill ID -KILL: the whole word is told, and where the signal stands", () => {
+  for (const [argv, word, hint] of [
+    ["tupper-runtime kill box -KILL", "-KILL", "the signal follows the ID, without a dash: kill ID KILL"],
+    ["tupper-runtime kill -SIGKILL box", "-SIGKILL", "the signal follows the ID, without a dash: kill ID SIGKILL"],
+    ["tupper-runtime kill box -X", "-X", "see tupper-runtime kill --help"],
+    ["tupper kill -HUP box", "-HUP", "the signal is a flag: --signal HUP"],
+  ] as const) {
+    const [program = "", ...args] = argv.split(" ");
+    assert.deepEqual(
+      call(program, ...args)
+        .stderr.split("\n")
+        .slice(0, 2),
+      [`error: ${program} kill has no flag ${word} (UNKNOWN_FLAG)`, `  hint:   ${hint}`],
+      argv,
+    );
+  }
+});
+
+test("tupper-runtime: a flag without a value may say true or false, as with runc", () => {
+  for (const words of ["--quiet=true", "--quiet=1", "--quiet=T", "-q --quiet=false"])
+    assert.deepEqual(call("tupper-runtime", ...`--debug=false list ${words}`.split(" ")), {
+      code: 0,
+      stdout: "",
+      stderr: "",
+    });
+  assert.match(call("tupper-runtime", "list", "--quiet=false").stdout, /^ID +PID/);
+  for (const [argv, code, error, hint] of [
+    ["list --quiet=yes", 1, '--quiet cannot be "yes" (BAD_VALUE)', "--quiet takes no value"],
+    ["list --format=true", 1, '--format cannot be "true" (BAD_VALUE)', "one of table, json"],
+    ["ps --quiet=true box", 1, "tupper-runtime ps has no flag --quiet (UNKNOWN_FLAG)", "see tupper-runtime ps --help"],
+  ] as const) {
+    const called = call("tupper-runtime", ...argv.split(" "));
+    const lines = called.stderr.split("\n").slice(0, 2);
+    assert.deepEqual([called.code, ...lines], [code, `error: ${error}`, `  hint:   ${hint}`], argv);
+  }
 });
 
 test("help: each program speaks of itself, and each command's help has our words", () => {

@@ -7,14 +7,14 @@ import { SIGNALS } from "../sys/constants.ts";
 const SIGRTMIN = 34;
 const SIGRTMAX = 64;
 
-/** `TERM`, `SIGTERM`, `15`, `RTMIN+3`. signal(7). `field`: the flag or argument that it comes from; `meant`: a better hint. */
-export function parseSignal(text: string, field = "--signal", meant?: string): number {
+/** `TERM`, `SIGTERM`, `15`, `RTMIN+3`. signal(7). `field`: the flag or argument that it comes from; `meant`: a better hint, looked for where there is no such signal. */
+export function parseSignal(text: string, field = "--signal", meant?: () => string | undefined): number {
   const number = numberOf(text);
   if (number !== undefined) return number;
   throw new ContainerError("UNKNOWN_SIGNAL", `there is no signal "${text}"`, {
     field,
     hint:
-      meant ??
+      meant?.() ??
       didYouMean(wordOf(text), Object.keys(SIGNALS)) ??
       "a name such as TERM, or a number from 1 to 64; signal(7)",
   });

@@ -5,6 +5,7 @@ import { ContainerError } from "../error.ts";
 import type { ErrorCode } from "../error-codes.ts";
 import { didYouMean } from "../nearest.ts";
 import { otherWord, templateHint } from "./other-words.ts";
+import { isSignal } from "./signal.ts";
 
 /** docker's code of its own failures, for the commands whose other codes are the container's; 2 for the rest. */
 const USAGE_EXIT = { container: 125, other: 2 } as const;
@@ -79,16 +80,23 @@ function unknownFlag(code: ErrorCode, written: string, command: Command): UsageE
       values.length > 0 ? `one of ${values.join(", ")}` : `${long} takes no value`,
       command,
     );
-  const isShort = /^-[^-]/.test(long) && !flags.includes(`-${long}`);
+  const signal = / kill$/.test(path) && isSignal(long.slice(1)) ? long.slice(1) : undefined;
+  const isShort = /^-[^-]/.test(long) && !flags.includes(`-${long}`) && signal === undefined;
   const flag = isShort ? long.slice(0, 2) : long;
   const json = flag === "--json" && flags.includes("--format") ? "--format json" : undefined;
   const hint =
-    otherWord(path, flag) ??
+    (signal === undefined ? otherWord(path, flag) : dashedSignal(path, signal)) ??
     json ??
     elsewhere(flag, command) ??
     (flag.length > 2 ? didYouMean(flag, flags) : undefined);
   return new UsageError(code, `${path} has no flag ${flag}`, hint ?? `see ${path} --help`, command);
 }
+
+/** `kill -KILL`, as kill(1) has it. */
+const dashedSignal = (path: string, signal: string): string =>
+  path === "tupper kill"
+    ? `the signal is a flag: --signal ${signal}`
+    : `the signal follows the ID, without a dash: kill ID ${signal}`;
 
 /** A flag of the program that stands behind the command's name, or one of its commands' before it. */
 function elsewhere(flag: string, command: Command): string | undefined {

@@ -25,12 +25,12 @@ export interface Bundle {
  */
 export function loadBundle(directory: string, configPath?: string): Bundle {
   const path = absolute(directory);
-  const file = configPath === undefined ? `${path}/config.json` : absolute(configPath);
+  const file = configPath === undefined ? within(path, "config.json") : absolute(configPath);
   const configText = readConfig(file, configPath === undefined ? "--bundle" : "--config");
   const { config, warnings } = parseConfig(configText, { seccomp: "unchecked" });
   const idMaps = missingIdMaps(config);
   giveIdMaps(config, idMaps);
-  if (!config.root.path.startsWith("/")) config.root = { ...config.root, path: `${path}/${config.root.path}` };
+  if (!config.root.path.startsWith("/")) config.root = { ...config.root, path: within(path, config.root.path) };
   // As under runc: a destination may be named as the caller sees it, below the root filesystem.
   const root = `${cleanPath(config.root.path)}/`;
   for (const mount of config.mounts ?? [])
@@ -66,11 +66,13 @@ function readConfig(file: string, field: "--bundle" | "--config"): string {
 
 /** A path of the command line, from the caller's working directory. */
 export function absolute(path: string): string {
-  if (path.startsWith("/")) return path.replace(/(.)\/+$/, "$1");
+  const bare = (path.startsWith("/") ? path : path.replace(/^(\.\/+)+/, "")).replace(/(.)\/+$/, "$1");
+  if (bare.startsWith("/")) return bare;
   const buffer = new ArrayBuffer(4096);
   const length = sys.getcwd(buffer);
   const cwd = raw.decodeText(buffer, 0, length - 1) as string;
-  return path === "." || path === ""
-    ? cwd
-    : `${cwd === "/" ? "" : cwd}/${path.replace(/^\.\//, "").replace(/(.)\/+$/, "$1")}`;
+  return bare === "." || bare === "" ? cwd : within(cwd, bare);
 }
+
+/** A name in a directory, which may be the root. */
+export const within = (directory: string, name: string): string => `${directory === "/" ? "" : directory}/${name}`;

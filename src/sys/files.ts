@@ -52,13 +52,19 @@ export function writeFile(path: string, value: string, dirfd = AT_FDCWD): void {
   if (written < 0) throw new SysError("write", -written, [path, value]);
 }
 
-/** Replaces a file of ours: written beside and renamed, so that a reader sees the old one or the new one. */
+/** Replaces a file of ours: written beside and renamed, so that a reader sees the old one or the new one. Throws {@link SysError}. */
 export function replaceFile(path: string, text: string, mode = 0o600): void {
   const beside = `${path}.new`;
   const fd = sys.openat(AT_FDCWD, beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
-  writeAll(fd, text);
-  raw.close(fd);
-  sys.renameat2(AT_FDCWD, beside, AT_FDCWD, path, 0);
+  try {
+    writeAll(fd, text);
+    sys.renameat2(AT_FDCWD, beside, AT_FDCWD, path, 0);
+  } catch (error) {
+    raw.unlinkat(AT_FDCWD, beside, 0);
+    throw error;
+  } finally {
+    raw.close(fd);
+  }
 }
 
 /** Creates a file that must not exist. */

@@ -84,22 +84,22 @@ export const execCommand = new Command("exec")
         subGroups: options.cgroup ?? [],
         warn,
         ...(debug === undefined ? {} : { debug }),
-        ...(consoleSocket === undefined ? {} : { consoleSocket }),
-        ...(pidfdSocket === undefined ? {} : { pidfdSocket }),
-        ...(pidFile === undefined ? {} : { pidFile }),
+        ...(consoleSocket ? { consoleSocket } : {}),
+        ...(pidfdSocket ? { pidfdSocket } : {}),
+        ...(pidFile ? { pidFile } : {}),
       });
     }),
   );
 
 const PROCESS = { field: "--process", code: "PROCESS_UNREADABLE", what: "process" } as const;
 
-/** The container's process with what the flags change. */
+/** The container's process with what the flags change. An empty value is none, as for runc. */
 function changedProcess(own: Process, args: string[], options: ExecOptions, pid: number): Process {
   const process: Process = { ...own, args, terminal: options.tty === true, env: [...(own.env ?? [])] };
   for (const variable of options.env ?? [])
     if (variable.indexOf("=") < 1)
       throw flagError("BAD_VARIABLE", "--env", `--env "${variable}" is not of the form NAME=VALUE`);
-  if (options.cwd !== undefined) {
+  if (options.cwd) {
     if (!options.cwd.startsWith("/"))
       throw flagError(
         "BAD_PATH",
@@ -109,7 +109,7 @@ function changedProcess(own: Process, args: string[], options: ExecOptions, pid:
       );
     process.cwd = options.cwd;
   }
-  if (options.user !== undefined) process.user = execUser(options.user, own.user, `/proc/${pid}/root`);
+  if (options.user) process.user = execUser(options.user, own.user, `/proc/${pid}/root`);
   if (options.additionalGids !== undefined)
     process.user = {
       ...process.user,
@@ -118,8 +118,8 @@ function changedProcess(own: Process, args: string[], options: ExecOptions, pid:
         ...options.additionalGids.map((gid) => parseId("--additional-gids", gid)),
       ],
     };
-  if (options.processLabel !== undefined) process.selinuxLabel = options.processLabel;
-  if (options.apparmor !== undefined) process.apparmorProfile = options.apparmor;
+  if (options.processLabel) process.selinuxLabel = options.processLabel;
+  if (options.apparmor) process.apparmorProfile = options.apparmor;
   if (options.newPrivs === false) process.noNewPrivileges = true;
   if (options.cap !== undefined) {
     const added = options.cap.flatMap((name) => parseCapabilityNames("--cap", name));

@@ -2,6 +2,8 @@
 import { Command } from "commander";
 import { killContainer } from "../../runtime/kill.ts";
 import { forMatching } from "../../runtime/matching.ts";
+import { AT_FDCWD } from "../../sys/constants.ts";
+import { raw } from "../../sys/sys.ts";
 import { isSignal, parseSignal } from "../signal.ts";
 import { runtimeContext } from "./global-options.ts";
 
@@ -14,14 +16,15 @@ export const killCommand = new Command("kill")
   .option("-r, --regex", "ID is a regular expression: to all containers in whose ID it is found")
   .action((id: string, name: string, { all = false, regex }: { all?: boolean; regex?: boolean }, command: Command) => {
     const { root, warn } = runtimeContext(command);
-    const signal = name === "0" ? 0 : parseSignal(name, "SIGNAL", meant(id, name));
+    const signal = name === "0" ? 0 : parseSignal(name, "SIGNAL", () => meant(root, id, name));
     if (regex) forMatching(root, id, warn, (matching) => killContainer(root, matching, signal, { all }));
     else killContainer(root, id, signal, { all });
   });
 
-/** `kill -9 ID`, `kill KILL ID`, `kill ID -9`: as kill(1) has it. */
-function meant(id: string, name: string): string | undefined {
+/** `kill -9 ID`, `kill KILL ID`, `kill ID -9`: as kill(1) has it. A container may well be called 12. */
+function meant(root: string, id: string, name: string): string | undefined {
   const [first, second] = [id, name].map((word) => word.replace(/^-/, ""));
-  if (first !== undefined && isSignal(first)) return `the ID comes first: kill ${name} ${first}`;
+  const isOnRecord = raw.faccessat(AT_FDCWD, `${root}/${id}/state.json`, 0) >= 0;
+  if (first !== undefined && isSignal(first) && !isOnRecord) return `the ID comes first: kill ${name} ${first}`;
   return second !== undefined && isSignal(second) ? `without the dash: ${second}` : undefined;
 }

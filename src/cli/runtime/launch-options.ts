@@ -44,10 +44,11 @@ export function launchRequest(id: string, command: Command): LaunchRequest {
     bundle,
     preserveFds,
     newKeyring: newKeyring !== false,
-    ...(config === undefined ? {} : { configPath: config }),
-    ...(consoleSocket === undefined ? {} : { consoleSocket }),
-    ...(pidfdSocket === undefined ? {} : { pidfdSocket }),
-    ...(pidFile === undefined ? {} : { pidFile }),
+    // An empty value is none, as for runc.
+    ...(config ? { configPath: config } : {}),
+    ...(consoleSocket ? { consoleSocket } : {}),
+    ...(pidfdSocket ? { pidfdSocket } : {}),
+    ...(pidFile ? { pidFile } : {}),
     ...(pivot === false ? { noPivot: true } : {}),
   };
 }

@@ -48,8 +48,8 @@ export const restoreCommand = addCriuOptions(new Command("restore"))
         bundle,
         detach,
         subreaper: subreaper !== false,
-        ...(pidFile === undefined ? {} : { pidFile }),
-        ...(consoleSocket === undefined ? {} : { consoleSocket }),
+        ...(pidFile ? { pidFile } : {}),
+        ...(consoleSocket ? { consoleSocket } : {}),
         flags: {
           ...criuFlags(options),
           ...(tcpClose === undefined ? {} : { tcpClose }),
