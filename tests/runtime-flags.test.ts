@@ -138,7 +138,7 @@ test("an empty value of a flag is none, as for runc", needs(), async () => {
   const none = ["--pid-file", "", "--console-socket", "", "--pidfd-socket", ""];
   assert.equal(await runtimePrints(["--root", "", "--log", "", "run", "-d", ...none, "--config", "", id], { cwd }), "");
   assert.deepEqual(readdirSync(cwd), ["config.json"]);
-  const more = ["--user", "", "--cwd", "", "--apparmor", "", "--process-label", ""];
+  const more = ["--process", "", "--user", "", "--cwd", "", "--apparmor", "", "--process-label", ""];
   assert.equal(await runtimePrints(["exec", ...none, ...more, id, "sh", "-c", "pwd; id -u"], { cwd }), "/tmp\n0\n");
 });
 

@@ -124,7 +124,10 @@ test("update: quota and period, each alone and both, and no quota", needs("cgrou
   assert.deepEqual(cpu(), ["600000", "900000", SHARES[0]]);
   await update(["--cpu-share", "200"]);
   assert.deepEqual(cpu(), ["600000", "900000", SHARES[1]]);
-  await update(["--cpu-quota", "-1", "--cpu-period", "100000"]);
+  await update(["--resources", "-"], JSON.stringify({ cpu: { quota: -5 } }));
+  assert.deepEqual(cpu(), [NO_QUOTA, "900000", SHARES[1]]);
+  await update(["--cpu-quota", "600000"]);
+  await update(["--resources", "", "--cpu-quota", "-1", "--cpu-period", "100000"]);
   assert.deepEqual(cpu(), [NO_QUOTA, "100000", SHARES[1]]);
   const { stderr, code } = await runtime(["update", "--cpu-share", "300", "--cpu-quota", "100", id]);
   assert.equal(code, 1);

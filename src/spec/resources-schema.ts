@@ -23,6 +23,8 @@ import { numberList } from "./number-list.ts";
 const count = integer(0, Number.MAX_SAFE_INTEGER);
 /** -1 is no limit. */
 const countOrNone = integer(-1, Number.MAX_SAFE_INTEGER, "a whole number, or -1 for no limit");
+/** The spec speaks of positive ones; docker hands on any, and a negative one is none to the kernel and to runc. */
+const quota = integer(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER, "a whole number, or -1 for no limit");
 /** A cgroup takes 32 bits for a device number; -1 is Go's way to say "all". */
 const deviceNumber = integer(-1, 4_294_967_295, "a device number, or -1 for all");
 /** Of a real device. */
@@ -80,7 +82,7 @@ const memory = object<MemoryResources>(
 const cpu = object<CpuResources>(
   {
     shares: uint64,
-    quota: countOrNone,
+    quota,
     burst: count,
     period: count,
     realtimeRuntime: countOrNone,

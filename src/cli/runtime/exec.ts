@@ -62,14 +62,14 @@ export const execCommand = new Command("exec")
   .option("--ignore-paused", "also in a paused container: it runs when that is resumed")
   .action(
     exitsWith((id: string, args: string[], options: ExecOptions, command: Command): number => {
-      const { process: file, detach = false, consoleSocket, pidfdSocket, pidFile, ignorePaused = false } = options;
+      const { process: file = "", detach = false, consoleSocket, pidfdSocket, pidFile, ignorePaused = false } = options;
       const { root, warn, debug } = runtimeContext(command);
-      if (file === undefined && args.length === 0)
+      if (file === "" && args.length === 0)
         throw new ContainerError("MISSING_ARGUMENT", "tupper-runtime exec needs a command", {
           hint: "or --process FILE",
         });
       const process = (config: Config, pid: number): Process => {
-        if (file === undefined) return changedProcess(config.process, args, options, pid);
+        if (file === "") return changedProcess(config.process, args, options, pid);
         const parsed = parseProcess(readInput(file, PROCESS));
         for (const text of parsed.warnings) warn(text);
         return parsed.value;

@@ -60,7 +60,7 @@ export const updateCommand = new Command("update")
   .action((id: string, options: UpdateOptions, command: Command) => {
     const { root, warn } = runtimeContext(command);
     refuseRdt(options);
-    if (options.resources !== undefined) {
+    if (options.resources) {
       const { value, warnings } = parseResources(readInput(options.resources, RESOURCES));
       for (const text of warnings) warn(text);
       warnOfNothing(value, warn);
