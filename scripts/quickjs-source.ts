@@ -5,10 +5,11 @@
 import { createHash } from "node:crypto";
 import { cpSync, existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import { SHORTCUTS } from "./quickjs-shortcuts.ts";
 
 const directory = fileURLToPath(new URL("../build/quickjs", import.meta.url));
 
-interface Replacement {
+export interface Replacement {
   from: string;
   to: string;
   times: number;
@@ -44,8 +45,8 @@ const HEADER: readonly Replacement[] = [
   kept("--p->ref_count <= 0", "p", 2),
 ];
 
-const DEFINE_FIELD = "ret = JS_DefinePropertyValue(ctx, sp[-2], atom, sp[-1],";
 const SOURCE: readonly Replacement[] = [
+  ...SHORTCUTS,
   ...[
     uncounted("p->header.ref_count", "p", 4), // atoms
     kept("--str->header.ref_count <= 0", "str"),
@@ -63,22 +64,6 @@ const SOURCE: readonly Replacement[] = [
     { from: "if (--ctx->header.ref_count > 0)", to: "if (JS_IS_FROZEN(ctx) || --ctx->header.ref_count > 0)", times: 1 },
   ],
   uncounted(" b->header.ref_count", "b", 1),
-  {
-    // A literal gets a field that it has not: what JS_DefinePropertyValue would find out by four calls.
-    from: DEFINE_FIELD,
-    to: `if (likely(JS_VALUE_GET_TAG(sp[-2]) == JS_TAG_OBJECT)) {
-                    JSObject *literal = JS_VALUE_GET_OBJ(sp[-2]);
-                    if (literal->class_id == JS_CLASS_OBJECT && literal->extensible && !find_own_property1(literal, atom)) {
-                        JSProperty *field = add_property(ctx, literal, atom, JS_PROP_C_W_E);
-                        if (unlikely(!field))
-                            goto exception;
-                        field->u.value = *--sp;
-                        BREAK;
-                    }
-                }
-                ${DEFINE_FIELD}`,
-    times: 1,
-  },
   // Who is the only one to have it may change it; of what is frozen nobody knows.
   shared("p1", 1),
   shared("sh", 2),

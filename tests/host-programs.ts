@@ -5,6 +5,7 @@
 import { readDirectory, readFile } from "../src/sys/files.ts";
 import { mapStack } from "../src/sys/stack.ts";
 import { raw, sys } from "../src/sys/sys.ts";
+import { language } from "./host-language.ts";
 
 const AT_FDCWD = -100;
 const O_CREAT = 0o100;
@@ -120,6 +121,7 @@ const programs: Record<string, (...args: string[]) => void> = {
   crashWithText() {
     throw "only text";
   },
+  language: () => print(language().join("\n")),
   status: () => print(readFile("/proc/self/status")),
   nul() {
     for (const call of [

@@ -24,6 +24,7 @@ import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { lineMapOf } from "../scripts/line-map.ts";
+import { language } from "./host-language.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url)).replace(/\/$/, "");
 const built = join(root, "build/tupper");
@@ -199,6 +200,12 @@ for (const [name, { run, missing }] of Object.entries(BUILDS)) {
   prints("json", "JSON nested 100,000 deep is an exception", false, "stack overflow\nstack overflow\ndone\n");
   prints("spawn", "1,000 children that share the heap talk with their parent, and leave nothing open", onlySnapshot);
   prints("spawnEnds", "children that are killed, that exec, that overlap: the parent goes on");
+
+  inside("where QuickJS takes a shortcut, it comes to what Node comes to", () => {
+    const { status, stdout, stderr } = run("language");
+    assert.deepEqual({ status, stderr }, { status: 0, stderr: "" });
+    assert.deepEqual(stdout.toString().trimEnd().split("\n"), language());
+  });
 
   const copies = name === "sanitizer" ? false : "there the children share the heap";
   prints("spawnSome", "30 children with a heap of their own talk with their parent", copies);
