@@ -1,7 +1,17 @@
 /** tupper-runtime as an ordinary user: every command, what a user namespace forbids, and who has no control groups. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import {
+  chownSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Config, Namespace } from "../src/spec/config.ts";
@@ -193,6 +203,69 @@ test(
   },
 );
 
+test("create below directories of cgroup v1 that are given to a user: limits, exec, ps, pause, update, delete; no more is made", {
+  skip: needsV1.skip || missing("cgroup:memory", "cgroup:pids", "cgroup:freezer", "cgroup:cpu"),
+}, async () => {
+  const { bare: user } = users;
+  const top = `tupper-given-${process.pid}`;
+  const given = ["memory", "pids", "freezer"].map((name) => `/sys/fs/cgroup/${name}/${top}`);
+  for (const directory of given) {
+    mkdirSync(directory);
+    atEnd(() => rmdirSync(directory));
+    chownSync(directory, user.uid, user.gid);
+  }
+  const id = newId();
+  const cgroupsPath = `/${top}/${id}`;
+  const file = (controller: string, name: string) => `/sys/fs/cgroup/${controller}${cgroupsPath}/${name}`;
+  const read = (controller: string, name: string) => readFileSync(file(controller, name), "utf8").trim();
+  const resources = { memory: { limit: 67_108_864 }, pids: { limit: 20 } };
+  const made = config(SLEEPS, { resources, linux: { namespaces: namespaces(), cgroupsPath } });
+  atEnd(() => runtime(["delete", "--force", id], { user }));
+  await runtimePrints(["create", "--bundle", makeBundle(made), id], { user });
+  assert.deepEqual([read("memory", "memory.limit_in_bytes"), read("pids", "pids.max")], ["67108864", "20"]);
+  await runtimePrints(["start", id], { user });
+  const { pid } = await state(user, id);
+  const groups = (of: number | "self") =>
+    readFileSync(`/proc/${of}/cgroup`, "utf8")
+      .split("\n")
+      .sort((a, b) => a.localeCompare(b));
+  const isGiven = (line: string) => /:(memory|pids|freezer):/.test(line);
+  assert.deepEqual(
+    groups(pid),
+    groups("self").map((line) => (isGiven(line) ? `${line.slice(0, line.lastIndexOf(":"))}:${cgroupsPath}` : line)),
+  );
+  const inside = await runtimePrints(["exec", id, "cat", "/proc/self/cgroup"], { user });
+  assert.deepEqual(
+    inside
+      .split("\n")
+      .filter(isGiven)
+      .map((line) => line.slice(line.lastIndexOf(":"))),
+    [":/", ":/", ":/"],
+  );
+  await eventually(
+    "shell and two sleeps",
+    async () => (await runtimePrints(["ps", "-f", "json", id], { user })).split(",").length === 3,
+  );
+  await runtimePrints(["pause", id], { user });
+  assert.deepEqual([read("freezer", "freezer.state"), (await state(user, id)).status], ["FROZEN", "paused"]);
+  await runtimePrints(["resume", id], { user });
+  await runtimePrints(["update", "--pids-limit", "30", id], { user });
+  assert.equal(read("pids", "pids.max"), "30");
+  // What is not given is not his.
+  const elsewhere = { namespaces: namespaces(), cgroupsPath: `/${top}-not/x` };
+  assert.match(await refused(user, config("true", { linux: elsewhere })), /^CGROUP_FORBIDDEN: /);
+  const cpu = config("true", {
+    resources: { cpu: { quota: 5000 } },
+    linux: { ...elsewhere, cgroupsPath: `/${top}/x` },
+  });
+  assert.match(await refused(user, cpu), /^CGROUP_CONTROLLER_MISSING: .*cpu/);
+  await runtimePrints(["delete", "--force", id], { user });
+  assert.deepEqual(
+    given.filter((directory) => readdirSync(directory, { withFileTypes: true }).some((entry) => entry.isDirectory())),
+    [],
+  );
+});
+
 test("run: ids and groups that the user namespace does not have are refused by their field", needs, async () => {
   const own = [{ containerID: 0, hostID: users.bare.uid, size: 1 }];
   const linux = { namespaces: namespaces(), uidMappings: own, gidMappings: own };
@@ -223,13 +296,15 @@ test(
 );
 
 test(
-  "run as an ordinary user: with the machine's PID and network namespaces its /proc and /sys are shown",
+  "run as an ordinary user: with the machine's PID and network namespaces its /proc and /sys are shown, with a warning that nobody finds all its processes",
   needs,
   async () => {
     const script = `test -d /proc/${process.pid} && echo proc; ls /sys/class/net; grep -c ' /sys .*ro,' /proc/self/mountinfo; echo x 2>/dev/null >/sys/kernel/profiling || echo closed`;
-    const shown = await shows(users.bare, config(script, {}, "pid", "network"));
+    const made = config(script, {}, "pid", "network");
+    const { stdout, stderr } = await runtime(["run", "--bundle", makeBundle(made), newId()], { user: users.bare });
     const devices = readdirSync("/sys/class/net").sort().join("\n");
-    assert.equal(shown, `proc\n${devices}\n1\nclosed\n`);
+    assert.equal(stdout, `proc\n${devices}\n1\nclosed\n`, stderr);
+    assert.match(stderr, /^warning: the container has neither control groups nor a PID namespace: .*\n$/);
   },
 );
 

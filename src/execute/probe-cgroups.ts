@@ -2,6 +2,7 @@
  * How control groups are laid out on this machine: /proc/self/cgroup names the hierarchies and where we are in them,
  * /proc/self/mountinfo where they are mounted. A hierarchy that is mounted nowhere does not count.
  */
+import { normalizeCgroupsPath } from "../plan/cgroup/groups.ts";
 import type { HostCgroups } from "../plan/host.ts";
 import { AT_FDCWD, O_CLOEXEC, O_RDONLY } from "../sys/constants.ts";
 import { readFile } from "../sys/files.ts";
@@ -30,15 +31,18 @@ export interface CgroupMount {
   options: string[];
 }
 
-/** The layout for a caller of this uid, from the text of /proc/self/mountinfo. */
-export function probeCgroups(euid: number, mountinfo: string): HostCgroups {
+/**
+ * The layout for a caller of this uid, from the text of /proc/self/mountinfo. `cgroupsPath`: as the config has it; a user may
+ * make that group where its directory, or the nearest that is there already, is given to him.
+ */
+export function probeCgroups(euid: number, mountinfo: string, cgroupsPath?: string): HostCgroups {
   const text = readSmall(SELF_CGROUP);
   if (text === undefined) return { mode: "none", hierarchies: [], writable: false };
   const { hierarchies, unified, readonly } = matchMounts(parseSelfCgroup(text), parseCgroupMounts(mountinfo));
   const top = hierarchies[0]?.mountPoint ?? unified?.mountPoint;
   // Root of a user namespace, as under rootless Podman, may no more there than the user who made it.
   const isOrdinary = euid !== 0 || (top !== undefined && raw.faccessat(AT_FDCWD, top, W_OK) === EACCES);
-  return describe(hierarchies, unified, readonly, isOrdinary);
+  return describe(hierarchies, unified, readonly, isOrdinary, cgroupsPath);
 }
 
 /** /proc/PID/cgroup. cgroups(7). */
@@ -121,11 +125,15 @@ function describe(
   tree: MountedTree | undefined,
   readonly: boolean,
   isOrdinary: boolean,
+  cgroupsPath: string | undefined,
 ): HostCgroups {
   const unified = tree && describeTree(tree, hierarchies.length === 0, isOrdinary);
   if (hierarchies.length > 0) {
     const mode = unified ? "hybrid" : "v1";
-    return { mode, hierarchies, ...(unified ? { unified } : {}), writable: !isOrdinary && !readonly };
+    const layout = { mode, hierarchies, ...(unified ? { unified } : {}) } as const;
+    if (!isOrdinary) return { ...layout, writable: !readonly };
+    const delegated = cgroupsPath ? hierarchies.filter((one) => mayMakeGroup(one, cgroupsPath)) : [];
+    return delegated.length > 0 ? { ...layout, delegated, writable: !readonly } : { ...layout, writable: false };
   }
   if (unified === undefined) return { mode: "none", hierarchies: [], writable: false };
   const writable = !isOrdinary || delegatedGroup(unified.mountPoint, unified.ownPath) !== undefined;
@@ -155,6 +163,17 @@ function describeTree(
     ...(occupied ? { occupied } : {}),
     ...(base === "" ? {} : { base }),
   };
+}
+
+/** Whether the directory in which mkdir would begin is ours to write to. */
+function mayMakeGroup({ mountPoint, ownPath }: HostCgroups["hierarchies"][number], cgroupsPath: string): boolean {
+  const base = cgroupsPath.startsWith("/") || ownPath === "/" ? "" : ownPath;
+  let path = `${base}${normalizeCgroupsPath(cgroupsPath)}`;
+  for (;;) {
+    const answer = raw.faccessat(AT_FDCWD, `${mountPoint}${path}`, W_OK);
+    if (answer !== ENOENT || path === "") return answer === 0;
+    path = path.slice(0, path.lastIndexOf("/"));
+  }
 }
 
 const parentOf = (path: string): string => path.slice(0, path.lastIndexOf("/")) || "/";

@@ -10,7 +10,8 @@ import { findProgram } from "./helper-program.ts";
 import { probeCgroups } from "./probe-cgroups.ts";
 import { isInUserNamespace, ownIdMaps } from "./user-namespace.ts";
 
-export function probeHost(): Host {
+/** For a container whose group the config names: see {@link probeCgroups}. */
+export function probeHost(cgroupsPath?: string): Host {
   const { kernel, machine } = readUname();
   const uid = raw.geteuid();
   const gid = raw.getegid();
@@ -27,7 +28,7 @@ export function probeHost(): Host {
     stateRoot: stateRoot(uid, nested),
     // `exec` asks for neither where it has all groups by name.
     get cgroups() {
-      cgroups ??= probeCgroups(uid, this.mountinfo);
+      cgroups ??= probeCgroups(uid, this.mountinfo, cgroupsPath);
       return cgroups;
     },
     get mountinfo() {

@@ -155,7 +155,7 @@ function make(
   keepRecord: () => void,
 ): Launched {
   const { path: bundlePath, configText, config } = bundle;
-  const host = probeHost();
+  const host = probeHost(config.linux.cgroupsPath);
   const { seccomp } = config.linux;
   const manager = cgroupManager === "disabled" ? cgroupManager : "cgroupfs";
   if (preserved.listening > 0) config.process.env = listenVariables(config.process.env ?? [], preserved.listening);

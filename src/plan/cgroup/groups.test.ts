@@ -179,7 +179,10 @@ test("planCgroups: without control groups no steps, and a warning for each limit
   );
   assert.deepEqual(
     planCgroups(config, makeHost({ ...HYBRID, writable: false }, user), "a"),
-    expect(fields, "this machine has control groups of version 1, and only root can make those"),
+    expect(
+      fields,
+      "this machine has control groups of version 1, and only root can make those (or who is given the directory that linux.cgroupsPath leads to)",
+    ),
   );
   assert.deepEqual(
     planCgroups(config, makeHost({ ...V2, writable: false }, user), "a"),

@@ -9,6 +9,7 @@
 import { ContainerError } from "../../error.ts";
 import type { Config, CpuResources, DeviceRule, Resources } from "../../spec/config.ts";
 import type { Host } from "../host.ts";
+import { isolates } from "../namespaces.ts";
 import type { InitStep, ParentStep, Slot } from "../step.ts";
 import { delegateGroup } from "./delegation.ts";
 import { assembleDeviceProgram } from "./device-program.ts";
@@ -71,6 +72,10 @@ type DeviceStep = Extract<ParentStep, { op: "write" | "attachDeviceProgram" }>;
 
 const NO_GROUPS: CgroupPlan = { create: [], afterClone: [], join: [], cleanup: [], groups: [], warnings: [] };
 
+/** runc warns of it in these words at their end. */
+const UNTRACKED =
+  "the container has neither control groups nor a PID namespace: its processes cannot all be found and ended. Such configuration is strongly discouraged";
+
 /** Throws a {@link ContainerError} for values that cannot be, and for device rules that cgroup v1 cannot express. */
 export function planCgroups(
   config: Config,
@@ -79,9 +84,10 @@ export function planCgroups(
   { manager = "cgroupfs", strict = false }: CgroupOptions = {},
 ): CgroupPlan {
   if (manager === "disabled") return NO_GROUPS;
-  const { mode, writable, hierarchies, unified } = host.cgroups;
-  const resources = config.linux.resources ?? {};
   const target = typeof manager === "object" ? manager : undefined;
+  const { mode, writable, delegated } = host.cgroups;
+  const { hierarchies, unified } = delegated && !target ? { hierarchies: delegated, unified: undefined } : host.cgroups;
+  const resources = config.linux.resources ?? {};
   if (mode === "none" || !(writable || target)) {
     // As under runc and crun, an ordinary user who asks for no group goes on without one.
     if (strict && !host.privileged && config.linux.cgroupsPath)
@@ -89,7 +95,9 @@ export function planCgroups(
         field: "linux.cgroupsPath",
         hint: "leave linux.cgroupsPath and linux.resources away, or use --cgroup-manager disabled: the container stays in your own group then",
       });
-    return { ...NO_GROUPS, warnings: refuseAll(resources, host, strict) };
+    const warnings = refuseAll(resources, host, strict);
+    if (strict && !host.privileged && !isolates(config, "pid")) warnings.push(UNTRACKED);
+    return { ...NO_GROUPS, warnings };
   }
   const scope = target && scopeName(config, id, target.user);
   const below = scope === undefined ? "" : subGroupOf(config);
@@ -439,5 +447,5 @@ function whyNoGroups({ privileged, cgroups: { mode } }: Host): string {
   if (mode === "v2") {
     return "no part of the control group tree is delegated to this user (systemd-run --user --scope gives one)";
   }
-  return "this machine has control groups of version 1, and only root can make those";
+  return "this machine has control groups of version 1, and only root can make those (or who is given the directory that linux.cgroupsPath leads to)";
 }

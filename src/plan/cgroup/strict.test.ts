@@ -129,6 +129,31 @@ test("planCgroups strict: a limit where no group can be made is an error, no lim
   });
 });
 
+test("planCgroups strict: a user's group lies in the hierarchies that are given to him; a warning tells who has none and no PID namespace", () => {
+  const given = { ...V1, delegated: V1.hierarchies.slice(3, 4) };
+  const ordinary = { uid: 1000, privileged: false };
+  const change = { cgroupsPath: "/given/c" };
+  const { cleanup, join } = planCgroups(makeConfig({}, change), makeHost(given, ordinary), "id", STRICT);
+  assert.deepEqual(cleanup, ["/cg/pids/given/c"]);
+  assert.deepEqual(
+    join.map((step) => step.op === "joinCgroup" && step.path),
+    ["/cg/pids/given/c"],
+  );
+  assert.throws(
+    () => planCgroups(makeConfig({ cpu: { shares: 5 } }, change), makeHost(given, ordinary), "id", STRICT),
+    {
+      code: "CGROUP_CONTROLLER_MISSING",
+      field: "linux.resources.cpu.shares",
+    },
+  );
+  const without = (type: string) => {
+    const config = makeConfig({}, { cgroupsPath: "", namespaces: [{ type: "pid" }, { type: "user" }] });
+    config.linux.namespaces = config.linux.namespaces?.filter((one) => one.type !== type) ?? [];
+    return planCgroups(config, makeHost({ ...V1, writable: false }, ordinary), "id", STRICT).warnings.length;
+  };
+  assert.deepEqual([without("pid"), without("user")], [1, 0]);
+});
+
 test("planCgroups strict: a group that is there is taken when it is unused; without cgroupsPath it is /ID", () => {
   assert.deepEqual(stepsOf({ ...V1, hierarchies: V1.hierarchies.slice(2, 3) }, {}, { cgroupsPath: "" }), [
     "makeCgroup /cg/memory/id (may exist unused)",
