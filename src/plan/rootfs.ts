@@ -15,7 +15,7 @@ import type { InitStep, ParentStep, Slot } from "./step.ts";
 const DEFAULT_SIZE_BYTES = 500 * 1024 * 1024;
 
 /** Whether the root of this config is a copy-on-write view, a bind mount or a copy, from {@link ANNOTATION}. */
-export function rootKind(config: Config): "overlay" | "bind" | "copy" {
+export function rootKind(config: Pick<Config, "annotations">): "overlay" | "bind" | "copy" {
   const kind = config.annotations?.[ANNOTATION.rootKind];
   return kind === "overlay" || kind === "copy" ? kind : "bind";
 }

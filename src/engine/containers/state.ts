@@ -19,7 +19,7 @@ import { didYouMean } from "../../nearest.ts";
 import { DEFAULT_PROFILE } from "../../plan/seccomp/profile-program.ts";
 import type { Plan } from "../../plan/step.ts";
 import { startTimeOf } from "../../runtime/start-time.ts";
-import { isObject, object, text } from "../../spec/check.ts";
+import { isObject, list, record as map, object, text } from "../../spec/check.ts";
 import type { Config } from "../../spec/config.ts";
 import { CONFIG } from "../../spec/config-schema.ts";
 import {
@@ -346,10 +346,35 @@ const RECORD = object<StateRecord>({ id: text, created: text, config: CONFIG, cg
 type Removable = Pick<StateRecord, "id" | "created" | "remove">;
 const REMOVABLE = object<Removable>({ id: text, created: text, remove: PATHS }, ["id", "created", "remove"]);
 
+/** What is told of a container in a list. */
+interface ListedConfig extends Pick<Config, "annotations"> {
+  process: Pick<Config["process"], "args">;
+  root: Pick<Config["root"], "path">;
+}
+type ListedRecord = Pick<StateRecord, "id" | "created"> & { config: ListedConfig };
+const LISTED = object<ListedRecord>(
+  {
+    id: text,
+    created: text,
+    config: object<ListedConfig>(
+      {
+        process: object<ListedConfig["process"]>({ args: list(text) }, ["args"]),
+        root: object<ListedConfig["root"]>({ path: text }, ["path"]),
+        annotations: map(text),
+      },
+      ["process", "root"],
+    ),
+  },
+  ["id", "created", "config"],
+);
+
 const isRecord = (value: unknown): value is StateRecord => fits(RECORD, value);
+const isListed = (value: unknown): value is ListedRecord => fits(LISTED, value);
 const saysWhatToRemove = (value: unknown): value is Removable => fits(REMOVABLE, value);
 
-function readInit(path: string): { pid: number; startTime: string } | undefined {
+type Init = Pick<ContainerState, "pid" | "startTime">;
+
+function readInit(path: string): Init | undefined {
   const text = readFileIfThere(`${path}/init`);
   const [pid, startTime] = text?.split(" ") ?? [];
   return pid === undefined || startTime === undefined ? undefined : { pid: Number(pid), startTime };
@@ -363,11 +388,11 @@ const STARTING_MS = 2000;
 /** A running container's record. Waits for one that is just being started to have a process. Throws CONTAINER_UNKNOWN, STATE_NEWER, STATE_BROKEN. */
 export function loadState(id: string, otherwise?: string): ContainerState {
   const path = `${ownStateRoot()}/${id}`;
-  let state = CONTAINER_NAME.test(id) ? readState(path) : undefined;
+  let state = CONTAINER_NAME.test(id) ? readState(path, isRecord) : undefined;
   for (let waitedMs = 0; state?.pid === 0 && waitedMs < STARTING_MS; waitedMs += 2) {
     sleepMs(2);
     const isOver = raw.faccessat(AT_FDCWD, `${path}/state.json`, 0) < 0;
-    if (isOver || readInit(path) !== undefined) state = readState(path);
+    if (isOver || readInit(path) !== undefined) state = readState(path, isRecord);
   }
   if (state !== undefined) return state;
   throw unknownContainer(id, otherwise);
@@ -391,26 +416,27 @@ export function unknownContainer(id: string, otherwise = RUNNING): ContainerErro
 }
 
 /** Throws STATE_NEWER, STATE_BROKEN. */
-function readState(path: string): ContainerState | undefined {
+function readState<R extends ListedRecord>(
+  path: string,
+  isWhole: (record: unknown) => record is R,
+): (R & Init) | undefined {
   const text = readFileIfThere(`${path}/state.json`);
   const record = text === undefined ? undefined : parseRecord(text, path);
   if (record === undefined) return undefined;
-  if (!isRecord(record))
+  if (!isWhole(record))
     throw new ContainerError("STATE_BROKEN", `${path}/state.json is not a container's record`, {
       hint: "it is damaged, or of a version of tupper that knows more: `tupper kill` of that version ends it",
     });
-  const { id, created, config, cgroups } = record;
-  const init = readInit(path);
-  return { id, created, config, cgroups, pid: init?.pid ?? 0, startTime: init?.startTime ?? "0" };
+  return { ...record, ...(readInit(path) ?? { pid: 0, startTime: "0" }) };
 }
 
 /** All containers on record that are alive, after cleaning up those that are not. `warn` hears of those whose record cannot be read. */
-export function loadStates(warn: (text: string) => void): ContainerState[] {
+export function loadStates(warn: (text: string) => void): (ListedRecord & Init)[] {
   sweepStates(warn);
   const root = ownStateRoot();
   return stateNames(root).flatMap((id) => {
     try {
-      return isEnd(id) ? [] : (readState(`${root}/${id}`) ?? []);
+      return isEnd(id) ? [] : (readState(`${root}/${id}`, isListed) ?? []);
     } catch (error) {
       if (error instanceof SysError) warn(`container ${id}: ${error.message}`);
       else if (error instanceof ContainerError) warn(error.message);
