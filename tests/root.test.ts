@@ -391,6 +391,17 @@ test("run host: a mount under another one, which no path leads to, is passed ove
   assert.equal(await prints(["run", "host", "sh", "-c", `cd ${directory} && echo * && cat file`]), "file\nthere\n");
 });
 
+test("run host: where a mount lies over the machine's root its filesystems are seen all the same", asRoot, async () => {
+  const directory = mkdtempSync("/mnt/tupper-test-");
+  atEnd(() => rmSync(directory, { recursive: true }));
+  const other = temporaryDirectory("/var/tmp");
+  mount("--bind", other, directory);
+  writeFileSync(join(other, "file"), "there\n");
+  const prefix = ["unshare", "-m", "sh", "-c", 'mount --bind / / && exec "$@"', "sh"];
+  const { stdout, stderr } = await tupper(["run", "host", "cat", join(directory, "file")], { prefix });
+  assert.equal(stdout, "there\n", stderr);
+});
+
 test("run host --root-kind bind: needs no asking twice, and is the machine itself", needs, async () => {
   const directory = temporaryDirectory();
   await prints(["run", "--root-kind", "bind", "host", "touch", join(directory, "made")]);

@@ -39,3 +39,18 @@ test("visibleMountsUnder: of mounts at one place the last, and a hidden mount hi
 test("visibleMountsUnder: a root that is mounted on itself, as the kernel's first one", () => {
   assert.deepEqual(visible("/a/", "1 1 /", "2 1 /a/b"), ["2 /a/b"]);
 });
+
+test("visibleMountsUnder: what is mounted over our root hides nothing, and no path leads to it", () => {
+  assert.deepEqual(visible("/", "1 0 /", "2 1 /a", "3 1 /", "4 3 /a", "5 3 /b"), ["1 /", "2 /a"]);
+});
+
+test("visibleMountsUnder: where our root is no mount, the mount that it lies in is not listed", () => {
+  assert.deepEqual(visible("/", "2 1 /a/b", "3 1 /a", "4 1 /ab"), ["3 /a", "4 /ab"]);
+});
+
+test("visibleMountsUnder: many mounts take no time that grows with their square", () => {
+  const many = Array.from({ length: 20_000 }, (_, i) => `${i + 2} 1 /a/${i}/b`);
+  const start = performance.now();
+  assert.equal(visible("/", "1 0 /", ...many).length, 20_001);
+  assert.ok(performance.now() - start < 30_000); // a second; by the square more than a minute
+});

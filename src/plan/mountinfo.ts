@@ -39,20 +39,25 @@ export function visibleMountsUnder(prefix: string, mountinfo: string): HostMount
   const found = mountsUnder(prefix, mountinfo);
   if (found.length === 0) return found;
   const all = new Map(mountsUnder("/", mountinfo).map((mount) => [mount.id, mount]));
-  const on = new Map<string, HostMount[]>();
-  for (const mount of all.values()) on.set(mount.parent, [...(on.get(mount.parent) ?? []), mount]);
+  // A path begins in our root, also where another mount lies over that (`mount --bind / /`). The root is listed, if it is a mount, without its parent.
+  const isOverRoot = ({ mountPoint, parent }: HostMount) => mountPoint === "/" && all.has(parent);
+  const taken = new Set<string>();
+  for (const mount of all.values()) if (!isOverRoot(mount)) taken.add(`${mount.parent} ${mount.mountPoint}`);
   const isVisible = (mount: HostMount): boolean => {
-    // Up to the root: in `at` the way goes to the mount point of `next`, and at its end it must meet no other mount.
-    let next = mount;
-    for (let at: HostMount | undefined = mount; at !== undefined; at = all.get(next.parent)) {
-      const others = (on.get(at.id) ?? []).filter(({ id }) => id !== next.id);
-      if (others.some(({ mountPoint }) => isBelow(next.mountPoint, mountPoint))) return false;
-      next = at;
+    if (taken.has(`${mount.id} ${mount.mountPoint}`)) return false;
+    // Up to the root: on the way in each mount to the mount point of the next there must be no other one.
+    for (let next: HostMount | undefined = mount; next !== undefined; next = all.get(next.parent)) {
+      if (isOverRoot(next)) return false;
+      for (let path = parentOf(next.mountPoint); path !== ""; path = parentOf(path))
+        if (taken.has(`${next.parent} ${path}`)) return false;
     }
     return true;
   };
   return found.filter(isVisible);
 }
+
+/** "" for the root. */
+const parentOf = (path: string): string => (path === "/" ? "" : path.slice(0, path.lastIndexOf("/")) || "/");
 
 /** A path is also below itself. */
 export const isBelow = (path: string, above: string): boolean =>
