@@ -215,6 +215,28 @@ test(
   },
 );
 
+test(
+  "--log syslog:NAME: a service that does not read holds nobody up; it is told in a warning",
+  asRoot("programs", "package:util-linux"),
+  async () => {
+    // In a new network namespace its queue takes 11 datagrams, and nobody reads them before the commands have ended.
+    const script = `mount -t tmpfs tmpfs /dev; mknod -m 666 /dev/null c 1 3; socket=$1; shift; exec "$socket" /dev/log sh -c 'for i in 1 2 3 4 5 6 7 8 9 10 11 12; do "$@"; done' sh "$@"`;
+    const prefix = ["unshare", "-m", "-n", "sh", "-c", script, "sh", compiled("receive_datagrams")];
+    const { stdout, stderr, code } = await runtime(["--log", "syslog:box", "state", "unknown"], { prefix });
+    const lines = (text: string, what: RegExp) => text.match(what)?.length;
+    assert.deepEqual(
+      [
+        lines(stdout, /^<11>box: container unknown does not exist .*$/gm),
+        lines(stderr, /^warning: cannot write the log file syslog:box: write\(.* = EAGAIN .*LOG_FILE\)$/gm),
+        lines(stderr, /^error: container unknown does not exist .*$/gm),
+        code,
+      ],
+      [11, 1, 12, 1],
+      stderr,
+    );
+  },
+);
+
 test("spec --file: another name, which is replaced", needs(), async () => {
   const [cwd, other] = [temporaryDirectory(), temporaryDirectory()];
   const names = [join(cwd, "a.json"), join(other, "b.json"), join(cwd, "c.json")];

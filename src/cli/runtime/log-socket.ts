@@ -3,7 +3,8 @@
  * the name of who says it. syslog(3), RFC 3164; systemd's "Native Journal Protocol".
  */
 import { printable } from "../../printable.ts";
-import { AF_UNIX, SOCK_CLOEXEC, SOCK_DGRAM } from "../../sys/constants.ts";
+import { AF_UNIX, POLLOUT, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK } from "../../sys/constants.ts";
+import { packPollfds, packTimespec } from "../../sys/structs.ts";
 import { check, raw, sys } from "../../sys/sys.ts";
 import { packUnixAddress } from "../../sys/unix-address.ts";
 
@@ -11,13 +12,16 @@ const PRIORITIES = { error: 3, warning: 4, debug: 7 };
 /** As crun's. */
 const LOG_USER = 8;
 
+/** For a service that does not read: its queue is full after 11 lines or more (max_dgram_qlen), and we may have a container's lock. unix(7). */
+let patienceMs = 1000;
+
 /** Undefined where `--log` names a file. */
 export const logService = (log: string): { service: string; name: string } | undefined => {
   const [, service, name] = /^(syslog|journald):(.*)$/s.exec(log) ?? [];
   return service === undefined ? undefined : { service, name: printable(name || "tupper-runtime") };
 };
 
-/** `text` has no line feed in it. Throws {@link SysError}. */
+/** `text` has no line feed in it. Throws {@link SysError}, EAGAIN where the service does not read. */
 export function sendToService(
   { service, name }: { service: string; name: string },
   level: keyof typeof PRIORITIES,
@@ -28,9 +32,11 @@ export function sendToService(
     service === "syslog"
       ? ["/dev/log", `<${LOG_USER + priority}>${name}: ${text}`]
       : ["/run/systemd/journal/socket", `PRIORITY=${priority}\nSYSLOG_IDENTIFIER=${name}\nMESSAGE=${text}\n`];
-  const socket = sys.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  const socket = sys.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   try {
     check(raw.connect(socket, packUnixAddress(path)), "connect", path);
+    const ready = raw.ppoll(packPollfds([{ fd: socket, events: POLLOUT }]), 1, packTimespec(patienceMs), null, 8);
+    if (ready === 0) patienceMs = 0; // Of a command with much to say not each line waits.
     sys.write(socket, datagram);
   } finally {
     raw.close(socket);
