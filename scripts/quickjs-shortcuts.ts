@@ -102,8 +102,9 @@ export const SHORTCUTS: readonly Replacement[] = [
   before(
     "    enumobj = JS_GetIterator(ctx, sp[-1], FALSE);\n    if (JS_IsException(enumobj))\n        return -1;\n    method",
     `    if (is_array_iterator && js_get_fast_array(ctx, sp[-1], &arrp, &count32) && fast_length(sp[-1]) == count32) {
-        method = JS_GetProperty(ctx, ctx->class_proto[JS_CLASS_ARRAY_ITERATOR], JS_ATOM_next);
-        BOOL is_usual = JS_IsCFunction(ctx, method, (JSCFunction *)js_array_iterator_next, 0);
+        BOOL is_usual; /* asked for in a way that calls no getter, which may change the array */
+        method = fast_get(ctx, ctx->class_proto[JS_CLASS_ARRAY_ITERATOR], JS_ATOM_next, &is_usual);
+        is_usual = JS_IsCFunction(ctx, method, (JSCFunction *)js_array_iterator_next, 0);
         JS_FreeValue(ctx, method);
         if (is_usual) {
             for (i = 0; i < count32; i++)

@@ -283,6 +283,18 @@ const others: Record<string, () => unknown> = {
     let left = 2;
     return during(prototype, "next", { value: () => ({ done: left-- === 0, value: "all" }) }, () => [...[1, 2, 3]]);
   },
+  iteratorNextIsGetter: () => {
+    const prototype = Object.getPrototypeOf([].values()) as { next: unknown };
+    const { next } = prototype;
+    const list = [{ a: 1 }, { a: 2 }];
+    let asked = 0;
+    const get = () => {
+      list.length = 0;
+      asked++;
+      return next;
+    };
+    return during(prototype, "next", { get }, () => [[...list], asked]);
+  },
   species: () => {
     class Mine extends Array<unknown> {}
     const mine = Mine.from([1, 2]);
