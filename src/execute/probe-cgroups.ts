@@ -4,6 +4,7 @@
  */
 import { normalizeCgroupsPath } from "../plan/cgroup/groups.ts";
 import type { HostCgroups } from "../plan/host.ts";
+import { unescapePath } from "../plan/mountinfo.ts";
 import { AT_FDCWD, O_CLOEXEC, O_RDONLY } from "../sys/constants.ts";
 import { readFile } from "../sys/files.ts";
 import { check, raw, sys } from "../sys/sys.ts";
@@ -73,8 +74,8 @@ export function parseCgroupMounts(text: string): CgroupMount[] {
     if (fstype !== "cgroup" && fstype !== "cgroup2") continue;
     mounts.push({
       fstype,
-      mountPoint: unescapeMountPath(mountPoint),
-      root: unescapeMountPath(root),
+      mountPoint: unescapePath(mountPoint),
+      root: unescapePath(root),
       readonly: flags.split(",").includes("ro") || options.split(",").includes("ro"),
       options: options.split(","),
     });
@@ -220,7 +221,3 @@ function readSmall(path: string): string | undefined {
   if (length < 0 || length === buffer.byteLength) return readFile(path);
   return sys.decodeText(buffer, 0, length);
 }
-
-/** Spaces, tabs, newlines and backslashes are written as `\040` in mountinfo. */
-const unescapeMountPath = (path: string): string =>
-  path.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));

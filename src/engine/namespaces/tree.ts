@@ -7,6 +7,7 @@
  */
 import type { ContainerError } from "../../error.ts";
 import { notFound, notReadable } from "../../explain-failure/process-access.ts";
+import { unescapePath } from "../../plan/mountinfo.ts";
 import {
   AT_FDCWD,
   NS_GET_NSTYPE,
@@ -185,7 +186,7 @@ function addMountedNamespaces(found: Map<number, Found>): void {
     const [, , , root = "", mountPoint = ""] = line.split(" ");
     const namespace = namespaceOf(found, root);
     if (namespace === undefined) continue;
-    const path = mountPoint.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8)));
+    const path = unescapePath(mountPoint);
     namespace.file ??= path;
     if (!namespace.asked) askFile(found, namespace, path);
   }
