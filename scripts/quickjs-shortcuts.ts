@@ -32,9 +32,6 @@ const lengthAs = (type: string): Replacement =>
   );
 
 const ADD_FIELD = "ret = JS_DefinePropertyValue(ctx, sp[-2], atom, sp[-1],";
-const SET_LENGTH = "    if (JS_SetProperty(ctx, obj, JS_ATOM_length, JS_NewInt64(ctx, newLen)) < 0)";
-/** The end of push; pop's call is the same. */
-const END_OF_PUSH = "\n        goto exception;\n\n    JS_FreeValue(ctx, obj);\n    return JS_NewInt64(ctx, newLen);";
 
 export const SHORTCUTS: readonly Replacement[] = [
   before("/* indicate that the object may be part of a function prototype cycle */", functions),
@@ -123,12 +120,48 @@ export const SHORTCUTS: readonly Replacement[] = [
         return ret < 0 ? -1 : 0;
 `,
   ),
-  // push: what was added has set the length.
+  // i++, where somebody asks for what it was, or i has to be there first
   {
-    from: SET_LENGTH + END_OF_PUSH,
-    to: `    if (argc == 0 || fast_length(obj) != newLen)\n    ${SET_LENGTH}${END_OF_PUSH}`,
+    from: "        CASE(OP_post_dec):\n            sf->cur_pc = pc;",
+    to: `        CASE(OP_post_dec):
+            if (JS_VALUE_GET_TAG(sp[-1]) == JS_TAG_INT) {
+                int32_t next;
+                if (!__builtin_add_overflow(JS_VALUE_GET_INT(sp[-1]), opcode == OP_post_inc ? 1 : -1, &next)) {
+                    *sp++ = JS_NewInt32(ctx, next);
+                    BREAK;
+                }
+            }
+            sf->cur_pc = pc;`,
     times: 1,
   },
+  // array.push(x): an array sets its length by itself, unless a setter of a prototype took the element.
+  atBegin(
+    "static JSValue js_array_push(JSContext *ctx, JSValueConst this_val,\n                             int argc, JSValueConst *argv, int unshift)",
+    "    JSValue obj;\n    int i;\n    int64_t len, from, newLen;\n",
+    `    if (!unshift && argc == 1 && (len = fast_length(this_val)) >= 0 && len < INT32_MAX) {
+        JSValue length = JS_NewInt32(ctx, len + 1);
+        if (JS_SetPropertyValue(ctx, this_val, JS_NewInt32(ctx, len), JS_DupValue(ctx, argv[0]), JS_PROP_THROW) < 0 ||
+            (fast_length(this_val) != len + 1 && JS_SetProperty(ctx, this_val, JS_ATOM_length, length) < 0))
+            return JS_EXCEPTION;
+        return length;
+    }
+`,
+  ),
+  // text.includes(x), text.indexOf(x), text.split(x)
+  before(
+    "    if (start >= 0 && start <= stop) {\n        for (i = start;; i++) {",
+    "    if (magic == 0) ret = start <= stop && string_indexof(p, p1, start) >= 0;\n    else\n",
+  ),
+  before(
+    "    if (len >= v_len && inc * (stop - start) >= 0) {",
+    "    if (!lastIndexOf) ret = start <= stop ? string_indexof(p, p1, start) : -1;\n    else\n",
+  ),
+  before(
+    "            for (i = from; i < len; i++) {\n                if (p->u.str8[i] == (uint8_t)c)",
+    `            const uint8_t *found = memchr(&p->u.str8[from], c, len - from);
+            return found ? found - p->u.str8 : -1;
+`,
+  ),
   // A new closure
   {
     from: "static void js_function_set_properties(JSContext *ctx, JSValueConst func_obj,\n                                       JSAtom name, int len)\n{",

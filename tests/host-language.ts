@@ -223,6 +223,31 @@ const others: Record<string, () => unknown> = {
     const [a, wide] = [["a", "b"].join(""), ["\u0101", "b"].join("")];
     return [a === "ab", a === "ac", a === "abc", wide === "\u0101b", wide === "ab", ["", "a"].includes(a.slice(0, 1))];
   },
+  counted: () => {
+    const numbers: unknown[] = [];
+    for (const start of [0, -1, 2147483646, 2147483647, -2147483648, 0.5, 2 ** 53]) {
+      let [up, down] = [start, start];
+      numbers.push(up++, up++, up, ++up, down--, down--, down, --down);
+      const held = { up, down };
+      numbers.push(held.up++, held.down--, held.up, held.down, () => up);
+    }
+    let big = 5n;
+    numbers.push(big++, big--, big);
+    return numbers;
+  },
+  found: () =>
+    ["", "a", "abcabc", "aab", "\u0101bc\u0101bc", "x\u00ff\u00fe", "a\u0000b"].flatMap((whole) =>
+      ["", "a", "bc", "abc", "ab", "\u0101", "\u00ff", "\u0000", "abcabcd"].flatMap((part) =>
+        [undefined, -1, 0, 1, 3, 99].map((from) => [
+          whole.indexOf(part, from),
+          whole.includes(part, from),
+          whole.lastIndexOf(part, from),
+          whole.startsWith(part, from),
+          whole.endsWith(part, from),
+          whole.split(part).length,
+        ]),
+      ),
+    ),
   textLength: () =>
     ["", "abc", "\u0101\u{1F600}", ["a".repeat(9000), "b".repeat(9000)].join("")].map(
       (text) => text.length + (text + text).length,

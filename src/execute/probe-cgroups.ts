@@ -72,12 +72,13 @@ export function parseCgroupMounts(text: string): CgroupMount[] {
     const [, , , root = "/", mountPoint = "", flags = ""] = text.slice(start, at).split(" ");
     const [fstype, , options = ""] = text.slice(at + 3, end < 0 ? undefined : end).split(" ");
     if (fstype !== "cgroup" && fstype !== "cgroup2") continue;
+    const listed = options.split(",");
     mounts.push({
       fstype,
       mountPoint: unescapePath(mountPoint),
       root: unescapePath(root),
-      readonly: flags.split(",").includes("ro") || options.split(",").includes("ro"),
-      options: options.split(","),
+      readonly: flags.split(",").includes("ro") || listed.includes("ro"),
+      options: listed,
     });
   }
   return mounts;

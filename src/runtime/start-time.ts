@@ -21,10 +21,8 @@ export function findProcess(pid: number, recorded?: string): FoundProcess | unde
     return undefined;
   }
   // The command's name, in brackets, may contain spaces and brackets.
-  let at = stat.lastIndexOf(")") + 2;
-  const state = stat.charAt(at);
-  for (let field = 3; field < 22; field++) at = stat.indexOf(" ", at) + 1;
-  const startTime = stat.slice(at, stat.indexOf(" ", at));
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ", 20); // 3 to 22
+  const { 0: state = "", 19: startTime = "" } = fields;
   if (state === "Z" || state === "X") return undefined;
   if (startTime === recorded) return { state, startTime };
   bootOffset ??= ownBootOffset();
