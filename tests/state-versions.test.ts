@@ -243,6 +243,33 @@ test(
   },
 );
 
+test(
+  "ps, list: a record that gives another name than its directory's is none: `kill $(ps -q)` would end another",
+  needs,
+  async () => {
+    const running = await background(rootfs);
+    const id = newId();
+    atEnd(() => runtime(["delete", "--force", id]));
+    await runtimePrints(["create", "--bundle", makeBundle(makeConfig(rootfs)), id]);
+    for (const [program, name, list, look] of [
+      ["tupper", running.name, () => tupper(["ps", "--quiet"]), () => tupper(["inspect", running.name])],
+      ["tupper-runtime", id, () => runtime(["list", "--quiet"]), () => runtime(["state", id])],
+    ] as const) {
+      const directory = pathOf(program, name);
+      const record = recordOf(directory);
+      atEnd(() => existsSync(directory) && putRecord(directory, record));
+      for (const other of ["other", `\u001b[31m\n${name}`, `/${name}`]) {
+        putRecord(directory, { ...record, id: other });
+        const { stdout, stderr, code } = await list();
+        const warning = `warning: ${directory}/state.json is not a container's record\n`;
+        assert.deepEqual({ stdout, stderr, code }, { stdout: "", stderr: warning, code: 0 });
+        assert.match((await look()).stderr, /\(STATE_BROKEN\)$/m);
+      }
+      putRecord(directory, record);
+    }
+  },
+);
+
 test("ps: of a container whose init file cannot be read stderr tells, and the others are listed", needs, async () => {
   const [unread, other] = [await background(rootfs), await background(rootfs)];
   const init = join(pathOf("tupper", unread.name), "init");

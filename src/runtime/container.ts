@@ -275,7 +275,7 @@ export function loadContainer(root: string, id: string): Container {
 }
 
 /** Undefined where there is none. Throws {@link SysError}, and what `parse` throws. */
-export function readContainer<Record>(
+export function readContainer<Record extends { id: string }>(
   path: string,
   parse: (text: string, path: string) => Record,
 ): OnRecord<Record> | undefined {
@@ -284,7 +284,9 @@ export function readContainer<Record>(
   const init = readInit(path);
   // Removed meanwhile: the record goes first.
   if (init === undefined && raw.faccessat(AT_FDCWD, `${path}/state.json`, 0) < 0) return undefined;
-  return { path, record: parse(text, path), text, init };
+  const record = parse(text, path);
+  if (!isId(record.id) || !path.endsWith(`/${record.id}`)) throw broken(path);
+  return { path, record, text, init };
 }
 
 function readInit(path: string): Container["init"] {
@@ -312,10 +314,13 @@ export function parseRecord(text: string, path: string): ContainerRecord {
       hint: "use that version for this container",
     });
   if (isRecord(record, text)) return record;
-  throw new ContainerError("STATE_BROKEN", `${path}/state.json is not a container's record`, {
+  throw broken(path);
+}
+
+const broken = (path: string): ContainerError =>
+  new ContainerError("STATE_BROKEN", `${path}/state.json is not a container's record`, {
     hint: "`delete --force` ends its process, as far as it is known, and removes the record",
   });
-}
 
 /** What can be known of a container whose record cannot be read: its first process. */
 export function salvageContainer({ path }: Lock, id: string): Container {

@@ -423,7 +423,7 @@ function readState<R extends ListedRecord>(
   const text = readFileIfThere(`${path}/state.json`);
   const record = text === undefined ? undefined : parseRecord(text, path);
   if (record === undefined) return undefined;
-  if (!isWhole(record))
+  if (!isWhole(record) || !CONTAINER_NAME.test(record.id) || !path.endsWith(`/${record.id}`))
     throw new ContainerError("STATE_BROKEN", `${path}/state.json is not a container's record`, {
       hint: "it is damaged, or of a version of tupper that knows more: `tupper kill` of that version ends it",
     });
