@@ -30,3 +30,16 @@ test("didYouMean asks only when something is near", () => {
     ["did you mean run?", undefined],
   );
 });
+
+test("nearest: a word of a million letters, which a config may have, is near to nothing, and that takes no time", {
+  timeout: 20_000,
+}, () => {
+  assert.equal(nearest("a".repeat(1_000_000), ["aaaa", "CAP_CHOWN", "CAP_KILL"]), undefined);
+  assert.equal(
+    nearest(
+      "a".repeat(100),
+      Array.from({ length: 100_000 }, () => "aa"),
+    ),
+    undefined,
+  );
+});

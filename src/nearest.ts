@@ -10,6 +10,8 @@ export function nearest(word: string, candidates: readonly string[]): string | u
   let bestDistance = 4;
   for (const candidate of candidates) {
     const name = plain(candidate);
+    // At least as many edits; a name in a config may have any length.
+    if (Math.abs(wanted.length - name.length) >= bestDistance) continue;
     const distance = editDistance(wanted, name);
     const allowed = Math.max(wanted.length, name.length) * MAX_DIFFERENCE;
     if (distance < bestDistance && distance <= allowed) {
