@@ -163,6 +163,11 @@ static JSValue new_text(JSContext *ctx, const char *bytes, size_t length) {
     memcpy(&eight, s + i, 8);
     if (eight & 0x8080808080808080) break;
   }
+  if (length >= 8 && length - i < 8) { /* the last ones, some of them once more */
+    uint64_t eight;
+    memcpy(&eight, s + length - 8, 8);
+    if (!(eight & 0x8080808080808080)) i = length;
+  }
   while (i < length) { int n = utf8_length(s + i, length - i); if (n) i += n; else { bad++; i++; } }
   if (!bad) return JS_NewStringLen(ctx, bytes, length);
   char *out = js_malloc(ctx, length + 2 * bad);

@@ -120,6 +120,18 @@ export const SHORTCUTS: readonly Replacement[] = [
         return ret < 0 ? -1 : 0;
 `,
   ),
+  // A text for a system call: whether it is ASCII is asked of eight letters at once.
+  {
+    from: "        for (pos = 0; pos < len; pos++) {\n            count += src[pos] >> 7;",
+    to: `        pos = 0;
+        for (uint64_t eight; len - pos >= 8; pos += 8) {
+            memcpy(&eight, src + pos, 8);
+            if (eight & 0x8080808080808080) break;
+        }
+        for (; pos < len; pos++) {
+            count += src[pos] >> 7;`,
+    times: 1,
+  },
   // i++, where somebody asks for what it was, or i has to be there first
   {
     from: "        CASE(OP_post_dec):\n            sf->cur_pc = pc;",

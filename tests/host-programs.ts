@@ -122,6 +122,17 @@ const programs: Record<string, (...args: string[]) => void> = {
     throw "only text";
   },
   language: () => print(language().join("\n")),
+  /** Eight letters are looked at at once, so each place counts. */
+  texts() {
+    for (let length = 0; length < 26; length++)
+      for (let at = 0; at <= length; at++)
+        for (const odd of ["", "\u007f", "\u0080", "\u00ff", "\u0101", "\u{1F600}", "\udcff"]) {
+          const text = "abcdefghijklmnopqrstuvwxyz".slice(0, at) + odd + "x".repeat(length - at);
+          const bytes = sys.encodeText(text) as ArrayBuffer;
+          equal(sys.decodeText(bytes, 0, bytes.byteLength), text, `${length} letters, at ${at}`);
+        }
+    print("done");
+  },
   status: () => print(readFile("/proc/self/status")),
   nul() {
     for (const call of [

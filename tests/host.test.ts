@@ -196,6 +196,7 @@ for (const [name, { run, missing }] of Object.entries(BUILDS)) {
   prints("large", "a string of 50 MB, arrays of a million, a buffer of 60 MB", onlyPool);
   prints("churn", "memory that is freed and grown in any order keeps its content", onlyPool);
   prints("reuse", "freed memory of every size is used again", onlyPool);
+  prints("texts", "text that goes to the kernel and comes back is the same, wherever a letter is not ASCII");
   prints("frozen", "what was made with the heap keeps its worth, whoever refers to it, gives it up or extends a copy");
   prints("json", "JSON nested 100,000 deep is an exception", false, "stack overflow\nstack overflow\ndone\n");
   prints("spawn", "1,000 children that share the heap talk with their parent, and leave nothing open", onlySnapshot);

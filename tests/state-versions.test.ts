@@ -267,6 +267,14 @@ test(
       }
       putRecord(directory, record);
     }
+    // The name of a directory that is no ID.
+    const odd = pathOf("tupper-runtime", "odd\nname");
+    atEnd(() => rmSync(odd, { recursive: true }));
+    mkdirSync(odd);
+    putRecord(odd, { ...recordOf(pathOf("tupper-runtime", id)), id: "odd\nname" });
+    const { stdout, stderr } = await runtime(["list", "--quiet"]);
+    const warning = `warning: ${odd.replace("\n", "?")}/state.json is not a container's record\n`;
+    assert.deepEqual({ stdout, stderr }, { stdout: `${id}\n`, stderr: warning });
   },
 );
 

@@ -176,7 +176,7 @@ function checkId(id: string): void {
 }
 
 /** What a directory can be named, in its 255 bytes. */
-const isId = (id: string): boolean => /^[\w+.-]{1,255}$/.test(id) && id !== "." && id !== "..";
+export const isId = (id: string): boolean => /^[\w+.-]{1,255}$/.test(id) && id !== "." && id !== "..";
 
 const invalid = (id: string): ContainerError =>
   new ContainerError("ID_INVALID", `invalid container ID ${JSON.stringify(id)}`, {
@@ -274,7 +274,7 @@ export function loadContainer(root: string, id: string): Container {
   return container;
 }
 
-/** Undefined where there is none. Throws {@link SysError}, and what `parse` throws. */
+/** Undefined where there is none. Throws {@link SysError}, STATE_BROKEN for the record of another one, and what `parse` throws. */
 export function readContainer<Record extends { id: string }>(
   path: string,
   parse: (text: string, path: string) => Record,
@@ -285,7 +285,7 @@ export function readContainer<Record extends { id: string }>(
   // Removed meanwhile: the record goes first.
   if (init === undefined && raw.faccessat(AT_FDCWD, `${path}/state.json`, 0) < 0) return undefined;
   const record = parse(text, path);
-  if (!isId(record.id) || !path.endsWith(`/${record.id}`)) throw broken(path);
+  if (record.id !== path.slice(path.lastIndexOf("/") + 1)) throw broken(path);
   return { path, record, text, init };
 }
 
@@ -317,7 +317,7 @@ export function parseRecord(text: string, path: string): ContainerRecord {
   throw broken(path);
 }
 
-const broken = (path: string): ContainerError =>
+export const broken = (path: string): ContainerError =>
   new ContainerError("STATE_BROKEN", `${path}/state.json is not a container's record`, {
     hint: "`delete --force` ends its process, as far as it is known, and removes the record",
   });
