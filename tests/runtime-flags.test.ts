@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { mkdirSync, readdirSync, readFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { test } from "node:test";
@@ -237,7 +237,7 @@ test(
   },
 );
 
-test("spec --file: another name, which is replaced", needs(), async () => {
+test("spec --file: another name, which is written over; a link such as /dev/stdout stays one", needs(), async () => {
   const [cwd, other] = [temporaryDirectory(), temporaryDirectory()];
   const names = [join(cwd, "a.json"), join(other, "b.json"), join(cwd, "c.json")];
   for (const args of [
@@ -251,6 +251,10 @@ test("spec --file: another name, which is replaced", needs(), async () => {
   for (const name of names) assert.equal(readFileSync(name, "utf8"), readFileSync(join(cwd, "config.json"), "utf8"));
   assert.deepEqual(readdirSync(other), ["b.json"]);
   assert.match(await runtimeFails(["spec", "-f", cwd]), /^SPEC_UNWRITABLE: /);
+  const link = join(cwd, "stdout");
+  symlinkSync("/proc/self/fd/1", link);
+  assert.equal(await runtimePrints(["spec", "-f", link]), readFileSync(join(cwd, "config.json"), "utf8"));
+  assert.equal(readlinkSync(link), "/proc/self/fd/1");
 });
 
 test(
