@@ -168,6 +168,18 @@ async function lockHolder(directory: string): Promise<{ turn(): Promise<void> }>
   return { turn };
 }
 
+/** A created container whose lock somebody has, and the words that create it. */
+async function heldContainer(): Promise<{ id: string; create: string[]; holder: { turn(): Promise<void> } }> {
+  const bundle = makeBundle(makeConfig(makeRootfs()));
+  const id = newId();
+  atEnd(() => runtime(["delete", "--force", id]));
+  const create = ["create", "--bundle", bundle, id];
+  await runtimePrints(create);
+  const holder = await lockHolder(join(records, id));
+  await holder.turn();
+  return { id, create, holder };
+}
+
 /** The number of flock(2). */
 const FLOCK = process.arch === "x64" ? 73 : 32;
 
@@ -175,13 +187,7 @@ for (const isHeld of [false, true])
   test(`delete --force: ends no container that got the ID while it waited${isHeld ? ", and others wait too" : ""}`, {
     skip,
   }, async () => {
-    const bundle = makeBundle(makeConfig(makeRootfs()));
-    const id = newId();
-    atEnd(() => runtime(["delete", "--force", id]));
-    const create = ["create", "--bundle", bundle, id];
-    await runtimePrints(create);
-    const holder = await lockHolder(join(records, id));
-    await holder.turn();
+    const { id, create, holder } = await heldContainer();
     const words = ["delete", "--force", id];
     const deletion = startRuntime(words);
     const pid = await processWith(words, join(records, id));
@@ -206,13 +212,7 @@ for (const isHeld of [false, true])
 test("delete --force: kills nothing in control groups that a new container has got meanwhile", {
   skip: skip || missing("package:strace") || (isSanitizer && "it makes calls of its own"),
 }, async () => {
-  const bundle = makeBundle(makeConfig(makeRootfs()));
-  const id = newId();
-  atEnd(() => runtime(["delete", "--force", id]));
-  const create = ["create", "--bundle", bundle, id];
-  await runtimePrints(create);
-  const holder = await lockHolder(join(records, id));
-  await holder.turn();
+  const { id, create, holder } = await heldContainer();
   const inject = "inject=pidfd_send_signal:delay_exit=1000000:when=1";
   const prefix = ["strace", "-qq", "-o", "/dev/null", "-e", inject];
   const deletion = startRuntime(["delete", "--force", id], { prefix });
