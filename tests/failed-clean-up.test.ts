@@ -60,6 +60,8 @@ async function untilTold(): Promise<Running & { name: string; change: (script: s
   });
   atEnd(() => tupper(["ps"]));
   await running.until(/ready\n/);
+  // The command may be faster than the record of its process.
+  await eventually("its process is on record", () => existsSync(`/run/tupper/${name}/init`));
   const change = (script: string) => output("nsenter", "--mount", "--target", `${running.pid}`, "sh", "-c", script);
   return { ...running, name, change };
 }
