@@ -299,6 +299,23 @@ test("run --diagnose: on a terminal", { skip: needs.skip || missing("package:uti
   assert.match(seen, /seccomp: the filter answers EPERM to mount/);
 });
 
+test("run --diagnose, why: a command that has ended by the time its first stops are handled", {
+  skip: needs.skip || missing("package:strace", "package:util-linux") || (isSanitizer && "it makes calls of its own"),
+}, async () => {
+  // Whoever follows it comes so late to each stop that the next is there when one has been handled.
+  const prefix = ["strace", "-qq", "-o", "/dev/null", "-e", "inject=wait4:delay_enter=10000"];
+  const followed = ["run", "--diagnose", root, "sh", "-c", "echo out; exit 3"];
+  for (const args of [followed, ["why", "--", "sh", "-c", "echo out; exit 3"]]) {
+    const { code, stdout } = await tupper(args, { prefix });
+    assert.deepEqual([code, stdout], [3, "out\n"], args[0]);
+  }
+  const shown = printsOnTerminal(
+    `${prefix.join(" ")} ${binary} run --diagnose --tty ${root} sh -c 'echo out; exit 3'; echo code $?`,
+  );
+  assert.match(shown, /^out\r?$/m);
+  assert.match(shown, /^code 3\r?$/m);
+});
+
 test("run --diagnose: a command that is not there is the error that it is without", needs, async () => {
   for (const command of ["nowhere", "/plain-not"]) {
     const plain = await fails(["run", root, command]);

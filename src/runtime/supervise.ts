@@ -24,7 +24,6 @@ export function supervise(
   onSignal: OnSignal = () => {},
   reap: Reap = waitIfEnded,
 ): number {
-  if (reap !== waitIfEnded) reap(pid);
   const passing: Passing = { pid, reap, ...(terminal === undefined ? {} : { terminal }) };
   const ended = terminal === undefined ? watch(passing, signals) : serve(passing, terminal, signals);
   const code = exitCodeOf(ended.status) ?? 0;
@@ -34,10 +33,9 @@ export function supervise(
 }
 
 function watch(passing: Passing, signals: number): Ended {
-  for (;;) {
-    const ended = handleSignals(readSignals(signals), passing);
-    if (ended !== undefined) return ended;
-  }
+  let ended = goOn(passing);
+  while (ended === undefined) ended = handleSignals(readSignals(signals), passing);
+  return ended;
 }
 
 function serve(passing: Passing, terminal: number, signals: number): Ended {
@@ -45,13 +43,13 @@ function serve(passing: Passing, terminal: number, signals: number): Ended {
   const restore = makeRaw(0);
   const state = { terminal, signals, stdinOpen: true, terminalOpen: true };
   try {
-    for (;;) {
+    let ended = goOn(passing);
+    while (ended === undefined) {
       const events = relay(state).filter((event) => event !== "hangup");
-      const ended = handleSignals(events, passing);
-      if (ended === undefined) continue;
-      drain(terminal);
-      return ended;
+      ended = handleSignals(events, passing);
     }
+    drain(terminal);
+    return ended;
   } finally {
     restore();
     raw.close(terminal);
@@ -66,13 +64,21 @@ interface Passing {
   relayed?: NonNullable<Ended["relayed"]>;
 }
 
+/** Who is followed is stopped, and goes on here; by the time that all its stops are handled it may have ended. */
+const goOn = (passing: Passing): Ended | undefined => (passing.reap === waitIfEnded ? undefined : ifEnded(passing));
+
+function ifEnded({ pid, reap, relayed }: Passing): Ended | undefined {
+  const status = reap(pid);
+  return status === undefined || exitCodeOf(status) === undefined ? undefined : { pid, status, relayed };
+}
+
 /** Passes signals on; the end when SIGCHLD was the init process's. */
 function handleSignals(events: readonly { signal: number; pid: number }[], passing: Passing): Ended | undefined {
-  const { pid, terminal, reap } = passing;
+  const { pid, terminal } = passing;
   for (const { signal, pid: sender } of events) {
     if (signal === SIGNALS.CHLD) {
-      const status = reap(pid);
-      if (status !== undefined && exitCodeOf(status) !== undefined) return { pid, status, relayed: passing.relayed };
+      const ended = ifEnded(passing);
+      if (ended !== undefined) return ended;
     } else if (signal === SIGNALS.WINCH && terminal !== undefined) copyWindowSize(terminal);
     else {
       passing.relayed = { signal, pid: sender };
