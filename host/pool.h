@@ -81,7 +81,8 @@ static inline size_t pool_pages(size_t usable) { return (usable + 16 + 4095) & ~
 
 static void *pool_map(size_t bytes) {
   void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  return p == MAP_FAILED ? NULL : p;
+  /* Linux gives a place high above. One below what is frozen, as valgrind gives, would be taken for frozen. */
+  return p == MAP_FAILED || (uintptr_t)p < js_frozen_end ? NULL : p;
 }
 
 /* ---- places, while the snapshot is made ---- */
