@@ -10,9 +10,9 @@
  * --write      also puts tables and plot into docs/ and README.md; not with --only
  * --from FILE  measures nothing: tables (with --write also files) from a file of bench/results/
  *
- * The commands of a scenario run in turn, A B C A B C: what disturbs the machine disturbs all of them. Back to back, and
- * where it makes a difference also with a pause of 100 ms before each, as commands are run by people. Peers that are missing
- * are installed. Prints tables, and writes bench/results/.
+ * The commands of a scenario run in turn, so that what disturbs the machine disturbs all of them, and each round in another order,
+ * so that each comes equally often after each other one. Back to back, and where it makes a difference also with a pause of
+ * 100 ms before each, as commands are run by people. Peers that are missing are installed. Prints tables, and writes bench/results/.
  */
 import { execFileSync } from "node:child_process";
 import { chmodSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from "node:fs";

@@ -1,5 +1,5 @@
 /*
- * measure: runs commands in turn (A B C A B C …) and prints what each run cost.
+ * measure: runs commands in turn, each round in another order, and prints what each run cost.
  *
  *     measure RUNS WARM-UP GAP-MS CANDIDATE…
  *     CANDIDATE: :: [overlay=LOWER:STAGE] [uid=UID] [times=COUNT/PARALLEL] COMMAND [ARG…] [;; COMMAND [ARG…]] [;- COMMAND [ARG…]]
@@ -174,6 +174,17 @@ static void measure(int number, const struct command *c, long gap_ms, int counts
          status);
 }
 
+/*
+ * Which command comes at this position. What ran before costs the next one: so over twice as many rounds as there are commands each
+ * comes equally often directly after each other one. E. J. Williams, "Experimental designs balanced for the estimation of
+ * residual effects of treatments", 1949.
+ */
+static int in_turn(long round, int position, int count) {
+  if (count % 2 && round / count % 2) position = count - 1 - position;
+  int zigzag = position % 2 ? (position + 1) / 2 : count - position / 2;
+  return (zigzag + round) % count;
+}
+
 static int has_prefix(char *argument, const char *prefix, char **rest) {
   *rest = argument + strlen(prefix);
   return !strncmp(argument, prefix, strlen(prefix));
@@ -221,7 +232,10 @@ int main(int argc, char **argv) {
   signal(SIGTERM, on_signal);
   prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
   serial = getpid() * 1000000L;
-  for (long run = -warm_up; run < runs && !stop; run++)
-    for (int i = 0; i < count && !stop; i++) measure(i, &commands[i], gap_ms, run >= 0);
+  for (long round = 0; round < warm_up + runs && !stop; round++)
+    for (int position = 0; position < count && !stop; position++) {
+      int i = in_turn(round, position, count);
+      measure(i, &commands[i], gap_ms, round >= warm_up);
+    }
   return fflush(results) ? 70 : stop ? 128 + stop : 0;
 }

@@ -192,7 +192,7 @@ export const SUMMARY: readonly string[] = [
 export function machineText({ machine, runs, date, command }: Report): string {
   const bytes = Object.entries(machine.programBytes).map(([name, size]) => `${name} ${size}`);
   return [
-    `Measured on ${date.slice(0, 10)} with \`${command}\`: ${runs} runs of each where n says nothing else, in turn, after 5 for warming up.`,
+    `Measured on ${date.slice(0, 10)} with \`${command}\`: ${runs} runs of each where n says nothing else, in turn and in balanced order, after 5 for warming up.`,
     `Machine: ${machine.host}, ${machine.processors} × ${machine.processor}, ${machine.memoryMiB} MiB, Linux ${machine.kernel}, ${machine.system}, cgroups ${machine.cgroups}, load before ${machine.loadBefore}.`,
     `tupper ${machine.tupper}; ${Object.values(machine.peers).join(", ") || "no peers"}. Bytes of the programs: ${bytes.join(", ")}.`,
   ].join("\n");
