@@ -235,6 +235,15 @@ test(
   },
 );
 
+test("create: a directory is no command", needs(), async () => {
+  const id = newId();
+  forceDelete(id);
+  const { code, stderr } = await runtime(["create", "--bundle", makeBundle(makeConfig(root, { args: ["/etc"] })), id]);
+  assert.equal(code, 1);
+  assert.match(stderr, /\/etc/);
+  assert.match(await runtimeFails(["state", id]), /does not exist/);
+});
+
 test("state: the fields of runtime.md, with two spaces of indent", needs(), async () => {
   const config = { ...makeConfig(root), annotations: { "org.example.who": "me" } };
   const id = newId();

@@ -60,11 +60,13 @@ export function findCommand(args: readonly string[], env: readonly string[], cwd
   for (const file of files) {
     const place = file.startsWith("/") ? file : `${cwd}/${file}`;
     const result = raw.faccessat(AT_FDCWD, place, X_OK);
-    if (result >= 0) return;
+    if (result >= 0 && raw.faccessat(AT_FDCWD, `${place}/.`, 0) < 0) return;
     const isMissing = result === ENOENT || result === ENOTDIR;
     // An error is made only where it is told: its stack costs more than the call.
     if (isMissing && !name.includes("/")) continue;
-    const error = new SysError("faccessat", -result, [place, "X_OK"]);
+    // A directory may be executed as far as faccessat(2) goes, and not by execve(2).
+    const error =
+      result < 0 ? new SysError("faccessat", -result, [place, "X_OK"]) : new SysError("execve", -EACCES, [place]);
     if (isMissing) throw explainExecFailure(place, error);
     denied ??= { file: place, error };
   }
