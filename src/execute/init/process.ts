@@ -99,13 +99,17 @@ export const processSteps: Performers<Ops> = {
     const warn = (text: string) => send(channel, { kind: "warning", text });
     for (const { why, names } of setCapabilities(sets)) warn(`${why}: ${names.join(", ")}`);
     sys.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+    const refused: string[] = [];
     for (const name of sets.ambient ?? []) {
       const number = CAPABILITIES.indexOf(name);
       if (number < 0) continue;
       const result = raw.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, number, 0, 0);
-      if (result === EPERM) warn(`can't raise ambient capability ${name}: it is not both permitted and inheritable`);
+      if (result === EPERM) refused.push(name);
       else check(result, "prctl", "PR_CAP_AMBIENT_RAISE", name);
     }
+    const what = refused.length === 1 ? "capability" : "capabilities";
+    if (refused.length > 0)
+      warn(`can't raise ambient ${what} ${refused.join(", ")}: not both permitted and inheritable`);
   },
 
   noNewPrivileges() {
