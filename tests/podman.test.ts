@@ -4,6 +4,7 @@
  * Needs: engine
  */
 import assert from "node:assert/strict";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { engineBox, type RunOptions } from "./engine-box.ts";
@@ -95,6 +96,37 @@ sameAsRunc(
     { code: 127, says: "executable file not found" },
     { code: 127, says: "no such file or directory" },
   ],
+);
+
+sameAsRunc(
+  "podman build: RUN with its user, environment, mounts and limits; what it leaves in the image; a RUN that fails",
+  skip,
+  async (runtime) => {
+    const context = join(box.directory, `context-${runtime}`);
+    mkdirSync(context);
+    const build = async (...lines: string[]) => {
+      writeFileSync(join(context, "Containerfile"), ["FROM box", ...lines, ""].join("\n"));
+      const flags = ["--pull=never", "--network=none", "--isolation=oci", "--no-cache", "--quiet", "--memory=64m"];
+      const { code, stdout, stderr } = await podman(runtime, "build", ...flags, `--tag=made-${runtime}`, context);
+      // The runtime's own warnings come with the output of RUN; runc 1.1 says nothing of these capabilities.
+      const said = stderr.replace(/^warning: can't raise ambient capabilities CAP_CHOWN, .*\n/gm, "");
+      return { code, said, hasImage: /^[0-9a-f]{64}\n$/.test(stdout) };
+    };
+    const made = await build(
+      "ENV A=1",
+      "RUN echo built as $(id -un) $A >/made; sed -n 's/^CapAmb:.//p' /proc/self/status >>/made",
+      "RUN --mount=type=tmpfs,target=/mnt grep -c ' /mnt tmpfs ' /proc/mounts >>/made",
+      "RUN cat /sys/fs/cgroup/memory/memory.limit_in_bytes >>/made",
+      "USER alice",
+      "RUN id -un >/tmp/who; (sleep 0.1; echo later >>/tmp/who) & wait",
+      'CMD ["cat", "/made", "/tmp/who"]',
+    );
+    const inside = printed(await podman(runtime, ...RUN, `made-${runtime}`));
+    const failed = await build("RUN echo err >&2; exit 7");
+    printed(await podman(runtime, "rmi", "--force", `made-${runtime}`));
+    return [made, inside, failed.code, /^err\n.* while running runtime: exit status 7$/m.test(failed.said)];
+  },
+  [{ code: 0, said: "", hasImage: true }, "built as root 1\n0000000000000000\n1\n67108864\nalice\nlater", 7, true],
 );
 
 sameAsRunc(
