@@ -21,6 +21,7 @@ const EAGAIN = -11;
 const EBUSY = -16;
 const EINVAL = -22;
 const ENOTTY = -25;
+const ENOTDIR = -20;
 const EROFS = -30;
 const SIGCHLD = 17;
 const AT_FDCWD = -100;
@@ -329,6 +330,7 @@ const fakes: { [K in keyof RawSys]?: RawSys[K] } = {
   // The runtime executes itself once more from where its file cannot be written; TRAINING_FIRST: before that.
   faccessat: (_dirfd, path) => {
     if (path === OWN_FILE && variable("TRAINING_FIRST") === "") return EROFS;
+    if (path.endsWith("/.")) return ENOTDIR; // the command is a file
     return ELSEWHERE.test(path) ? ENOENT : 0;
   },
   exitGroup: real.exitGroup,
