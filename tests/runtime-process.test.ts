@@ -215,11 +215,27 @@ test("run: capabilities that cannot be given are warnings, and the others are gi
   assert.match(stderr, /^warning: .*CAP_FLY/m);
   assert.match(stderr, /^warning: not effective, because they are not permitted: CAP_CHOWN$/m);
   assert.match(stderr, /^warning: not inheritable, because the bounding set lacks them: CAP_SYSLOG$/m);
-  // In one line: Buildah asks for eleven in each RUN.
+  // In one line.
   const ambient = "can't raise ambient capabilities CAP_CHOWN, CAP_FOWNER: not both permitted and inheritable";
   assert.ok(stderr.includes(`warning: ${ambient}\n`), stderr);
   assert.doesNotMatch(stderr, /does not have them/);
 });
+
+test(
+  "run: ambient capabilities without an inheritable one, as podman build asks for them, are none, and nothing is said",
+  needs(),
+  async () => {
+    const sets = { bounding: ["CAP_KILL"], permitted: ["CAP_KILL"], effective: ["CAP_KILL"], ambient: ["CAP_KILL"] };
+    const { stdout, stderr, code } = await run({ capabilities: sets }, ["cat", "/proc/self/status"]);
+    assert.deepEqual([code, stderr], [0, ""]);
+    assert.deepEqual(capabilities(stdout), { Inh: 0, Prm: KILL, Eff: KILL, Bnd: KILL, Amb: 0 });
+    const some = await run(
+      { capabilities: { ...sets, bounding: ["CAP_KILL", "CAP_CHOWN"], inheritable: ["CAP_CHOWN"] } },
+      ["true"],
+    );
+    assert.equal(some.stderr, "warning: can't raise ambient capability CAP_KILL: not both permitted and inheritable\n");
+  },
+);
 
 test("run: without capabilities in the config there are none, with an empty object too", needs(), async () => {
   const text = await sees({ capabilities: {} }, "cat /proc/self/status");

@@ -99,6 +99,8 @@ export const processSteps: Performers<Ops> = {
     const warn = (text: string) => send(channel, { kind: "warning", text });
     for (const { why, names } of setCapabilities(sets)) warn(`${why}: ${names.join(", ")}`);
     sys.prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+    // Without an inheritable one there can be no ambient one. `podman build` before 5.3 asks for that at each RUN, and means nothing by it.
+    if ((sets.inheritable ?? []).length === 0) return;
     const refused: string[] = [];
     for (const name of sets.ambient ?? []) {
       const number = CAPABILITIES.indexOf(name);
