@@ -2,7 +2,18 @@ import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { background, binary, output, pidOf, prints, start, tupper, watchForLeftovers } from "./harness.ts";
+import {
+  background,
+  binary,
+  eventually,
+  isRunning,
+  output,
+  pidOf,
+  prints,
+  start,
+  tupper,
+  watchForLeftovers,
+} from "./harness.ts";
 import { missing } from "./missing.ts";
 import { sharedRootfs } from "./rootfs.ts";
 import { openTerminal, printsOnTerminal, type Terminal } from "./terminal.ts";
@@ -232,6 +243,46 @@ test("run --tty: input from a pipe reaches the command, and its end ends it", {
   assert.match(stdout, /got one\r?\n/);
   assert.match(stdout, /end\r?\n$/);
   assert.equal(code, 0);
+});
+
+/** What is pasted, or comes from a file: more than the 64 KiB that a terminal holds unread. */
+const more = Array.from({ length: 40_000 }, (_, i) => `${i + 1}\n`).join("");
+
+test("run --tty: more input than a terminal holds arrives while what comes out of it is passed on", {
+  skip: missing("subuid", "package:busybox-static"),
+}, async () => {
+  const { stdout, code } = await tupper(["run", "-t", root, "sh", "-c", "stty -echo; cat; exit 5"], { input: more });
+  assert.deepEqual({ whole: stdout.replaceAll("\r", "").endsWith(more), code }, { whole: true, code: 5 });
+});
+
+test("run --tty: a command that reads none of it ends as usual, and signals reach it", {
+  skip: missing("subuid", "package:busybox-static"),
+}, async () => {
+  const ends = await tupper(["run", "-t", root, "sh", "-c", "sleep 0.5; exit 5"], { input: more });
+  assert.equal(ends.code, 5);
+  const script = "trap 'exit 6' TERM; echo trapped; while :; do sleep 0.1; done";
+  const running = start(["run", "-t", root, "sh", "-c", script], { input: more });
+  await running.until(/trapped/);
+  await sleep(500); // until all is in the way that fits
+  running.child.kill("SIGTERM");
+  assert.equal((await running.ended).code, 6);
+});
+
+test("run --tty: a command that closes its terminal ends as usual, and signals reach one whose output nobody reads", {
+  skip: missing("subuid", "package:busybox-static"),
+}, async () => {
+  const closes = await tupper(["run", "-t", root, "sh", "-c", "exec <&- >&- 2>&-; sleep 0.5; exit 5"], { input: more });
+  assert.deepEqual({ stderr: closes.stderr, code: closes.code }, { stderr: "", code: 5 });
+  const name = `unread-${process.pid}`;
+  const running = start(["run", "--name", name, "-t", root, "sh", "-c", "trap 'exit 6' TERM; seq 10; yes & wait"]);
+  await running.until(/10/);
+  const pid = await pidOf(name);
+  running.child.stdout.pause();
+  await sleep(500); // until all is in the way that fits
+  running.child.kill("SIGTERM");
+  await eventually("the container has ended", () => !isRunning(pid));
+  running.child.stdout.resume();
+  assert.equal((await running.ended).code, 6);
 });
 
 test("run: with a terminal too, only descriptors 0, 1 and 2 are open and one pty is there", needs, async () => {

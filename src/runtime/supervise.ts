@@ -6,7 +6,7 @@ import type { Ended } from "../explain-failure/end.ts";
 import { SIGNALS } from "../sys/constants.ts";
 import { exitCodeOf, type WaitStatus } from "../sys/structs.ts";
 import { raw } from "../sys/sys.ts";
-import { copyWindowSize, drain, makeRaw, readSignals, relay } from "./terminal.ts";
+import { copyWindowSize, drain, makeRaw, openRelay, readSignals, relay } from "./terminal.ts";
 
 /** To be told of an end by a signal, before anybody else knows of it. */
 export type OnSignal = (ended: Ended) => void;
@@ -41,14 +41,14 @@ function watch(passing: Passing, signals: number): Ended {
 function serve(passing: Passing, terminal: number, signals: number): Ended {
   copyWindowSize(terminal);
   const restore = makeRaw(0);
-  const state = { terminal, signals, stdinOpen: true, terminalOpen: true };
+  const state = openRelay(terminal, signals);
   try {
     let ended = goOn(passing);
     while (ended === undefined) {
       const events = relay(state).filter((event) => event !== "hangup");
       ended = handleSignals(events, passing);
     }
-    drain(terminal);
+    drain(state);
     return ended;
   } finally {
     restore();

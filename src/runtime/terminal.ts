@@ -2,7 +2,7 @@
  * The caller's terminal in front of a container's pty: raw mode while the container runs, bytes both ways, the window
  * size handed on. Without a terminal on stdin the bytes still go both ways.
  */
-import { O_NONBLOCK, POLLERR, POLLHUP, POLLIN, TCGETS, TCSETS, TIOCGWINSZ, TIOCSWINSZ } from "../sys/constants.ts";
+import { O_NONBLOCK, POLLIN, POLLOUT, TCGETS, TCSETS, TIOCGWINSZ, TIOCSWINSZ } from "../sys/constants.ts";
 import { writeAll } from "../sys/files.ts";
 import {
   packPollfds,
@@ -13,7 +13,7 @@ import {
   SIGNALFD_SIGINFO_SIZE,
   TERMIOS_SIZE,
 } from "../sys/structs.ts";
-import { raw, SysError, sys } from "../sys/sys.ts";
+import { check, raw, SysError, sys } from "../sys/sys.ts";
 
 const WINSIZE_SIZE = 8;
 const EOT = 4;
@@ -54,6 +54,20 @@ export interface Relay {
   signals: number;
   stdinOpen: boolean;
   terminalOpen: boolean;
+  /** What stdin gave and the terminal has not taken yet: a command need not read. */
+  input: ArrayBuffer;
+  /** What the terminal gave and stdout has not taken yet. */
+  output: ArrayBuffer;
+}
+
+const NOTHING = new ArrayBuffer(0);
+const [EINTR, EAGAIN] = [-4, -11];
+
+/** Who slept in a write to the terminal would hear no signal, and not take what has to come out of it first: it does not block from here on. */
+export function openRelay(terminal: number, signals: number): Relay {
+  const F_SETFL = 4;
+  raw.fcntl(terminal, F_SETFL, O_NONBLOCK);
+  return { terminal, signals, stdinOpen: true, terminalOpen: true, input: NOTHING, output: NOTHING };
 }
 
 /** Moves bytes between stdin/stdout and the pty until there is something for the caller to decide. */
@@ -61,42 +75,58 @@ export function relay(state: Relay): RelayEvent[] {
   const { terminal, signals } = state;
   const buffer = new ArrayBuffer(32768);
   for (;;) {
+    const [hasInput, hasOutput] = [state.input.byteLength > 0, state.output.byteLength > 0];
+    const events = (hasOutput ? 0 : POLLIN) | (hasInput ? POLLOUT : 0);
     const polled = packPollfds([
       { fd: signals, events: POLLIN },
-      { fd: state.terminalOpen ? terminal : -1, events: POLLIN },
-      { fd: state.stdinOpen ? 0 : -1, events: POLLIN },
+      { fd: state.terminalOpen && events !== 0 ? terminal : -1, events },
+      { fd: state.stdinOpen && state.terminalOpen && !hasInput ? 0 : -1, events: POLLIN },
+      { fd: hasOutput ? 1 : -1, events: POLLOUT },
     ]);
-    const ready = raw.ppoll(polled, 3, null, null, 8);
-    if (ready === -4) continue;
+    const ready = raw.ppoll(polled, 4, null, null, 8);
+    if (ready === EINTR) continue;
     if (ready < 0) throw new SysError("ppoll", -ready, []);
-    const [signal = 0, output = 0, input = 0] = parsePollfds(polled);
-    if (output !== 0) {
+    const [signal = 0, pty = 0, stdin = 0, stdout = 0] = parsePollfds(polled);
+    if (stdout !== 0) passOutput(state);
+    if (!hasOutput && (pty & ~POLLOUT) !== 0) {
       const length = raw.read(terminal, buffer);
-      if (length > 0) writeAll(1, buffer.slice(0, length));
-      else if (length !== -11 && length !== -4) {
+      if (length > 0) state.output = buffer.slice(0, length);
+      else if (length !== EAGAIN && length !== EINTR) {
         // EIO: every slave is closed.
         state.terminalOpen = false;
         return ["hangup"];
       }
     }
-    if ((input & (POLLIN | POLLHUP | POLLERR)) !== 0) passInput(state, buffer);
+    if (hasInput && (pty & ~POLLIN) !== 0) passInput(state);
+    if (stdin !== 0) takeInput(state, buffer);
     if (signal !== 0) return readSignals(signals);
   }
 }
 
-function passInput(state: Relay, buffer: ArrayBuffer): void {
+/** As much as a pipe that can be written takes at once: pipe(7), PIPE_BUF. */
+function passOutput(state: Relay): void {
+  const chunk = state.output.slice(0, 4096);
+  const written = raw.write(1, chunk);
+  if (written !== EAGAIN) state.output = state.output.slice(check(written, "write", 1, chunk));
+}
+
+function passInput(state: Relay): void {
+  const written = raw.write(state.terminal, state.input);
+  // EIO: nobody has the terminal open, who could read it.
+  if (written !== EAGAIN) state.input = written < 0 ? NOTHING : state.input.slice(written);
+}
+
+function takeInput(state: Relay, buffer: ArrayBuffer): void {
   const length = raw.read(0, buffer);
-  if (length > 0) return writeAll(state.terminal, buffer.slice(0, length));
-  if (length === -11 || length === -4) return;
+  if (length === EAGAIN || length === EINTR) return;
+  state.stdinOpen = length > 0;
   // The end of a file as a terminal says it: ^D at the start of a line.
-  state.stdinOpen = false;
-  if (state.terminalOpen) raw.write(state.terminal, new Uint8Array([EOT]).buffer as ArrayBuffer);
+  state.input = state.stdinOpen ? buffer.slice(0, length) : (new Uint8Array([EOT]).buffer as ArrayBuffer);
 }
 
 /** What the container wrote last, after it has ended. */
-export function drain(terminal: number): void {
-  const F_SETFL = 4;
-  raw.fcntl(terminal, F_SETFL, O_NONBLOCK);
+export function drain({ terminal, output }: Relay): void {
+  writeAll(1, output);
   const buffer = new ArrayBuffer(32768);
   for (;;) {
     const length = raw.read(terminal, buffer);
