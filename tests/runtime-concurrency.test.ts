@@ -1,10 +1,19 @@
 /** Many commands of the OCI runtime at the same time: on one container, and on many. */
 import assert from "node:assert/strict";
-import { mkdirSync, renameSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, renameSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { makeBundle, makeConfig, newId, type RuntimeResult, runtime, runtimePrints, stateOf } from "./bundle.ts";
-import { atEnd, isRunning, isSanitizer, output, temporaryDirectory, watchForLeftovers } from "./harness.ts";
+import {
+  makeBundle,
+  makeConfig,
+  newId,
+  type RuntimeResult,
+  runtime,
+  runtimePrints,
+  startRuntime,
+  stateOf,
+} from "./bundle.ts";
+import { atEnd, eventually, isRunning, isSanitizer, output, temporaryDirectory, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { sharedRootfs } from "./rootfs.ts";
 import { rounds } from "./weakened.ts";
@@ -344,4 +353,20 @@ test("an ID is nothing but letters, digits and _ + - .", needs, async () => {
   const long = "a".repeat(255);
   atEnd(() => runtime(["delete", "--force", long]));
   assert.match((await runtime(["create", "--bundle", bundle, long])).stderr, /^$|ENAMETOOLONG/);
+});
+
+test("run: an orphan of the container is reaped when it ends, and not with the container", needs, async () => {
+  const config = makeConfig(rootfs, {
+    args: ["sh", "-c", "for i in 1 2 3 4; do (sh -c 'echo $$' &); done; exec sleep 600"],
+    linux: { namespaces: [{ type: "mount" }] },
+  });
+  delete (config as Partial<typeof config>).hostname;
+  const id = newId();
+  const { stdout, ended } = startRuntime(["run", "--bundle", makeBundle(config), id]);
+  atEnd(() => runtime(["delete", "--force", id]));
+  await eventually("they have said who they are", () => /^(\d+\n){4}$/.test(stdout()));
+  const pids = stdout().trim().split("\n");
+  await eventually("they are gone", () => pids.every((pid) => !existsSync(`/proc/${pid}`)));
+  await runtimePrints(["kill", id, "KILL"]);
+  assert.equal((await ended).code, 137);
 });

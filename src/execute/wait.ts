@@ -12,6 +12,17 @@ export function waitFor(pid: number): WaitStatus {
   return parseWaitStatus(status);
 }
 
+/** Reaps all who have ended, orphans that became our children among them; how this one ended, once it has. */
+export function reapUntil(pid: number): WaitStatus | undefined {
+  const status = new ArrayBuffer(4);
+  for (;;) {
+    const ended = raw.wait4(-1, status, WNOHANG, null);
+    if (ended === pid) return parseWaitStatus(status);
+    if (ended === 0) return undefined;
+    if (ended !== EINTR) check(ended, "wait4", -1);
+  }
+}
+
 /** Reaps a child if it has ended; undefined while it runs. */
 export function waitIfEnded(pid: number): WaitStatus | undefined {
   const status = new ArrayBuffer(4);

@@ -1,7 +1,7 @@
 /** The caller's side of a command in the foreground: its terminal, the signals, its end. */
 
 import type { Started } from "../execute/execute.ts";
-import { waitIfEnded } from "../execute/wait.ts";
+import { reapUntil } from "../execute/wait.ts";
 import type { Ended } from "../explain-failure/end.ts";
 import { SIGNALS } from "../sys/constants.ts";
 import { exitCodeOf, type WaitStatus } from "../sys/structs.ts";
@@ -22,7 +22,7 @@ export function supervise(
   { pid, terminal }: Started,
   signals: number,
   onSignal: OnSignal = () => {},
-  reap: Reap = waitIfEnded,
+  reap: Reap = reapUntil,
 ): number {
   const passing: Passing = { pid, reap, ...(terminal === undefined ? {} : { terminal }) };
   const ended = terminal === undefined ? watch(passing, signals) : serve(passing, terminal, signals);
@@ -65,7 +65,7 @@ interface Passing {
 }
 
 /** Who is followed is stopped, and goes on here; by the time that all its stops are handled it may have ended. */
-const goOn = (passing: Passing): Ended | undefined => (passing.reap === waitIfEnded ? undefined : ifEnded(passing));
+const goOn = (passing: Passing): Ended | undefined => (passing.reap === reapUntil ? undefined : ifEnded(passing));
 
 function ifEnded({ pid, reap, relayed }: Passing): Ended | undefined {
   const status = reap(pid);
