@@ -420,6 +420,18 @@ test("hooks: one that is not there, or that may not be executed, is named", need
   }
 });
 
+test("hooks: the failure of one is seen even when the caller ignores SIGCHLD", needs(), async () => {
+  const ignoring = { prefix: ["env", "--ignore-signal=CHLD"] };
+  const fails = (kind: Kind): Config => withHooks({ [kind]: ["exit 3"] }, { args: ["sleep", "600"] }).config;
+  const id = await created(fails("poststart"));
+  assert.match(
+    await runtimeFails(["start", id], ignoring),
+    /^HOOK_FAILED: error running poststart hook #0: .*exit status 3/,
+  );
+  const { stderr } = await runtime(["delete", "--force", await running(fails("poststop"))], ignoring);
+  assert.match(stderr, /^warning: error running poststop hook #0: .*exit status 3/);
+});
+
 test("hooks: a timeout kills, in every namespace; within it nothing happens", needs(), async () => {
   const began = Date.now();
   for (const kind of ["createRuntime", "createContainer", "startContainer", "poststart"] as const) {
