@@ -4,16 +4,17 @@ import picocolors from "picocolors";
 import { environmentValue } from "../execute/probe.ts";
 import { printable } from "../printable.ts";
 import { TCGETS, TIOCGWINSZ } from "../sys/constants.ts";
-import { writeAll } from "../sys/files.ts";
+import { writeAll, writeErr } from "../sys/files.ts";
 import { parseWinsize, TERMIOS_SIZE } from "../sys/structs.ts";
 import { raw } from "../sys/sys.ts";
+
+export { writeErr };
 
 export type Colors = ReturnType<typeof picocolors.createColors>;
 
 const DEFAULT_COLUMNS = 80;
 
 export const writeOut = (text: string): void => writeAll(1, text);
-export const writeErr = (text: string): void => writeAll(2, text);
 export const writeWarning = (text: string): void => writeErr(`warning: ${printable(text)}\n`);
 
 export const isTerminal = (fd: number): boolean => raw.ioctl(fd, TCGETS, new ArrayBuffer(TERMIOS_SIZE)) === 0;

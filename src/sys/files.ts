@@ -1,6 +1,17 @@
 /** Small files of the kernel and of ours: read whole, written at once. */
-import { AT_FDCWD, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_RDONLY, O_TRUNC, O_WRONLY } from "./constants.ts";
-import { raw, SysError, sys } from "./sys.ts";
+import {
+  AT_FDCWD,
+  O_CLOEXEC,
+  O_CREAT,
+  O_DIRECTORY,
+  O_EXCL,
+  O_RDONLY,
+  O_TRUNC,
+  O_WRONLY,
+  POLLOUT,
+} from "./constants.ts";
+import { packPollfds } from "./structs.ts";
+import { check, raw, SysError, sys } from "./sys.ts";
 
 /** A whole file as text. Bytes that are not UTF-8 become lone surrogates and turn back when written. Throws {@link SysError}. */
 export function readFile(path: string, dirfd = AT_FDCWD): string {
@@ -74,10 +85,26 @@ export function createFile(path: string, text: string | ArrayBuffer, mode = 0o60
   raw.close(fd);
 }
 
+const EAGAIN = -11;
+
 /** Writes everything, in as many writes as it takes. Closes nothing. */
 export function writeAll(fd: number, data: string | ArrayBuffer): void {
   let rest = typeof data === "string" ? (sys.encodeText(data) as ArrayBuffer) : data;
-  while (rest.byteLength > 0) rest = rest.slice(sys.write(fd, rest));
+  while (rest.byteLength > 0) {
+    const written = raw.write(fd, rest);
+    // A caller's output may be O_NONBLOCK, by whoever else has it open: one that is slow is no failure.
+    if (written === EAGAIN) raw.ppoll(packPollfds([{ fd, events: POLLOUT }]), 1, null, null, 8);
+    else rest = rest.slice(check(written, "write", fd, rest));
+  }
+}
+
+/** To standard error. One that takes nothing (a full disk) changes neither what is done nor the exit code: nobody could be told. */
+export function writeErr(text: string): void {
+  try {
+    writeAll(2, text);
+  } catch (error) {
+    if (!(error instanceof SysError)) throw error;
+  }
 }
 
 /** Names in a directory, without `.` and `..`, with the kernel's file type (`DT_*`). Throws {@link SysError}. */

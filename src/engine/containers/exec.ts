@@ -15,6 +15,7 @@ import { supervise } from "../../runtime/supervise.ts";
 import { EVERY_SIGNAL, openSignals } from "../../runtime/terminal.ts";
 import { CAPABILITIES } from "../../spec/capabilities.ts";
 import type { Config, Process } from "../../spec/config.ts";
+import { writeErr } from "../../sys/files.ts";
 import { raw } from "../../sys/sys.ts";
 import { containerCapabilities } from "./config/capabilities.ts";
 import { containerUser } from "./config/user.ts";
@@ -45,7 +46,7 @@ export function execInContainer(request: ExecRequest): number {
   if (pidfd < 0 || startTimeOf(pid) !== startTime) {
     throw new ContainerError("CONTAINER_NOT_RUNNING", `the container ${request.id} is not running`);
   }
-  const warn = (text: string) => raw.write(2, `warning: ${printable(text)}\n`);
+  const warn = (text: string) => writeErr(`warning: ${printable(text)}\n`);
   const host = hostForJoining(cgroups, warn);
   const { process, warnings } = execProcess(request, config, pid, host);
   for (const text of warnings) warn(text);

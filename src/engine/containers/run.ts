@@ -17,8 +17,9 @@ import { type OnSignal, supervise } from "../../runtime/supervise.ts";
 import { openSignals } from "../../runtime/terminal.ts";
 import type { Config } from "../../spec/config.ts";
 import { errnoText } from "../../sys/errno.ts";
+import { writeErr } from "../../sys/files.ts";
 import type { WaitStatus } from "../../sys/structs.ts";
-import { raw, SysError } from "../../sys/sys.ts";
+import { SysError } from "../../sys/sys.ts";
 import { briefly } from "./ends.ts";
 import { readKillNote } from "./kill-note.ts";
 import {
@@ -64,7 +65,7 @@ export function runContainer(request: RunRequest): number {
   const tracer = guide?.tracer ?? makeTracer(trace);
   const whole = makePlan(config, host, { id });
   const plan = guide?.cut(whole) ?? whole;
-  const warn = (text: string) => raw.write(2, `warning: ${printable(text)}\n`);
+  const warn = (text: string) => writeErr(`warning: ${printable(text)}\n`);
   for (const text of [...warnings, ...plan.warnings]) warn(text);
   follower?.planned(plan);
 
