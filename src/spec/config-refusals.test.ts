@@ -27,6 +27,7 @@ test("parseConfig accepts what the refusals below start from", () => {
     inMount({ options: ["rbind", "ro", "rprivate"], source: "/b" }),
     inMount({ type: "tmpfs", options: ["size=1m", "whatever"] }),
     inLinux({}, { hostname: `${"é€😀".repeat(7)}a` }),
+    inLinux({ sysctl: { "kernel.domainname": "a" } }, { domainname: "a" }),
   ])
     parseConfig(JSON.stringify(config));
 });

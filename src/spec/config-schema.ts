@@ -122,8 +122,10 @@ function checkNames(config: Config): Problem | undefined {
     if (config[field] !== undefined && !has(config, "uts"))
       return clash(`.${field}`, config[field], "it needs a uts namespace in linux.namespaces");
   }
-  if (config.domainname !== undefined && config.linux.sysctl?.["kernel.domainname"] !== undefined)
-    return clash(".domainname", config.domainname, 'linux.sysctl["kernel.domainname"] sets it too');
+  const { domainname } = config;
+  const other = config.linux.sysctl?.["kernel.domainname"];
+  if (domainname !== undefined && other !== undefined && other !== domainname)
+    return clash(".domainname", domainname, 'linux.sysctl["kernel.domainname"] sets it too');
   return undefined;
 }
 
