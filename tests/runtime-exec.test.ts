@@ -232,6 +232,27 @@ test("exec --cap: more capabilities than the container's process has, with and w
   assert.equal(capabilities(await sees(id, STATUS, "-c", "CAP_CHOWN"), "Eff"), CHOWN);
 });
 
+test("exec --cap: what is no capability is a warning, as under runc", needs(), async () => {
+  const id = await running(makeConfig(root, { process: { capabilities: {} } }));
+  const { stdout, stderr, code } = await runtime([
+    "exec",
+    "--cap",
+    "CAP_NOPE",
+    "--cap",
+    "ALL",
+    "--cap",
+    "CHOWN",
+    id,
+    "cat",
+    "/proc/self/status",
+  ]);
+  assert.equal(
+    stderr,
+    "warning: --cap CAP_NOPE is no capability: it is left out\nwarning: --cap ALL is no capability: it is left out\n",
+  );
+  assert.deepEqual([code, capabilities(stdout, "Eff")], [0, CHOWN]);
+});
+
 test("exec --no-new-privs", needs(), async () => {
   const id = await running(makeConfig(root));
   assert.equal(await sees(id, "grep NoNewPrivs /proc/self/status"), "NoNewPrivs:\t0\n");

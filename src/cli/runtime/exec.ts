@@ -69,7 +69,7 @@ export const execCommand = new Command("exec")
           hint: "or --process FILE",
         });
       const process = (config: Config, pid: number): Process => {
-        if (file === "") return changedProcess(config.process, args, options, pid);
+        if (file === "") return changedProcess(config.process, args, options, pid, warn);
         const parsed = parseProcess(readInput(file, PROCESS));
         for (const text of parsed.warnings) warn(text);
         return parsed.value;
@@ -94,7 +94,13 @@ export const execCommand = new Command("exec")
 const PROCESS = { field: "--process", code: "PROCESS_UNREADABLE", what: "process" } as const;
 
 /** The container's process with what the flags change. An empty value is none, as for runc. */
-function changedProcess(own: Process, args: string[], options: ExecOptions, pid: number): Process {
+function changedProcess(
+  own: Process,
+  args: string[],
+  options: ExecOptions,
+  pid: number,
+  warn: (text: string) => void,
+): Process {
   const process: Process = { ...own, args, terminal: options.tty === true, env: [...(own.env ?? [])] };
   for (const variable of options.env ?? [])
     if (variable.indexOf("=") < 1)
@@ -122,7 +128,7 @@ function changedProcess(own: Process, args: string[], options: ExecOptions, pid:
   if (options.apparmor) process.apparmorProfile = options.apparmor;
   if (options.newPrivs === false) process.noNewPrivileges = true;
   if (options.cap !== undefined) {
-    const added = options.cap.flatMap((name) => parseCapabilityNames("--cap", name));
+    const added = options.cap.flatMap((name) => parseCapabilityNames("--cap", name, warn));
     const { bounding, effective, permitted, inheritable, ambient } = own.capabilities ?? {};
     const withAdded = (set: readonly string[] = []) => [...new Set([...set, ...added])];
     process.capabilities = {

@@ -40,12 +40,16 @@ export function containerCapabilities(
   };
 }
 
-/** `CAP_CHOWN`, `chown`, `ALL`; several with commas. */
-export function parseCapabilityNames(flag: string, value: string): string[] {
-  return value.split(",").map((text) => {
+/** `CAP_CHOWN`, `chown`, `ALL`; several with commas. `warn`: what is no capability, ALL too, is told there and left out. */
+export function parseCapabilityNames(flag: string, value: string, warn?: (text: string) => void): string[] {
+  return value.split(",").flatMap((text) => {
     const word = text.trim().toUpperCase().replace(/^CAP_/, "");
-    if (word === "ALL") return "ALL";
+    if (word === "ALL" && warn === undefined) return "ALL";
     if (CAPABILITIES.includes(`CAP_${word}`)) return `CAP_${word}`;
+    if (warn !== undefined) {
+      warn(`${flag} ${text} is no capability: it is left out`);
+      return [];
+    }
     const names = [...CAPABILITIES.map((name) => name.slice("CAP_".length)), "ALL"];
     throw flagError(
       "UNKNOWN_CAPABILITY",
