@@ -192,6 +192,24 @@ test("hooks: get their arguments and their environment, and nothing else", needs
   }
 });
 
+// The specification leaves it open. runc and crun hand on their own, and scripts count on its PATH.
+test(
+  "hooks: without env those on the machine have the runtime's environment, and the one inside the command's",
+  needs(),
+  async () => {
+    const { config, directory, read } = withHooks({}, { args: ["true"] });
+    config.process.env = ["WHO=command"];
+    config.hooks = Object.fromEntries(
+      KINDS.map((kind) => [
+        kind,
+        [{ path: "/bin/sh", args: ["sh", "-c", `echo $WHO >${placeOf(kind, directory)}/${kind}`] }],
+      ]),
+    );
+    await runtimePrints(["run", "--bundle", makeBundle(config), newId()], { env: { ...process.env, WHO: "runtime" } });
+    for (const kind of KINDS) assert.equal(read(kind), kind === "startContainer" ? "command\n" : "runtime\n", kind);
+  },
+);
+
 test("hooks: lists that are empty are none, and null too", needs(), async () => {
   for (const hooks of [{}, Object.fromEntries(KINDS.map((kind) => [kind, []])), { prestart: null }, null]) {
     const config = { ...makeConfig(root, { args: ["echo", "ran"] }), hooks };

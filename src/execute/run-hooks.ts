@@ -61,7 +61,7 @@ interface Failure {
 /** What went wrong, in words; undefined when the hook ended with 0. */
 function runHook({ path, args, env, timeout }: Hook, state: string): Failure | undefined {
   const argv = args === undefined || args.length === 0 ? [path] : args;
-  const { pid, errno, output } = startCaptured(path, argv, env ?? [], state);
+  const { pid, errno, output } = startCaptured(path, argv, env ?? (sys.environment() as string[]), state);
   const ended = errno !== undefined || timeout === undefined ? waitFor(pid) : waitWithin(pid, timeout * 1000);
   const timedOut = ended === undefined;
   if (timedOut) raw.kill(pid, 9);

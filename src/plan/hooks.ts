@@ -136,7 +136,8 @@ export function hooksInside(
 ): InitStep[] {
   const wanted = hooks?.[kind] ?? [];
   if (wanted.length === 0) return [];
-  // The specification leaves open what a hook without `env` has; under runc those inside have what the command has.
+  // The specification leaves open what a hook without `env` has: what the runtime has, and under runc those inside what the
+  // command has.
   const inherited = kind === "startContainer" ? { inherited: commandEnvironment(process) } : {};
   return [{ op: "runHooks", by: "init", kind, hooks: wanted, state, ...inherited, ...why(kind) }];
 }
