@@ -305,6 +305,16 @@ test("root.path: relative to the bundle, a link, a mount point; root.readonly", 
   assert.equal(lstatSync(join(parent, "link")).isSymbolicLink(), true);
 });
 
+test("root.readonly: a working directory that is missing is made all the same", needs, () => {
+  assert.equal(
+    sees("pwd; touch made 2>&1; stat -c %a .", (config) => {
+      config.root = { path: makeRootfs(), readonly: true };
+      config.process.cwd = "/made/by/run";
+    }),
+    "/made/by/run\ntouch: made: Read-only file system\n755\n",
+  );
+});
+
 // Go's decoder, and so runc, does not look at the case: who wrote `readOnly` believes the root to be read-only.
 test("root.readOnly: a property in other letters is what it is meant for, with a warning", needs, () => {
   const config = configOf("touch /made 2>&1; true", ({ root }) => {

@@ -78,8 +78,8 @@ const EFFECTS: Effects = {
   setMountFlags: ({ target, flags, clear = [], recursive }) =>
     `Make the mount ${target} ${[...flags, ...clear.map((flag) => `not ${flag}`)].join(", ")}${recursive ? ", and all below it" : ""}`,
   copyTree: ({ source, target }) => `Copy ${source} to ${target}, without crossing into other filesystems`,
-  makeDirectory: ({ path, mode, like }) =>
-    `Make the directory ${path}${like === undefined ? ` (mode ${mode.toString(8)})` : `, mode and owner as ${like.path}`}`,
+  makeDirectory: ({ path, mode, like, ifMissing }) =>
+    `Make ${ifMissing ? "if it is missing " : ""}the directory ${path}${like === undefined ? ` (mode ${mode.toString(8)})` : `, mode and owner as ${like.path}`}`,
   makeNode: ({ path, type, major, minor, mode }) =>
     `Make the device ${path} (${type}${type === "p" ? "" : ` ${major}:${minor}`}, mode ${mode.toString(8)})`,
   makeLink: ({ target, path }) => `Make the link ${path} -> ${target}`,

@@ -123,10 +123,10 @@ function groupOf(step: Step, plan: Plan): Group {
     case "copyTree":
     case "propagation":
     case "bind":
-    case "makeDirectory":
     case "detach":
       return at > pivot && step.op === "propagation" ? "Mounts" : "Root filesystem";
     case "mount":
+    case "makeDirectory":
     case "setMountFlags":
       return at < pivot ? "Root filesystem" : "Mounts";
     case "takeTree":

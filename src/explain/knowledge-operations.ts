@@ -246,8 +246,8 @@ export const OPERATIONS: Readonly<Record<Op, Knowledge>> = {
     man: ["cp(1)"],
   },
   makeDirectory: {
-    gives: "a place to mount on or to write to",
-    without: "the mount after it would fail (ENOENT)",
+    gives: "a place to mount on, to write to or to start in",
+    without: "what needs the place would fail (ENOENT)",
     man: ["mkdir(2)"],
   },
   makeNode: {

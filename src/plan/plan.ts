@@ -226,7 +226,7 @@ function planHandover({ process }: Config, { waits }: { waits: boolean }, preser
 }
 
 /** What is hidden or made read-only in the finished view. */
-function planProtection({ linux, root }: Config): InitStep[] {
+function planProtection({ linux, process, root }: Config): InitStep[] {
   const steps: InitStep[] = [];
   const masked = new Set<string>();
   for (const [i, path] of (linux.maskedPaths ?? []).entries()) {
@@ -250,6 +250,16 @@ function planProtection({ linux, root }: Config): InitStep[] {
     });
   }
   if (root.readonly) {
+    if (process.cwd !== "/")
+      steps.push({
+        op: "makeDirectory",
+        by: "init",
+        path: process.cwd,
+        mode: 0o755,
+        ifMissing: true,
+        field: "process.cwd",
+        because: "the command starts here, and nothing can be made once the root is read-only",
+      });
     steps.push({
       op: "setMountFlags",
       by: "init",

@@ -259,9 +259,9 @@ export interface InitOperations {
   copyTree: { source: string; target: string };
   /**
    * mkdir(2), parents too. `like`: with the mode and owner of that directory; with `userns` an owner that shows as 65534
-   * is one that the user namespace does not map, and is left out.
+   * is one that the user namespace does not map, and is left out. `ifMissing`: it may be one that root may not look at.
    */
-  makeDirectory: { path: string; mode: number; like?: { path: string; userns: boolean } };
+  makeDirectory: { path: string; mode: number; like?: { path: string; userns: boolean }; ifMissing?: boolean };
   /** mknod(2). A node that is there stays; with `exact` it must be of this type and number. */
   makeNode: {
     path: string;

@@ -10,7 +10,8 @@ import { releaseKernelRoots, writeProcFile } from "./proc.ts";
 type Ops = "makeDirectory" | "makeNode" | "makeLink" | "changeDirectory" | "write";
 
 export const fileSteps: Performers<Ops> = {
-  makeDirectory({ path, mode, like }) {
+  makeDirectory({ path, mode, like, ifMissing }) {
+    if (ifMissing && raw.faccessat(AT_FDCWD, path, 0) !== ENOENT) return;
     makeDirectories(path, mode);
     if (like === undefined) return;
     const { mode: likeMode, uid, gid } = statOf(AT_FDCWD, like.path, 0);

@@ -363,7 +363,11 @@ mask /sys/firmware
 make_readonly /proc/bus
 make_readonly /proc/sys
 
-# 57. setMountFlags: the config wants a root that cannot be written [root.readonly]. See
+# 57. makeDirectory: the command starts here, and nothing can be made once the root is read-only
+# [process.cwd]. See mkdir(2).
+tool mkdir -p -m 0755 '/home/a b'
+
+# 58. setMountFlags: the config wants a root that cannot be written [root.readonly]. See
 # mount_setattr(2), mount(8).
 set_mount_flags this ro /
 
@@ -371,68 +375,68 @@ set_mount_flags this ro /
 # must be gone. See umount(2).
 tool umount -n -i -c -l /
 
-# 58. setHostname: the UTS namespace has a name of its own [hostname]. See sethostname(2).
+# 59. setHostname: the UTS namespace has a name of its own [hostname]. See sethostname(2).
 # (done above, before pivot_root: it does not depend on the root, and the host's program was in
 # sight)
 
-# 59. linkUp: a new network namespace has only lo, and that is down [linux.namespaces]. See
+# 60. linkUp: a new network namespace has only lo, and that is down [linux.namespaces]. See
 # netdevice(7).
 # (done above, before pivot_root: it does not depend on the root, and the host's program was in
 # sight)
 
-# 60. newKeyring: keys of the caller's session must not be reachable from inside. See
+# 61. newKeyring: keys of the caller's session must not be reachable from inside. See
 # session-keyring(7).
 # (done above, before pivot_root: it does not depend on the root, and the host's program was in
 # sight)
 
-# 61. forkInit: PID 1 must reap orphans and has no default signal actions: a small program does
+# 62. forkInit: PID 1 must reap orphans and has no default signal actions: a small program does
 # that, the command is its child [annotations["tupper.init"]]. See pid_namespaces(7), wait(2).
 # (done by the last command of the init process)
 
-# 62. newSession: signals of the terminal go to the container's session. See setsid(2),
+# 63. newSession: signals of the terminal go to the container's session. See setsid(2),
 # credentials(7).
 # (script(1) did that)
 
-# 63-64. setRlimit: the config limits this resource of each process [process.rlimits]. See
+# 64-65. setRlimit: the config limits this resource of each process [process.rlimits]. See
 # getrlimit(2).
 # (done by the last command of the init process)
 
-# 65. changeDirectory: the command starts here [process.cwd]. See chdir(2).
+# 66. changeDirectory: the command starts here [process.cwd]. See chdir(2).
 [ -d '/home/a b' ] || tool mkdir -p '/home/a b'
 # (`env -C` of the last command: until then the shell must stay with its tools)
 
-# 66. limitBoundingSet: no program, not even a set-user-id one, can gain more than this
+# 67. limitBoundingSet: no program, not even a set-user-id one, can gain more than this
 # [process.capabilities.bounding]. See capabilities(7).
 # (done by the last command of the init process)
 
-# 67. setUser: who the command runs as [process.user]. See credentials(7), setresuid(2).
+# 68. setUser: who the command runs as [process.user]. See credentials(7), setresuid(2).
 # (done by the last command of the init process)
 
-# 68. setUmask: the permissions that new files do not get [process.user.umask]. See umask(2).
+# 69. setUmask: the permissions that new files do not get [process.user.umask]. See umask(2).
 umask 077
 
-# 69. setCapabilities: root without these is much less than root; inheritable stays empty
+# 70. setCapabilities: root without these is much less than root; inheritable stays empty
 # (CVE-2022-24769) [process.capabilities]. See capabilities(7).
 # (done by the last command of the init process)
 # (effective and permitted follow at execve: for root the bounding set, for others the ambient set;
 # capabilities(7))
 
-# 70. parentDeathSignal: changing ids cleared it. See prctl(2).
+# 71. parentDeathSignal: changing ids cleared it. See prctl(2).
 # (done by the last command of the init process)
 
-# 71. noNewPrivileges: set-user-id and file capabilities give nothing any more
+# 72. noNewPrivileges: set-user-id and file capabilities give nothing any more
 # [process.noNewPrivileges]. See prctl(2).
 # (done by the last command of the init process)
 
-# 72. closeDescriptors: a descriptor of the set-up would be a way out (CVE-2024-21626). See
+# 73. closeDescriptors: a descriptor of the set-up would be a way out (CVE-2024-21626). See
 # close_range(2).
 # (done by the last command of the init process)
 
-# 73. seccomp: system calls that a container has no use for are the largest attack surface of the
+# 74. seccomp: system calls that a container has no use for are the largest attack surface of the
 # shared kernel [linux.seccomp]. See seccomp(2).
 # (done by the last command of the init process)
 
-# 74. exec: the set-up becomes the command [process.args]. See execve(2).
+# 75. exec: the set-up becomes the command [process.args]. See execve(2).
 exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-
 exec $ld ./prlimit --nofile=1024:4096 --core=0:unlimited \
   $ld ./setpriv $filter --bounding-set -all,+chown --reuid 1000 --regid 1000 --groups 10,20 --inh-caps -all,+chown --ambient-caps -all,+chown --pdeathsig KILL --no-new-privs -- \
