@@ -16,7 +16,7 @@ import {
   OPEN_TREE_CLONE,
   PR_SET_DUMPABLE,
 } from "../sys/constants.ts";
-import { readFile, readSmallFile, writeFile } from "../sys/files.ts";
+import { readFile, readSmallFile, writeFile, writeOnce } from "../sys/files.ts";
 import { packMountAttr } from "../sys/structs.ts";
 import { check, raw, SysError, sys } from "../sys/sys.ts";
 import { requireUnused, vacateCgroup } from "./cgroup-processes.ts";
@@ -237,7 +237,7 @@ const performers: Performers = {
       if (fd === ENOENT && ifPossible !== undefined) return;
       context.written = { path, fd: check(fd, "openat", path, "O_WRONLY") };
     }
-    const written = raw.write(context.written.fd, value);
+    const written = writeOnce(context.written.fd, value);
     if (ifPossible !== "refused") check(written, "write", path, value);
   },
 

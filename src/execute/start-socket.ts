@@ -69,7 +69,12 @@ export function sendStart(path: string): number {
   if (connected === ECONNREFUSED || connected === ENOENT) throw notWaiting();
   check(connected, "connect", path);
   const [ours, theirs] = openChannel();
-  send(socket, { kind: "start" }, [theirs]);
+  try {
+    send(socket, { kind: "start" }, [theirs]);
+  } catch (error) {
+    // It has died since.
+    throw error instanceof SysError && error.code === "ECONNREFUSED" ? notWaiting() : error;
+  }
   raw.close(theirs);
   raw.close(socket);
   return ours;

@@ -358,8 +358,12 @@ export function writeInit(lock: Lock, pid: number): { pid: number; startTime: st
 
 /** What the kernel says of a container now. */
 export function statusOf(container: ListedContainer): Status {
-  const { path, init } = container;
-  if (init === undefined) return isBusy(path) ? "creating" : "stopped";
+  const { path } = container;
+  if (container.init === undefined && isBusy(path)) return "creating";
+  // It may have been put on record since we looked.
+  container.init ??= readInit(path);
+  const { init } = container;
+  if (init === undefined) return "stopped";
   const found = findProcess(init.pid, init.startTime);
   if (found?.startTime !== init.startTime) return "stopped";
   // First: a created container that is frozen cannot be started either. On v1 who runs or sleeps is not.
@@ -367,11 +371,13 @@ export function statusOf(container: ListedContainer): Status {
   const freezer = isAwake ? undefined : freezerGroup(groupsOf(container));
   if (freezer !== undefined && isFrozen(freezer.path)) return "paused";
   const waits = raw.faccessat(AT_FDCWD, `${path}/start`, 0);
-  if (waits === ENOENT) return "running";
+  // The socket goes when it is started, and with the record: after the link.
+  if (waits === ENOENT) return readInit(path)?.startTime === init.startTime ? "running" : "stopped";
   check(waits, "faccessat", `${path}/start`);
   if (isAwaited(`${path}/start`)) return "created";
   // A `start` that was killed leaves the socket's file behind, and so does a container that has died since we looked.
-  return startTimeOf(init.pid, init.startTime) === init.startTime ? "running" : "stopped";
+  const now = findProcess(init.pid, init.startTime);
+  return now?.startTime === init.startTime && !now.isExiting ? "running" : "stopped";
 }
 
 /** Throws STATE_BROKEN. */

@@ -4,9 +4,11 @@ import { AT_FDCWD } from "../sys/constants.ts";
 import { readFileIfThere, readSmallFile } from "../sys/files.ts";
 import { raw, SysError } from "../sys/sys.ts";
 
-/** `R`, `S`, `D` …, and the start time in clock ticks since boot: fields 3 and 22 of /proc/PID/stat. */
+/** `R`, `S`, `D` …, flags, and the start time in clock ticks since boot: fields 3, 9 and 22 of /proc/PID/stat. */
 export interface FoundProcess {
   state: string;
+  /** It is dying: its descriptors go before it is a zombie. PF_EXITING */
+  isExiting: boolean;
   startTime: string;
 }
 
@@ -22,11 +24,12 @@ export function findProcess(pid: number, recorded?: string): FoundProcess | unde
   }
   // The command's name, in brackets, may contain spaces and brackets.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ", 20); // 3 to 22
-  const { 0: state = "", 19: startTime = "" } = fields;
+  const { 0: state = "", 6: flags = "", 19: startTime = "" } = fields;
   if (state === "Z" || state === "X") return undefined;
-  if (startTime === recorded) return { state, startTime };
+  const isExiting = (Number(flags) & 4) !== 0;
+  if (startTime === recorded) return { state, isExiting, startTime };
   bootOffset ??= ownBootOffset();
-  return { state, startTime: bootOffset === 0 ? startTime : String(Number(startTime) - bootOffset) };
+  return { state, isExiting, startTime: bootOffset === 0 ? startTime : String(Number(startTime) - bootOffset) };
 }
 
 let bootOffset: number | undefined;

@@ -57,10 +57,18 @@ export function readSmallFile(path: string): string | undefined {
 /** Writes a value into a file that exists: of a cgroup, of /proc. One write, as the kernel wants it. Throws {@link SysError}. */
 export function writeFile(path: string, value: string, dirfd = AT_FDCWD): void {
   const fd = sys.openat(dirfd, path, O_WRONLY | O_CLOEXEC, 0);
-  const written = raw.write(fd, value);
+  const written = writeOnce(fd, value);
   raw.close(fd);
   // The kernel said no to the value, not to the file: name both.
   if (written < 0) throw new SysError("write", -written, [path, value]);
+}
+
+/** A value as the kernel wants it. EINTR: v1 sets no limit on memory while we are to be stopped, by SIGSTOP or the freezer. memcg_resize_max() */
+export function writeOnce(fd: number, value: string): number {
+  let written: number;
+  do written = raw.write(fd, value);
+  while (written === EINTR);
+  return written;
 }
 
 /** Replaces a file of ours: written beside and renamed, so that a reader sees the old one or the new one. Throws {@link SysError}. */
@@ -85,7 +93,7 @@ export function createFile(path: string, text: string | ArrayBuffer, mode = 0o60
   raw.close(fd);
 }
 
-const EAGAIN = -11;
+const [EINTR, EAGAIN] = [-4, -11];
 
 /** Writes everything, in as many writes as it takes. Closes nothing. */
 export function writeAll(fd: number, data: string | ArrayBuffer): void {
