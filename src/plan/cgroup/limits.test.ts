@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { ContainerError } from "../../error.ts";
 import type { DeviceRule, Resources } from "../../spec/config.ts";
 import type { HostCgroups } from "../host.ts";
 import { planCgroups } from "./groups.ts";
@@ -267,6 +268,16 @@ test("unified: unknown controllers, controllers of v1 and paths are errors", () 
   assert.equal(code(HYBRID, "pids.max"), 'CGROUP_CONTROLLER_MISSING linux.resources.unified["pids.max"]');
   assert.equal(code(V1, "pids.max"), 'CGROUP_CONTROLLER_MISSING linux.resources.unified["pids.max"]');
   assert.equal(code(V2, "../pids.max"), 'CGROUP_VALUE_INVALID linux.resources.unified["../pids.max"]');
+});
+
+test("unified: of a controller that a hierarchy of v1 has, the hint says so, whatever the v2 tree offers", () => {
+  const hinted = (file: string, hint: RegExp) =>
+    assert.throws(
+      () => limits(HYBRID, { unified: { [file]: "1" } }),
+      (error) => error instanceof ContainerError && hint.test(error.hint ?? ""),
+    );
+  hinted("pids.max", /^an invalid configuration for cgroup v1/);
+  hinted("misc.max", /^it offers hugetlb$/);
 });
 
 const DENY_ALL: DeviceRule = { allow: false, access: "rwm" };

@@ -94,7 +94,7 @@ export function distributeLimits(resources: Resources, { kernel, groups, offered
       }
     }
   }
-  const named = unifiedRequests(resources.unified, unifiedGroup === undefined ? [] : offered);
+  const named = unifiedRequests(resources.unified, unifiedGroup === undefined ? [] : offered, groupsV1);
   for (const { file } of named) {
     const controller = unifiedController(file);
     if (controller !== "cgroup") limits.needed.add(controller);

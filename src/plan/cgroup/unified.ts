@@ -4,11 +4,13 @@ import { type CgroupWrite, invalid } from "./request.ts";
 
 /**
  * One write per line of each value: files such as io.max take one line at a time.
- * `controllers` are those that the v2 tree offers; a file of another one throws a {@link ContainerError}.
+ * `controllers` are those that the v2 tree offers; a file of another one throws a {@link ContainerError}, which says
+ * so where a hierarchy of v1 has it.
  */
 export function unifiedRequests(
   unified: Readonly<Record<string, string>> = {},
   controllers: readonly string[],
+  hierarchies: ReadonlyMap<string, string> = new Map(),
 ): CgroupWrite[] {
   return Object.entries(unified).flatMap(([file, value]) => {
     const field = unifiedField(file);
@@ -18,7 +20,7 @@ export function unifiedRequests(
       throw new ContainerError("CGROUP_CONTROLLER_MISSING", `cgroup v2 offers no ${controller} controller here`, {
         field,
         hint:
-          controllers.length === 0
+          controllers.length === 0 || hierarchies.has(controller)
             ? "an invalid configuration for cgroup v1, which has the controllers of this machine: use the other fields of linux.resources"
             : `it offers ${controllers.join(", ")}`,
       });
