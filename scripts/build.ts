@@ -174,7 +174,7 @@ async function buildTupper(): Promise<void> {
   const { hot, cold } = makeHeap(host, placement);
   // Linked once more: nothing else moves by it, so the heap stays true.
   writeFileSync(compressed, compress(readFileSync(cold)));
-  linkHost({ objects, init, output: host, pool, cold: compressed, order });
+  linkHost({ objects, init, output: host, pool, cold: compressed, hotBytes: statSync(hot).size, order });
   const frozen = `${host}.frozen`;
   freezeHeap(host, hot, frozen);
   for (const path of [tupper, runtime]) rmSync(path, { force: true });

@@ -28,7 +28,7 @@ const PLACELESS = `-ffile-prefix-map=${root}=.`;
 /** Room for the heap where no placement says yet how much it takes. */
 const TRAINING_POOL_KIB = 16384;
 /** The compressed part of the heap begins here, far behind everything else: its size moves nothing. */
-const COLD_SECTION = "0x2000000";
+const COLD_SECTION = 0x2000000;
 /** And here is where it is used: below 2 GiB, as code wants it, and behind what brk(2) may get. */
 const COLD_ADDRESS = "0x10000000";
 /** Behind both parts of the heap: new blocks. */
@@ -110,6 +110,8 @@ export interface HostLink {
   pool?: { hotKiB: number; coldKiB: number };
   /** The cold part as scripts/cold.ts compresses it; none where there is no heap. */
   cold?: string;
+  /** How many bytes the hot part has in the end. */
+  hotBytes?: number;
   /** A linker script with the order of functions (scripts/text-order.ts). */
   order?: string;
   /** The build whose accesses are counted (host/training.h). */
@@ -118,7 +120,20 @@ export interface HostLink {
   plain?: { bytecode: string; map: string };
 }
 
-export function linkHost({ objects, init, output, pool, cold, order, training = false, plain }: HostLink): void {
+/** Where in a page the hot part ends in the file, there the cold one begins in memory: then none of the file is left empty between them. */
+const coldSection = (hotBytes: number): string => `0x${(COLD_SECTION + ((hotBytes + 7) & 0xff8)).toString(16)}`;
+
+export function linkHost({
+  objects,
+  init,
+  output,
+  pool,
+  cold,
+  hotBytes = 0,
+  order,
+  training = false,
+  plain,
+}: HostLink): void {
   const wraps =
     plain !== undefined
       ? []
@@ -143,7 +158,7 @@ export function linkHost({ objects, init, output, pool, cold, order, training = 
     ...(training ? ["-DHOST_TRAINING", "-Wl,--unresolved-symbols=ignore-all"] : ["-s"]),
     `${root}/host/host.c`,
     ...objects,
-    ...["-lm", "-Wl,--gc-sections", "-Wl,--build-id=none", `-Wl,--section-start=.cold=${COLD_SECTION}`],
+    ...["-lm", "-Wl,--gc-sections", "-Wl,--build-id=none", `-Wl,--section-start=.cold=${coldSection(hotBytes)}`],
     ...[`-Wl,--section-start=.cold_heap=${COLD_ADDRESS}`, `-Wl,--section-start=.room=${ROOM_ADDRESS}`],
     ...(order === undefined ? [] : [`-Wl,-T,${order}`]),
     ...wraps.map((name) => `-Wl,--wrap=${name}`),
