@@ -266,6 +266,14 @@ test("run: an ordinary user may open the pipe that is its standard output", need
   assert.equal(await sees({ user: { uid: 1000, gid: 1000 } }, script, { prefix }), "hi\nho\n");
 });
 
+test("run, exec: a standard descriptor on the machine's /dev/null is the container's", asRoot(), async () => {
+  const prefix = ["sh", "-c", 'exec "$@" </dev/null 2>/dev/null', "sh"];
+  const script = "stat -L -c %d:%i /dev/null /proc/self/fd/0 /proc/self/fd/2 | sort -u | wc -l";
+  assert.equal(await sees({}, script, { prefix }), "1\n");
+  const { exec } = await running({});
+  assert.equal(printed(await exec(["sh", "-c", script], { prefix })), "1\n");
+});
+
 test("run: personality LINUX32 is what uname says", needs("arch:x64"), async () => {
   assert.equal(await sees({ linux: { personality: { domain: "LINUX32" } } }, "uname -m"), "i686\n");
   assert.equal(await sees({ linux: { personality: { domain: "LINUX" } } }, "uname -m"), "x86_64\n");

@@ -14,12 +14,10 @@ import {
   MS_RDONLY,
   O_CLOEXEC,
   OPEN_TREE_CLONE,
-  S_IFCHR,
-  S_IFMT,
 } from "../../sys/constants.ts";
 import { check, raw, sys } from "../../sys/sys.ts";
 import { EINVAL, ENOENT, ENOTDIR, type InitContext } from "./context.ts";
-import { standingIn, statOf } from "./paths.ts";
+import { isNullDevice, standingIn } from "./paths.ts";
 import { fromKernelRoot } from "./proc.ts";
 
 const MOVE_MOUNT_T_SYMLINKS = 0x10;
@@ -62,8 +60,7 @@ function takeNullDevice(context: InitContext): number {
   // Not there: then it is none either.
   if (tree !== ENOENT) {
     check(tree, "open_tree", "/dev/null");
-    const { mode, rdevMajor, rdevMinor } = statOf(tree, "", AT_EMPTY_PATH);
-    if ((mode & S_IFMT) === S_IFCHR && rdevMajor === 1 && rdevMinor === 3) {
+    if (isNullDevice(tree)) {
       context.nullDevice = tree;
       return tree;
     }

@@ -10,6 +10,7 @@ import {
   O_PATH,
   O_WRONLY,
   RESOLVE_NO_MAGICLINKS,
+  S_IFCHR,
   S_IFDIR,
   S_IFMT,
 } from "../../sys/constants.ts";
@@ -21,6 +22,11 @@ export function statOf(dirfd: number, path: string, flags: number): Statx {
   const buffer = new ArrayBuffer(STATX_SIZE);
   sys.statx(dirfd, path, flags, STATX_BASIC_STATS, buffer);
   return parseStatx(buffer);
+}
+
+export function isNullDevice(fd: number): boolean {
+  const { mode, rdevMajor, rdevMinor } = statOf(fd, "", AT_EMPTY_PATH);
+  return (mode & S_IFMT) === S_IFCHR && rdevMajor === 1 && rdevMinor === 3;
 }
 
 export const parentOf = (path: string): string => path.slice(0, path.lastIndexOf("/")) || "/";

@@ -4,7 +4,10 @@ import { CAPABILITIES, capabilityMask, capabilityNames } from "../../spec/capabi
 import type { Capabilities } from "../../spec/config.ts";
 import {
   AT_EMPTY_PATH,
+  AT_FDCWD,
   CLOSE_RANGE_CLOEXEC,
+  O_CLOEXEC,
+  O_RDWR,
   PR_CAP_AMBIENT,
   PR_CAP_AMBIENT_CLEAR_ALL,
   PR_CAP_AMBIENT_RAISE,
@@ -25,7 +28,7 @@ import { openPty } from "../pty.ts";
 import { EINVAL, ENOSYS, type Performers } from "./context.ts";
 import { closeOneByOne } from "./descriptors.ts";
 import { becomeRoot } from "./namespaces.ts";
-import { refuseUnreachable } from "./paths.ts";
+import { isNullDevice, refuseUnreachable } from "./paths.ts";
 
 type Ops =
   | "openPty"
@@ -38,6 +41,16 @@ type Ops =
   | "noNewPrivileges"
   | "closeDescriptors"
   | "exec";
+
+/**
+ * Where standard input, output or error is the machine's null device, it becomes the container's: root could change the
+ * mode of the machine's through /proc/self/fd, and CRIU finds no file outside of the container's mounts.
+ */
+function takeOwnNull(): void {
+  const machines = [0, 1, 2].filter(isNullDevice);
+  const own = machines.length > 0 ? raw.openat(AT_FDCWD, "/dev/null", O_RDWR | O_CLOEXEC, 0) : -1;
+  if (own >= 0 && isNullDevice(own)) for (const fd of machines) sys.dup3(own, fd, 0);
+}
 
 export const processSteps: Performers<Ops> = {
   openPty(step, context) {
@@ -121,6 +134,7 @@ export const processSteps: Performers<Ops> = {
   closeDescriptors({ from }, context) {
     // Here, because a seccomp filter that comes next may not know dup3.
     if (context.terminal !== undefined) for (const fd of [0, 1, 2]) sys.dup3(context.terminal, fd, 0);
+    else takeOwnNull();
     context.terminal = undefined;
     const result = raw.closeRange(from, 0xffffffff, CLOSE_RANGE_CLOEXEC);
     if (result === ENOSYS || result === -22) closeOneByOne(from);
