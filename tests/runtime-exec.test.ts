@@ -218,6 +218,27 @@ test("exec --additional-gids: beside those of the user", needs(), async () => {
   assert.equal((await runtime(["exec", "--additional-gids", "x", id, "true"])).code, 255);
 });
 
+test(
+  "run and exec: the annotation run.oci.keep_original_groups leaves the caller's supplementary groups",
+  asRoot(),
+  async () => {
+    const config = makeConfig(root, {
+      args: ["sh", "-c", "grep Groups /proc/self/status; exec sleep 600"],
+      process: { user: { uid: 1000, gid: 1000, additionalGids: [50] } },
+      annotations: { "run.oci.keep_original_groups": "1" },
+    });
+    const prefix = ["setpriv", "--groups", "6,7"];
+    const id = newId();
+    const output = join(temporaryDirectory(), "output");
+    const whole = ["sh", "-c", `exec "$@" >${output}`, "sh", ...prefix];
+    await runtimePrints(["run", "--detach", "--bundle", makeBundle(config), id], { prefix: whole });
+    atEnd(() => runtime(["delete", "--force", id]));
+    const groups = "Groups:\t6 7 \n";
+    await eventually("the groups are told", () => readFileSync(output, "utf8") === groups);
+    assert.equal(await runtimePrints(["exec", id, "grep", "Groups", "/proc/self/status"], { prefix }), groups);
+  },
+);
+
 test("exec --cap: more capabilities than the container's process has, with and without CAP_", needs(), async () => {
   const sets = {
     bounding: ["CAP_CHOWN"],

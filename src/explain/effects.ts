@@ -78,8 +78,8 @@ const EFFECTS: Effects = {
   setMountFlags: ({ target, flags, clear = [], recursive }) =>
     `Make the mount ${target} ${[...flags, ...clear.map((flag) => `not ${flag}`)].join(", ")}${recursive ? ", and all below it" : ""}`,
   copyTree: ({ source, target }) => `Copy ${source} to ${target}, without crossing into other filesystems`,
-  makeDirectory: ({ path, mode, like, ifMissing }) =>
-    `Make ${ifMissing ? "if it is missing " : ""}the directory ${path}${like === undefined ? ` (mode ${mode.toString(8)})` : `, mode and owner as ${like.path}`}`,
+  makeDirectory: ({ path, mode, like }) =>
+    `Make the directory ${path}${like === undefined ? ` (mode ${mode.toString(8)})` : `, mode and owner as ${like.path}`}`,
   makeNode: ({ path, type, major, minor, mode }) =>
     `Make the device ${path} (${type}${type === "p" ? "" : ` ${major}:${minor}`}, mode ${mode.toString(8)})`,
   makeLink: ({ target, path }) => `Make the link ${path} -> ${target}`,
@@ -119,7 +119,7 @@ const EFFECTS: Effects = {
   limitBoundingSet: ({ keep }) =>
     `Drop ${droppedCount(keep)} of ${CAPABILITIES.length} capabilities for good; what can be had at most: ${names(keep)}`,
   setUser: ({ uid, gid, groups, otherwise }) =>
-    `Become uid ${uid} and gid ${gid}${otherwise === undefined ? "" : ` (or ${otherwise.uid} and ${otherwise.gid}, where there is no root)`}${groups === undefined ? "; supplementary groups cannot be changed here" : groups.length === 0 ? ", in no other group" : `, and in the groups ${groups.join(", ")}`}`,
+    `Become uid ${uid} and gid ${gid}${otherwise === undefined ? "" : ` (or ${otherwise.uid} and ${otherwise.gid}, where there is no root)`}${groups === undefined ? "; supplementary groups stay as they are" : groups.length === 0 ? ", in no other group" : `, and in the groups ${groups.join(", ")}`}`,
   setCapabilities: ({ sets }) => `Set the capabilities: effective ${names(sets.effective ?? [])}${otherSets(sets)}`,
   noNewPrivileges: () => "Give up all new privileges",
   seccomp: ({ program, profile, listener, ignored }) =>

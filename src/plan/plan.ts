@@ -258,7 +258,7 @@ function planProtection({ linux, process, root }: Config): InitStep[] {
         mode: 0o755,
         ifMissing: true,
         field: "process.cwd",
-        because: "the command starts here, and nothing can be made once the root is read-only",
+        because: "the command starts here",
       });
     steps.push({
       op: "setMountFlags",

@@ -202,6 +202,9 @@ export function planPrivileges(
 function groupsOf(config: Config): number[] | undefined {
   const groups = config.process.user.additionalGids;
   const gidMappings = config.linux.gidMappings;
-  const denied = isNew(config, "user") && gidMappings?.length === 1 && gidMappings[0]?.size === 1;
-  return denied ? undefined : [...new Set(groups)]; // Docker names some twice
+  // `podman run --group-add keep-groups` counts on crun's annotation.
+  const kept =
+    (isNew(config, "user") && gidMappings?.length === 1 && gidMappings[0]?.size === 1) ||
+    config.annotations?.["run.oci.keep_original_groups"] !== undefined;
+  return kept ? undefined : [...new Set(groups)]; // Docker names some twice
 }

@@ -122,9 +122,8 @@ function checkNames(config: Config): Problem | undefined {
     if (config[field] !== undefined && !has(config, "uts"))
       return clash(`.${field}`, config[field], "it needs a uts namespace in linux.namespaces");
   }
-  const { domainname } = config;
-  const other = config.linux.sysctl?.["kernel.domainname"];
-  if (domainname !== undefined && other !== undefined && other !== domainname)
+  const { domainname, linux } = config;
+  if (domainname !== undefined && (linux.sysctl?.["kernel.domainname"] ?? domainname) !== domainname)
     return clash(".domainname", domainname, 'linux.sysctl["kernel.domainname"] sets it too');
   return undefined;
 }

@@ -363,8 +363,7 @@ mask /sys/firmware
 make_readonly /proc/bus
 make_readonly /proc/sys
 
-# 57. makeDirectory: the command starts here, and nothing can be made once the root is read-only
-# [process.cwd]. See mkdir(2).
+# 57. makeDirectory: the command starts here [process.cwd]. See mkdir(2).
 tool mkdir -p -m 0755 '/home/a b'
 
 # 58. setMountFlags: the config wants a root that cannot be written [root.readonly]. See
