@@ -364,15 +364,15 @@ export function statusOf(container: ListedContainer): Status {
   container.init ??= readInit(path);
   const { init } = container;
   if (init === undefined) return "stopped";
+  // Before the process: who deletes a created container ends that first, and then removes the socket.
+  const waits = raw.faccessat(AT_FDCWD, `${path}/start`, 0);
   const found = findProcess(init.pid, init.startTime);
   if (found?.startTime !== init.startTime) return "stopped";
   // First: a created container that is frozen cannot be started either. On v1 who runs or sleeps is not.
   const isAwake = (found.state === "R" || found.state === "S") && hasFreezerOfV1(container);
   const freezer = isAwake ? undefined : freezerGroup(groupsOf(container));
   if (freezer !== undefined && isFrozen(freezer.path)) return "paused";
-  const waits = raw.faccessat(AT_FDCWD, `${path}/start`, 0);
-  // The socket goes when it is started, and with the record: after the link.
-  if (waits === ENOENT) return readInit(path)?.startTime === init.startTime ? "running" : "stopped";
+  if (waits === ENOENT) return "running";
   check(waits, "faccessat", `${path}/start`);
   if (isAwaited(`${path}/start`)) return "created";
   // A `start` that was killed leaves the socket's file behind, and so does a container that has died since we looked.
