@@ -64,7 +64,7 @@ static void print_exception(JSContext *ctx) {
 /*
  * JavaScript without eval, so that the binary has no parser in it (150 KiB): the training build compiles the bundle.
  * And without String.prototype.normalize, which wants tables, WeakRef, for which nobody collects garbage, and Proxy, which
- * only the builds for tests use (lazy-programs in scripts/build.ts).
+ * only the builds for tests use (lazy-programs in scripts/build.ts); functions of Math are left out in scripts/quickjs-source.ts.
  */
 static JSContext *new_language(JSRuntime *rt) {
   JSContext *ctx = JS_NewContextRaw(rt);

@@ -42,7 +42,7 @@ import {
   run,
 } from "./link-host.ts";
 import { placeBlocks } from "./placement.ts";
-import { coveredQuickjs } from "./quickjs-source.ts";
+import { coveredQuickjs, LEFT_OUT_NAME } from "./quickjs-source.ts";
 import { target } from "./target.ts";
 import { weakened } from "./weakened.ts";
 
@@ -95,6 +95,8 @@ async function bundle(outfile: string, plugins: Plugin[] = []): Promise<void> {
       __COMMIT__: JSON.stringify(commit()),
     },
   });
+  const missing = LEFT_OUT_NAME.exec(readFileSync(outfile, "utf8"))?.[0];
+  if (missing !== undefined) throw new Error(`${missing} is left out of QuickJS: scripts/quickjs-source.ts`);
   const map = `${outfile}.map`;
   writeFileSync(map, JSON.stringify(lineMapOf(JSON.parse(readFileSync(map, "utf8")) as EncodedSourceMap)));
 }
