@@ -409,6 +409,8 @@ test(
     // exec goes the same way: a network namespace of the machine cannot be joined from inside the user namespace.
     const second = await running(wanted);
     assert.equal(printed(await second.exec(["sh", "-c", script])), seen);
+    const { stderr } = await run({ ...wanted, user: { uid: 2000, gid: 0 } }, ["true"]);
+    assert.match(stderr, /uid 2000, gid 0: the user namespace has no such id \(SET_USER_FAILED\)$/m);
   },
 );
 

@@ -194,11 +194,13 @@ function whyByStep(step: Step, { code }: SysError): Finding | undefined {
     }
     case "mount":
     case "takeTree":
-      if (code !== "ENOSPC") return undefined;
-      return tooManyMounts();
     case "unshare":
     case "copyMountNamespace":
       return code === "ENOSPC" ? tooManyMounts() : undefined;
+    case "setUser": // a namespace that is joined has maps of its own, which no config says
+      return code === "EINVAL"
+        ? { why: "the user namespace has no such id", hint: "see its uid_map and gid_map" }
+        : undefined;
     default:
       return undefined;
   }
