@@ -58,8 +58,8 @@ export const EDITS: readonly Edit[] = [
   },
   {
     file: "src/execute/init/masks.ts",
-    find: "    if ((mode & S_IFMT) === S_IFCHR",
-    replace: "    if (isWeak('null-unchecked') || (mode & S_IFMT) === S_IFCHR",
+    find: "    if (isNullDevice(tree))",
+    replace: "    if (isWeak('null-unchecked') || isNullDevice(tree))",
   },
   {
     file: "src/execute/pty.ts",
