@@ -173,7 +173,9 @@ const ROOTS: Readonly<Record<string, bigint>> = { "/proc": 0x9fa0n, "/sys": 0x62
 
 function statx(dirfd: number | bigint, path: string, buffer: ArrayBuffer): number {
   const name = absolute(dirfd, path);
-  const kind = name.startsWith("/dev/") ? S_IFCHR : files.has(name) ? S_IFREG : S_IFDIR;
+  // Standard input, output and error are the null device, as engines give it.
+  const isStandard = path === "" && dirfd >= 0 && dirfd <= 2;
+  const kind = isStandard || name.startsWith("/dev/") ? S_IFCHR : files.has(name) ? S_IFREG : S_IFDIR;
   const view = new DataView(buffer);
   view.setUint32(16, 2, true); // stx_nlink
   view.setUint16(28, kind | 0o755, true); // stx_mode
