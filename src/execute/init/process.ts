@@ -7,6 +7,7 @@ import {
   AT_FDCWD,
   CLOSE_RANGE_CLOEXEC,
   O_CLOEXEC,
+  O_NOCTTY,
   O_RDWR,
   PR_CAP_AMBIENT,
   PR_CAP_AMBIENT_CLEAR_ALL,
@@ -14,12 +15,13 @@ import {
   PR_CAPBSET_DROP,
   PR_SET_KEEPCAPS,
   PR_SET_NO_NEW_PRIVS,
+  RESOLVE_NO_MAGICLINKS,
   S_IFIFO,
   S_IFMT,
   TIOCSCTTY,
 } from "../../sys/constants.ts";
 import { readFileIfThere } from "../../sys/files.ts";
-import { parseStatx, STATX_BASIC_STATS, STATX_SIZE } from "../../sys/structs.ts";
+import { packOpenHow, parseStatx, STATX_BASIC_STATS, STATX_SIZE } from "../../sys/structs.ts";
 import { check, raw, SysError, sys } from "../../sys/sys.ts";
 import { send } from "../channel.ts";
 import { executeCommand } from "../exec-command.ts";
@@ -43,12 +45,15 @@ type Ops =
   | "exec";
 
 /**
- * Where standard input, output or error is the machine's null device, it becomes the container's: root could change the
- * mode of the machine's through /proc/self/fd, and CRIU finds no file outside of the container's mounts.
+ * Where standard input, output or error is the machine's null device, it becomes the container's, if there is one: root could
+ * change the mode of the machine's through /proc/self/fd, and CRIU finds no file outside of the container's mounts. Past no
+ * link of procfs: /proc/self/fd/0 in the place of /dev/null would lead to the machine's again.
  */
 function takeOwnNull(): void {
   const machines = [0, 1, 2].filter(isNullDevice);
-  const own = machines.length > 0 ? raw.openat(AT_FDCWD, "/dev/null", O_RDWR | O_CLOEXEC, 0) : -1;
+  if (machines.length === 0) return;
+  const how = packOpenHow({ flags: O_RDWR | O_CLOEXEC | O_NOCTTY, resolve: RESOLVE_NO_MAGICLINKS });
+  const own = raw.openat2(AT_FDCWD, "/dev/null", how);
   if (own >= 0 && isNullDevice(own)) for (const fd of machines) sys.dup3(own, fd, 0);
 }
 
