@@ -11,7 +11,7 @@
  * --from FILE  measures nothing: tables (with --write also files) from a file of bench/results/
  *
  * The commands of a scenario run in turn, so that what disturbs the machine disturbs all of them, and each round in another order,
- * so that each comes equally often after each other one. Back to back, and where it makes a difference also with a pause of
+ * so that within the rounds each comes equally often after each other one. Back to back, and where it makes a difference also with a pause of
  * 100 ms before each, as commands are run by people. Peers that are missing are installed. Prints tables, and writes bench/results/.
  */
 import { execFileSync } from "node:child_process";

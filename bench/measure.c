@@ -176,7 +176,7 @@ static void measure(int number, const struct command *c, long gap_ms, int counts
 
 /*
  * Which command comes at this position. What ran before costs the next one: so over twice as many rounds as there are commands each
- * comes equally often directly after each other one. E. J. Williams, "Experimental designs balanced for the estimation of
+ * comes within the rounds equally often directly after each other one. E. J. Williams, "Experimental designs balanced for the estimation of
  * residual effects of treatments", 1949.
  */
 static int in_turn(long round, int position, int count) {

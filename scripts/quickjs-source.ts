@@ -35,7 +35,7 @@ const shared = (block: string, times: number): Replacement => ({
   times,
 });
 
-/** Functions of Math that nothing of tupper uses, and 24 KB of libc with them. The build fails where the bundle names one. */
+/** Functions of Math that nothing of tupper uses, and 24 KB of libc with them. The build fails where the bundle says Math.NAME. */
 const LEFT_OUT =
   "acos asin atan atan2 cos exp log sin tan cosh sinh tanh acosh asinh atanh expm1 log1p log10 cbrt".split(" ");
 export const LEFT_OUT_NAME = new RegExp(`\\bMath\\.(${LEFT_OUT.join("|")})\\b`);
