@@ -450,6 +450,13 @@ test("hooks: the failure of one is seen even when the caller ignores SIGCHLD", n
   assert.match(stderr, /^warning: error running poststop hook #0: .*exit status 3/);
 });
 
+test("ps: a ps(1) that fails is seen even when the caller ignores SIGCHLD", needs("package:procps"), async () => {
+  const id = await running(makeConfig(root));
+  const ignoring = { prefix: ["env", "--ignore-signal=CHLD"] };
+  assert.match(await runtimeFails(["ps", id, "--no-such"], ignoring), /^PS_FAILED: ps ended with 1: /);
+  assert.match(await runtimePrints(["ps", id, "-eo", "pid"], ignoring), /^ +PID\n +\d+\n$/);
+});
+
 test("hooks: a timeout kills, in every namespace; within it nothing happens", needs(), async () => {
   const began = Date.now();
   for (const kind of ["createRuntime", "createContainer", "startContainer", "poststart"] as const) {

@@ -1,8 +1,9 @@
 /** A program of the container or of the machine that runs with a text for its input, and whose output is kept, both in memory: nothing blocks. */
-import { MFD_CLOEXEC, O_CLOEXEC, SIG_SETMASK, SIGNALS } from "../sys/constants.ts";
+import { MFD_CLOEXEC, O_CLOEXEC, SIG_SETMASK } from "../sys/constants.ts";
 import { writeAll } from "../sys/files.ts";
 import { openStandardFiles } from "../sys/standard-files.ts";
 import { check, raw, sys } from "../sys/sys.ts";
+import { keepEnds } from "./wait.ts";
 
 export interface CapturedProgram {
   /** To be waited for by the caller. */
@@ -29,8 +30,7 @@ export function startCaptured(
   const fds = new ArrayBuffer(8);
   sys.pipe2(fds, O_CLOEXEC);
   const [failureEnd = -1, childEnd = -1] = new Int32Array(fds);
-  // Where the caller ignores SIGCHLD, wait4 would not know how the program ended. execve(2) keeps what is ignored.
-  raw.rtSigaction(SIGNALS.CHLD ?? 0, new ArrayBuffer(32), null, 8);
+  keepEnds();
   const pid = check(
     raw.spawn(0, 0, childEnd, failureEnd, () => {
       raw.dup3(input, 0, 0);

@@ -23,7 +23,7 @@ import { openChannel } from "./channel.ts";
 import { askCriu, type CriuAnswer, type Notification, type REQUESTS } from "./criu-rpc.ts";
 import { findProgram } from "./helper-program.ts";
 import { closeInherited } from "./init/descriptors.ts";
-import { waitFor } from "./wait.ts";
+import { keepEnds, waitFor } from "./wait.ts";
 
 export interface CriuCall {
   program: string;
@@ -123,6 +123,7 @@ function start(call: CriuCall, args: readonly string[]): Started {
   sys.pipe2(fds, O_CLOEXEC);
   const [failureEnd = -1, childEnd = -1] = new Int32Array(fds);
   const { program, inherited = [], ownStdio = false } = call;
+  keepEnds();
   const pid = check(
     raw.spawn(0, 0, childEnd, failureEnd, () => {
       try {

@@ -42,7 +42,7 @@ import { askToBeWatched } from "./ptrace.ts";
 import { serveListener } from "./seccomp-listener.ts";
 import { setForInit } from "./set-for-init.ts";
 import { takeTreeForInit } from "./take-for-init.ts";
-import { waitFor } from "./wait.ts";
+import { reap } from "./wait.ts";
 
 export interface Started {
   /** The init process, as the caller sees it. */
@@ -189,7 +189,7 @@ function makeInBetween(join: () => void, clone: CloneStep, make: (moreFlags: num
   );
   const answer = receive(ourEnd)?.message;
   raw.close(ourEnd);
-  waitFor(between);
+  reap(between);
   if (answer?.kind === "spawned") return answer.pid;
   throw answer?.kind === "error"
     ? unpackError(answer.error)

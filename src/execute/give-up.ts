@@ -17,7 +17,7 @@ import {
 import { raw, sys } from "../sys/sys.ts";
 import { freezerGroup } from "./freezer.ts";
 import { isDirectoryOfProc } from "./process-end.ts";
-import { waitFor, waitIfEnded } from "./wait.ts";
+import { reap, waitIfEnded } from "./wait.ts";
 
 export interface GivesUp {
   /** A signalfd of what ends the set-up. */
@@ -79,11 +79,11 @@ const PATIENCE_MS = 5000;
 
 /**
  * Kills the init process, a child of ours, and reaps it. One that joined a container is not waited for without end: a frozen one of
- * v1 dies only when it is thawed, a traced one is its tracer's until he lets go. Undefined where it is still there.
+ * v1 dies only when it is thawed, a traced one is its tracer's until he lets go. Undefined where it is still there, or reaped already.
  */
 export function endInit(pid: number, givesUp: GivesUp | undefined): WaitStatus | undefined {
   raw.kill(pid, SIGKILL);
-  if (givesUp === undefined) return waitFor(pid);
+  if (givesUp === undefined) return reap(pid);
   for (let waitedMs = 0; waitedMs < PATIENCE_MS; waitedMs += PAUSE_MS) {
     const status = waitIfEnded(pid);
     if (status !== undefined) return status;

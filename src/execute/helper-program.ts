@@ -3,7 +3,7 @@ import { AT_FDCWD, O_CLOEXEC, O_RDWR, SIG_SETMASK } from "../sys/constants.ts";
 import { openStandardFiles } from "../sys/standard-files.ts";
 import { exitCodeOf } from "../sys/structs.ts";
 import { check, raw, sys } from "../sys/sys.ts";
-import { waitFor } from "./wait.ts";
+import { keepEnds, waitFor } from "./wait.ts";
 
 const DIRECTORIES = ["/usr/bin", "/bin", "/usr/sbin", "/sbin", "/usr/local/bin"];
 
@@ -21,9 +21,12 @@ interface HelperEnd {
   output: string;
 }
 
-export const runHelper = (words: readonly string[]): HelperEnd => startHelper(words)();
+export function runHelper(words: readonly string[]): HelperEnd {
+  keepEnds();
+  return startHelper(words)();
+}
 
-/** Starts it; the result waits for its end. */
+/** Starts it; the result waits for its end. For who has seen to it that ends are kept (wait.ts). */
 export function startHelper([name = "", ...args]: readonly string[]): () => HelperEnd {
   const path = findProgram(name);
   if (path === undefined) return () => ({ code: 127, output: `${name} is not installed` });

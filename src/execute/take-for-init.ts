@@ -8,7 +8,7 @@ import { AT_FDCWD, CLONE_NEWNS, O_CLOEXEC, O_RDONLY } from "../sys/constants.ts"
 import { check, raw, sys } from "../sys/sys.ts";
 import { type Message, openChannel, packError, receive, send, unpackError } from "./channel.ts";
 import { mapOwners, openIdMap, takeTree } from "./trees.ts";
-import { waitFor } from "./wait.ts";
+import { reap } from "./wait.ts";
 
 export type TreeRequest = Omit<TakenTree, "tree">;
 
@@ -49,7 +49,7 @@ export function takeTreeForInit(channel: number, pid: number, request: TreeReque
   );
   const { message, fds = [] } = receive(ourEnd) ?? {};
   raw.close(ourEnd);
-  waitFor(between);
+  reap(between);
   const died = () => packError(new Error("the process that takes a tree died")) as Answer;
   send(channel, (message as Answer | undefined) ?? died(), fds);
   for (const fd of fds) raw.close(fd);

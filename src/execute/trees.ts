@@ -24,7 +24,7 @@ import { changeInCopy, type MountChange, packChange, setAttributes } from "./cha
 import { openChannel, receive, send } from "./channel.ts";
 import { EINVAL, ENOSYS, EPERM } from "./init/context.ts";
 import { mountAttributeBits, propagationFlags } from "./mount-flags.ts";
-import { waitFor } from "./wait.ts";
+import { reap } from "./wait.ts";
 
 /**
  * A clone of a mounted tree. Unless its propagation says so, what is mounted on either side later stays there.
@@ -202,7 +202,7 @@ function openMappedNamespace(uidMappings: readonly IdMapping[], gidMappings: rea
     return sys.openat(AT_FDCWD, `/proc/${pid}/ns/user`, O_RDONLY | O_CLOEXEC, 0);
   } finally {
     raw.close(ours);
-    waitFor(pid);
+    reap(pid);
   }
 }
 

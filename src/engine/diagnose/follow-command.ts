@@ -3,7 +3,6 @@ import { openChannel, packError, receive, unpackError } from "../../execute/chan
 import { executeCommand } from "../../execute/exec-command.ts";
 import { blockSignals } from "../../execute/execute.ts";
 import { askToBeWatched } from "../../execute/ptrace.ts";
-import { waitFor } from "../../execute/wait.ts";
 import { supervise } from "../../runtime/supervise.ts";
 import { openSignals } from "../../runtime/terminal.ts";
 import { check, raw, sys } from "../../sys/sys.ts";
@@ -37,7 +36,7 @@ export function followCommand(args: readonly string[], { watch, reap }: Pick<Dia
     }
   } catch (error) {
     raw.kill(pid, 9);
-    waitFor(pid);
+    reap(pid);
     throw error;
   } finally {
     raw.close(ours);

@@ -1,7 +1,7 @@
 /** A shell command whose output the reader of a lesson sees: run by whoever calls, in the namespaces and under the root that it has. */
 
 import { startCaptured } from "../../execute/captured-program.ts";
-import { waitFor } from "../../execute/wait.ts";
+import { reap } from "../../execute/wait.ts";
 import { errnoText } from "../../sys/errno.ts";
 import { raw, sys } from "../../sys/sys.ts";
 
@@ -12,7 +12,7 @@ const MAX_LENGTH = 4000;
 export function look(command: string, variables: readonly string[] = []): string {
   const env = [PATH, "LC_ALL=C", ...variables];
   const { pid, errno, output } = startCaptured("/bin/sh", ["sh", "-c", command], env);
-  waitFor(pid);
+  reap(pid);
   const text = errno === undefined ? readBack(output) : `/bin/sh: ${errnoText(errno)}`;
   raw.close(output);
   return text;

@@ -1,7 +1,7 @@
 /** Processes that lessons need beside their container: one to join, and one that stands for the machine. */
 import { openChannel, packError, receive, send, unpackError } from "../../execute/channel.ts";
 import { blockSignals } from "../../execute/execute.ts";
-import { waitFor } from "../../execute/wait.ts";
+import { reap } from "../../execute/wait.ts";
 import { supervise } from "../../runtime/supervise.ts";
 import { openSignals } from "../../runtime/terminal.ts";
 import {
@@ -29,7 +29,7 @@ export function withNeighbour<T>(act: (pid: number) => T): T {
     return act(pid);
   } finally {
     raw.close(ours);
-    waitFor(pid);
+    reap(pid);
   }
 }
 
