@@ -13,7 +13,7 @@ import { readFileIfThere } from "../sys/files.ts";
 import { sleepMs } from "../sys/sleep.ts";
 import { packPollfds, packTimespec } from "../sys/structs.ts";
 import { raw, SysError, sys } from "../sys/sys.ts";
-import { packUnixAddress, withUnixAddress } from "../sys/unix-address.ts";
+import { connectUnix } from "../sys/unix-address.ts";
 
 /** The other side is gone, or was not there. What was sent may have been done or not. */
 export class BusGone extends Error {
@@ -70,11 +70,8 @@ export class Bus {
   static connect(peer: Peer, deadlineMs: number): Bus {
     const socket = sys.socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     try {
-      const connect = (address: ArrayBuffer) => raw.connect(socket, address);
       for (;;) {
-        const connected = peer.socket.startsWith("\0")
-          ? connect(packUnixAddress(peer.socket).slice(0, -1)) // the NUL at the end of a path would be part of the name
-          : withUnixAddress(peer.socket, connect);
+        const connected = connectUnix(socket, peer.socket);
         if (connected >= 0) return new Bus(peer, socket);
         // The queue of those who wait to be accepted is full.
         if (connected !== EAGAIN) throw new SysError("connect", -connected, [peer.socket]);

@@ -389,5 +389,12 @@ const BLOCKED = 0xffffffffffffffffn & ~(1n << 10n);
 /** Blocks signals, for a signalfd; children start with none blocked. */
 export function blockSignals(): void {
   defaultIgnoredSignals();
-  sys.rtSigprocmask(SIG_SETMASK, new BigUint64Array([BLOCKED]).buffer as ArrayBuffer, null, 8);
+  setMask(BLOCKED);
 }
+
+/** For who has nothing more to lose. */
+export const unblockSignals = (): void => setMask(0n);
+
+const setMask = (mask: bigint): void => {
+  sys.rtSigprocmask(SIG_SETMASK, new BigUint64Array([mask]).buffer as ArrayBuffer, null, 8);
+};

@@ -7,6 +7,7 @@ import { readFile } from "../sys/files.ts";
 import { raw, SysError, sys } from "../sys/sys.ts";
 import type { Container } from "./container.ts";
 import { giveIdMaps, missingIdMaps } from "./default-id-maps.ts";
+import { mountNotify } from "./notify.ts";
 
 export interface Bundle {
   /** Absolute. */
@@ -42,6 +43,7 @@ export function loadBundle(directory: string, configPath?: string): Bundle {
 export function recordedConfig({ path, record }: Container): Config {
   const { config } = parseConfig(readFile(`${path}/config.json`), { seccomp: "unchecked" });
   giveIdMaps(config, record.idMaps);
+  if (record.notify) mountNotify(config, path);
   if (record.timeNamespace) config.linux.namespaces = [...(config.linux.namespaces ?? []), { type: "time" }];
   return config;
 }

@@ -6,6 +6,7 @@
  *     <id>/init         pid and start time of the init process, once it can live on its own: what a symbolic link says, which
  *                       is made and read whole by one call
  *     <id>/start        the socket of a container that waits for `start`
+ *     <id>/notify/      what the container sees of NOTIFY_SOCKET (notify.ts)
  *
  * Commands that change a container hold flock(2) on its directory; the kernel drops it however they end. Nothing on record
  * says that a container runs: that is asked of the kernel each time.
@@ -65,6 +66,8 @@ export interface ContainerRecord extends HookState {
   idMaps?: IdMaps;
   /** CRIU has brought it back in a time namespace of its own, which its config does not name. */
   timeNamespace?: true;
+  /** It has a place for NOTIFY_SOCKET. */
+  notify?: true;
   poststart?: Hook[];
   poststop?: Hook[];
 }
@@ -162,6 +165,7 @@ export function claimContainer(root: string, id: string): Lock {
     if (readFileIfThere(`${path}/state.json`) === undefined) {
       // Nor does what else it left, or what a `delete` left that was killed behind the record.
       for (const name of USUAL) raw.unlinkat(AT_FDCWD, `${path}/${name}`, 0);
+      removeDirectory(path, NOTIFY);
       return lock;
     }
     unlock(lock);
@@ -398,6 +402,8 @@ function isBusy(path: string): boolean {
 }
 
 const USUAL = ["state.json", "init", "config.json", "start"];
+/** A directory, and the socket in it. */
+export const [NOTIFY, NOTIFY_NAME] = ["notify", "notify.sock"];
 
 /** Removes the record, and with it the lock: the container is gone. */
 export function removeRecord(lock: Lock): void {
@@ -407,10 +413,20 @@ export function removeRecord(lock: Lock): void {
   // Mostly that is all, and it takes no descriptor: there may be none left.
   if (raw.unlinkat(AT_FDCWD, path, AT_REMOVEDIR) < 0) {
     for (const { name, type } of readDirectory(path)) {
-      const result = raw.unlinkat(AT_FDCWD, `${path}/${name}`, type === DT_DIR ? AT_REMOVEDIR : 0);
+      const result = type === DT_DIR ? removeDirectory(path, name) : raw.unlinkat(AT_FDCWD, `${path}/${name}`, 0);
       if (result < 0 && result !== ENOENT) throw new SysError("unlinkat", -result, [`${path}/${name}`]);
     }
     sys.unlinkat(AT_FDCWD, path, AT_REMOVEDIR);
   }
   unlock(lock);
+}
+
+/** And what is in it, by no name that could lead elsewhere: a privileged container can write to its directory for NOTIFY_SOCKET. */
+function removeDirectory(path: string, name: string): number {
+  const directory = `${path}/${name}`;
+  const fd = raw.openat(AT_FDCWD, directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+  if (fd < 0) return fd;
+  for (const each of readDirectory(".", fd)) raw.unlinkat(fd, each.name, each.type === DT_DIR ? AT_REMOVEDIR : 0);
+  raw.close(fd);
+  return raw.unlinkat(AT_FDCWD, directory, AT_REMOVEDIR);
 }

@@ -31,6 +31,7 @@ import {
 } from "./container.ts";
 import { debugPlan } from "./debug-plan.ts";
 import { destroyFailed } from "./delete.ts";
+import { offerNotify, openNotify } from "./notify.ts";
 import { ownerName } from "./owner.ts";
 import { writePidFile } from "./pid-file.ts";
 import { sendToPidfdSocket } from "./pidfd-socket.ts";
@@ -74,6 +75,8 @@ export interface Launched {
   pid: number;
   /** The master of the container's terminal, when it was not sent away. */
   terminal: number | undefined;
+  /** The container's NOTIFY_SOCKET, of one that does not wait. */
+  notify: number | undefined;
 }
 
 /**
@@ -159,6 +162,7 @@ function make(
   const { seccomp } = config.linux;
   const manager = cgroupManager === "disabled" ? cgroupManager : "cgroupfs";
   if (preserved.listening > 0) config.process.env = listenVariables(config.process.env ?? [], preserved.listening);
+  const notify = offerNotify(config, lock.path);
   const plan = makePlan(config, host, {
     id,
     state: lock.path,
@@ -176,10 +180,11 @@ function make(
   debugPlan(plan, debug);
   recordFile(lock, "config.json", configText);
   const state = hookState(config, id, bundlePath);
-  const record = newRecord(plan, config, { id, bundle, newKeyring });
+  const record = newRecord(plan, config, { id, bundle, newKeyring, notify });
   // Hooks start in the bundle.
   sys.chdir(bundlePath);
   const container: Container = { path: lock.path, record, text: "", init: undefined };
+  const socket = waits ? undefined : openNotify(lock.path);
   let sent = false;
   // What runs in a namespace that is shared may hold our process there.
   const joins = plan.steps.some((step) => step.op === "joinNamespace" && step.by === "parent");
@@ -208,7 +213,7 @@ function make(
     });
     if (joins) raw.close(signals);
     if (sent && terminal !== undefined) raw.close(terminal);
-    return { container, lock, pid, terminal: sent ? undefined : terminal };
+    return { container, lock, pid, terminal: sent ? undefined : terminal, notify: socket };
   } catch (error) {
     runHooks("poststop", record.poststop ?? [], state, 0, (failure) => warn(failure.message));
     throw error;
@@ -219,7 +224,12 @@ function make(
 export function newRecord(
   { steps, cleanup }: Plan,
   config: Config,
-  { id, newKeyring, bundle: { path, idMaps } }: { id: string; bundle: Bundle; newKeyring: boolean },
+  {
+    id,
+    newKeyring,
+    notify,
+    bundle: { path, idMaps },
+  }: { id: string; bundle: Bundle; newKeyring: boolean; notify: boolean },
 ): ContainerRecord {
   const { poststart, poststop } = config.hooks ?? {};
   const cgroups: ContainerRecord["cgroups"] = [];
@@ -239,6 +249,7 @@ export function newRecord(
     ...(cgroups.length === cleanup.cgroups.length ? {} : { remove: cleanup.cgroups }),
     ...(scope === undefined ? {} : { unit: { name: scope.unit, user: scope.user } }),
     ...(newKeyring ? {} : { noNewKeyring: true }),
+    ...(notify ? { notify } : {}),
     ...(config.process.args.length > 0 ? {} : { noProcess: true }),
     ...(idMaps === undefined ? {} : { idMaps }),
     ...(poststart === undefined ? {} : { poststart }),

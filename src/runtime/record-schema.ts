@@ -25,6 +25,7 @@ const RECORD = object<ContainerRecord>(
     noProcess: boolean,
     idMaps: object<IdMaps>({ uidMappings: idMappings, gidMappings: idMappings }, ["uidMappings", "gidMappings"]),
     timeNamespace: boolean,
+    notify: boolean,
     poststart: hooks,
     poststop: hooks,
   },

@@ -30,6 +30,7 @@ import { bindsOf, criuConfigFile } from "./checkpoint.ts";
 import { sendToConsoleSocket } from "./console-socket.ts";
 import { type ContainerRecord, type Lock, writeInit, writeRecord } from "./container.ts";
 import { newRecord } from "./launch.ts";
+import { offerNotify } from "./notify.ts";
 import { systemdTarget } from "./systemd.ts";
 
 interface Restore {
@@ -53,6 +54,7 @@ export function restoreBundle(restore: Restore): Started {
   const { id, bundle, lock, manager, warn } = restore;
   const { seccomp: _, ...linux } = bundle.config.linux;
   const config: Config = { ...bundle.config, linux };
+  const notify = offerNotify(config, lock.path);
   const host = probeHost();
   const plan = makePlan(config, host, {
     id,
@@ -62,7 +64,7 @@ export function restoreBundle(restore: Restore): Started {
     cgroupManager: typeof manager === "string" ? manager : systemdTarget(manager, host),
   });
   replaceFile(`${lock.path}/config.json`, bundle.configText);
-  const record = newRecord(plan, config, { id, bundle, newKeyring: true });
+  const record = newRecord(plan, config, { id, bundle, newKeyring: true, notify });
   const state = hookState(config, id, bundle.path);
   const context = makeParentContext({
     tracer: undefined,

@@ -1,6 +1,7 @@
 /** `run`: create and start in one, in the foreground or detached. */
 import { ContainerError } from "../error.ts";
 import { cleanUp } from "../execute/clean-up.ts";
+import { unblockSignals } from "../execute/execute.ts";
 import { type Ended, explainEnd } from "../explain-failure/end.ts";
 import type { Config } from "../spec/config.ts";
 import { PR_SET_CHILD_SUBREAPER } from "../sys/constants.ts";
@@ -9,6 +10,7 @@ import { recordedConfig } from "./bundle.ts";
 import { type Container, unlock } from "./container.ts";
 import { deleteContainer, destroyFailed, leftOf } from "./delete.ts";
 import { type LaunchRequest, launch } from "./launch.ts";
+import { awaitReady, notifyAside } from "./notify.ts";
 import { runPoststartHooks } from "./start.ts";
 import { supervise } from "./supervise.ts";
 import { openSignals } from "./terminal.ts";
@@ -25,12 +27,18 @@ export interface RunRequest extends LaunchRequest {
 export function runContainer(request: RunRequest): number {
   const { detach, keep, subreaper, warn } = request;
   if (!detach && subreaper) sys.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0);
-  const { container, lock, pid, terminal } = launch(request, { waits: false, attached: !detach });
+  const { container, lock, pid, terminal, notify } = launch(request, { waits: false, attached: !detach });
   const signals = detach ? -1 : orElse(openSignals, () => destroyFailed(container, lock, warn));
   runPoststartHooks(container, () => destroyFailed(container, lock, warn));
   // Others may exec into it, pause it, delete it from here on.
   unlock(lock);
-  if (detach) return 0;
+  if (detach) {
+    if (notify === undefined) return 0;
+    // Whoever ends us now ends the wait: the container lives by itself.
+    unblockSignals();
+    awaitReady(notify, container, warn);
+    return 0;
+  }
   // Only ours: somebody may have deleted it by now and made another of the name.
   const end = () => deleteContainer(request.root, request.id, true, warn, container.record);
   const say = (ended: Ended) => {
@@ -38,7 +46,8 @@ export function runContainer(request: RunRequest): number {
     if (explained !== undefined) warn(explained.why);
   };
   try {
-    return supervise({ pid, terminal }, signals, say);
+    const aside = notify === undefined ? undefined : notifyAside(notify, warn);
+    return supervise({ pid, terminal }, signals, say, undefined, aside);
   } finally {
     if (!keep) cleanUp("delete the container", end, () => leftOf(container), warn);
   }

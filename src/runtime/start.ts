@@ -8,13 +8,16 @@ import { raw, sys } from "../sys/sys.ts";
 import { type Container, loadContainer, lockContainer, statusOf, unlock } from "./container.ts";
 import { destroyFailed } from "./delete.ts";
 import { processMissing } from "./launch.ts";
+import { awaitReady, openNotify } from "./notify.ts";
 import { hookStateOf } from "./state.ts";
 
-/** Returns when the command runs. Throws CONTAINER_NOT_CREATED, and what its last steps throw, execve among them. */
+/** Returns when the command runs, with NOTIFY_SOCKET when it is ready. Throws CONTAINER_NOT_CREATED, and what its last steps throw, execve among them. */
 export function startContainer(root: string, id: string, warn: (text: string) => void): void {
   const lock = lockContainer(root, id);
+  let container: Container;
+  let notify: number | undefined;
   try {
-    const container = loadContainer(root, id);
+    container = loadContainer(root, id);
     const status = statusOf(container);
     const { cgroups } = container.record;
     // Its socket goes when it is started.
@@ -26,6 +29,7 @@ export function startContainer(root: string, id: string, warn: (text: string) =>
         hint: status === "stopped" ? "delete it and create it anew" : "it has been started already",
       });
     if (container.record.noProcess) throw processMissing();
+    notify = container.record.notify ? openNotify(container.path) : undefined;
     try {
       letGo(container, warn);
     } catch (error) {
@@ -37,6 +41,7 @@ export function startContainer(root: string, id: string, warn: (text: string) =>
   } finally {
     unlock(lock);
   }
+  if (notify !== undefined) awaitReady(notify, container, warn);
 }
 
 /** The command of a container that waits runs, or never will: it waits no more. */

@@ -3,10 +3,10 @@
 import type { Started } from "../execute/execute.ts";
 import { reapUntil } from "../execute/wait.ts";
 import type { Ended } from "../explain-failure/end.ts";
-import { SIGNALS } from "../sys/constants.ts";
-import { exitCodeOf, type WaitStatus } from "../sys/structs.ts";
+import { POLLIN, SIGNALS } from "../sys/constants.ts";
+import { exitCodeOf, packPollfds, parsePollfds, type WaitStatus } from "../sys/structs.ts";
 import { raw } from "../sys/sys.ts";
-import { copyWindowSize, drain, makeRaw, openRelay, readSignals, relay } from "./terminal.ts";
+import { type Aside, copyWindowSize, drain, makeRaw, openRelay, readSignals, relay } from "./terminal.ts";
 
 /** To be told of an end by a signal, before anybody else knows of it. */
 export type OnSignal = (ended: Ended) => void;
@@ -16,32 +16,46 @@ export type Reap = (pid: number) => WaitStatus | undefined;
 
 /**
  * Until the process ends: bytes to and from its terminal, signals to it. Returns its exit code, 128 + n for a signal.
- * `reap`: of who follows the command (ptrace.ts): it is stopped, and goes on with the first call.
+ * `reap`: of who follows the command (ptrace.ts): it is stopped, and goes on with the first call. `aside`: heard beside all that.
  */
 export function supervise(
   { pid, terminal }: Started,
   signals: number,
   onSignal: OnSignal = () => {},
   reap: Reap = reapUntil,
+  aside?: Aside,
 ): number {
   const passing: Passing = { pid, reap, ...(terminal === undefined ? {} : { terminal }) };
-  const ended = terminal === undefined ? watch(passing, signals) : serve(passing, terminal, signals);
+  const ended = terminal === undefined ? watch(passing, signals, aside) : serve(passing, terminal, signals, aside);
   const code = exitCodeOf(ended.status) ?? 0;
   // What a shell makes of a signal that ended one of its own counts too.
   if (code > 128) onSignal(ended);
   return code;
 }
 
-function watch(passing: Passing, signals: number): Ended {
+function watch(passing: Passing, signals: number, aside: Aside | undefined): Ended {
   let ended = goOn(passing);
+  if (ended === undefined && aside !== undefined) ended = watchBoth(passing, signals, aside);
   while (ended === undefined) ended = handleSignals(readSignals(signals), passing);
   return ended;
 }
 
-function serve(passing: Passing, terminal: number, signals: number): Ended {
+/** Until it has ended, or nothing more is to be heard aside. */
+function watchBoth(passing: Passing, signals: number, aside: Aside): Ended | undefined {
+  for (;;) {
+    const polled = packPollfds([signals, aside.fd].map((fd) => ({ fd, events: POLLIN })));
+    raw.ppoll(polled, 2, null, null, 8);
+    const [signal, other] = parsePollfds(polled);
+    if (other !== 0 && aside.isDone()) return undefined;
+    const ended = signal === 0 ? undefined : handleSignals(readSignals(signals), passing);
+    if (ended !== undefined) return ended;
+  }
+}
+
+function serve(passing: Passing, terminal: number, signals: number, aside: Aside | undefined): Ended {
   copyWindowSize(terminal);
   const restore = makeRaw(0);
-  const state = openRelay(terminal, signals);
+  const state = openRelay(terminal, signals, aside);
   try {
     let ended = goOn(passing);
     while (ended === undefined) {

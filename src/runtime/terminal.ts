@@ -49,6 +49,13 @@ export function copyWindowSize(terminal: number): void {
 /** What {@link relay} reports: a signal that came, or that the container's side of the pty is closed for good. */
 export type RelayEvent = { signal: number; pid: number } | "hangup";
 
+/** Something else to hear. */
+export interface Aside {
+  fd: number;
+  /** Takes what can be read, without waiting; whether that was all, and the descriptor is closed. */
+  isDone: () => boolean;
+}
+
 export interface Relay {
   terminal: number;
   signals: number;
@@ -58,16 +65,17 @@ export interface Relay {
   input: ArrayBuffer;
   /** What the terminal gave and stdout has not taken yet. */
   output: ArrayBuffer;
+  aside: Aside | undefined;
 }
 
 const NOTHING = new ArrayBuffer(0);
 const [EINTR, EAGAIN] = [-4, -11];
 
 /** Who slept in a write to the terminal would hear no signal, and not take what has to come out of it first: it does not block from here on. */
-export function openRelay(terminal: number, signals: number): Relay {
+export function openRelay(terminal: number, signals: number, aside?: Aside): Relay {
   const F_SETFL = 4;
   raw.fcntl(terminal, F_SETFL, O_NONBLOCK);
-  return { terminal, signals, stdinOpen: true, terminalOpen: true, input: NOTHING, output: NOTHING };
+  return { terminal, signals, stdinOpen: true, terminalOpen: true, input: NOTHING, output: NOTHING, aside };
 }
 
 /** Moves bytes between stdin/stdout and the pty until there is something for the caller to decide. */
@@ -82,11 +90,12 @@ export function relay(state: Relay): RelayEvent[] {
       { fd: state.terminalOpen && events !== 0 ? terminal : -1, events },
       { fd: state.stdinOpen && state.terminalOpen && !hasInput ? 0 : -1, events: POLLIN },
       { fd: hasOutput ? 1 : -1, events: POLLOUT },
+      { fd: state.aside?.fd ?? -1, events: POLLIN },
     ]);
-    const ready = raw.ppoll(polled, 4, null, null, 8);
+    const ready = raw.ppoll(polled, 5, null, null, 8);
     if (ready === EINTR) continue;
     if (ready < 0) throw new SysError("ppoll", -ready, []);
-    const [signal = 0, pty = 0, stdin = 0, stdout = 0] = parsePollfds(polled);
+    const [signal = 0, pty = 0, stdin = 0, stdout = 0, other = 0] = parsePollfds(polled);
     if (stdout !== 0) passOutput(state);
     if (!hasOutput && (pty & ~POLLOUT) !== 0) {
       const length = raw.read(terminal, buffer);
@@ -99,6 +108,7 @@ export function relay(state: Relay): RelayEvent[] {
     }
     if (hasInput && (pty & ~POLLIN) !== 0) passInput(state);
     if (stdin !== 0) takeInput(state, buffer);
+    if (other !== 0 && state.aside?.isDone()) state.aside = undefined;
     if (signal !== 0) return readSignals(signals);
   }
 }

@@ -15,6 +15,13 @@ export function packUnixAddress(path: string): ArrayBuffer {
   return address.buffer;
 }
 
+/** connect(2) to a path, or to NUL and an abstract name. Throws {@link SysError} when there is no such directory. */
+export function connectUnix(socket: number, name: string): number {
+  const connect = (address: ArrayBuffer) => raw.connect(socket, address);
+  // The NUL at the end of a path would be part of an abstract name.
+  return name.startsWith("\0") ? connect(packUnixAddress(name).slice(0, -1)) : withUnixAddress(name, connect);
+}
+
 /**
  * Calls `act` with an address for any path: through a descriptor of its directory, `/proc/self/fd/N/name` always fits.
  * Throws {@link SysError} when there is no such directory.
