@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { test } from "node:test";
 import type { Config } from "../src/spec/config.ts";
 import {
@@ -180,6 +180,19 @@ test("checkpoint, restore: what cannot be done is refused with its reason", need
   assert.equal(await call(...criu, "restore", ...bundle, ...images, ...socket, newId()), "CONSOLE_SOCKET_UNUSED");
   assert.equal((await stateOf(id)).status, "running");
 });
+
+test(
+  "checkpoint: without --criu, the program in /usr/local/sbin is found, where CRIU's own install puts it",
+  needs(),
+  async () => {
+    const { program, calls } = standInCriu();
+    const id = await running(makeConfig(root, { args: ["sleep", "600"] }));
+    const script = 'mount --bind "$1" /usr/local/sbin; shift; exec "$@"';
+    const prefix = ["unshare", "--mount", "sh", "-ec", script, "sh", dirname(program)];
+    assert.equal(await runtimePrints(["checkpoint", "--image-path", temporaryDirectory(), id], { prefix }), "");
+    assert.equal(calls().length, 1);
+  },
+);
 
 test("restore: images that name other descriptors than the standard ones get none of them", needs(), async () => {
   const { program } = standInCriu();

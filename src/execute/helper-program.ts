@@ -5,7 +5,8 @@ import { exitCodeOf } from "../sys/structs.ts";
 import { check, raw, sys } from "../sys/sys.ts";
 import { keepEnds, waitFor } from "./wait.ts";
 
-const DIRECTORIES = ["/usr/bin", "/bin", "/usr/sbin", "/sbin", "/usr/local/bin"];
+/** In the order of the usual PATH: what the administrator installed beside the distribution's, such as a newer CRIU, comes first. */
+const DIRECTORIES = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /** The program's path in the usual directories (never the caller's PATH: it may run with more rights than the caller). */
 export function findProgram(name: string): string | undefined {
