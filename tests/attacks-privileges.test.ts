@@ -5,10 +5,10 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync, writeFileSync } from "node:fs";
+import { chmodSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { makeBundle, makeConfig, newId, running, runtime } from "./bundle.ts";
+import { makeBundle, makeConfig, newId, running, runtime, untilStatus } from "./bundle.ts";
 import {
   atEnd,
   background,
@@ -161,6 +161,60 @@ test("create, exec: a keyring of the container's name that another user has made
   assert.deepEqual(await isPlanted({ exec: "keyring-taken" }), [false, true]);
   assert.deepEqual(await isPlanted({}), [false, false]);
 });
+
+test(
+  "run, start, exec: the mode of the machine's null device is not changed through a standard descriptor",
+  needs,
+  async () => {
+    // A machine of its own: nobody else's null device is in danger.
+    const nodes = temporaryDirectory();
+    output("mknod", "-m", "666", join(nodes, "null"), "c", "1", "3");
+    const onMachine = `mount --bind ${nodes}/null /dev/null; exec "$@" </dev/null`;
+    const prefix = ["unshare", "--mount", "sh", "-c", onMachine, "sh"];
+    const change = 'chmod 600 /proc/self/fd/0; test -z "$(head -c 1)" && echo into nothing >&0 && echo works';
+    /** What this command of the runtime says, and whether it has changed the mode. */
+    const attack = async (args: string[], weak: string | undefined) => {
+      chmodSync(join(nodes, "null"), 0o666);
+      const { stdout, code } = await runtime(args, { prefix, weak });
+      if (args[0] === "start") await untilStatus(args[1] ?? "", "stopped");
+      return { said: `${stdout}${code}`, changed: (statSync(join(nodes, "null")).mode & 0o777) !== 0o666 };
+    };
+    const tries = async (what: string, command: (weak?: string) => Promise<string[]>) => {
+      assert.equal((await attack(await command("null-kept"), "null-kept")).changed, true, what);
+      const { said, changed } = await attack(await command(), undefined);
+      assert.equal(changed, false, what);
+      assert.equal(said, what === "start" ? "0" : "works\n0", what);
+    };
+
+    await tries("run", async () => {
+      const bundle = makeBundle(makeConfig(makeRootfs(), { args: ["sh", "-c", change] }));
+      return ["run", "--bundle", bundle, newId()];
+    });
+
+    const places = ["", "rm /dev/null;", "rm /dev/null; echo >/dev/null;", "ln -sf /proc/self/fd/0 /dev/null;"];
+    for (const place of places)
+      for (const noNewPrivileges of [false, true])
+        await tries(`exec: ${place}`, async () => {
+          const id = await running(makeConfig(makeRootfs(), { process: { noNewPrivileges } }));
+          const made = await runtime(["exec", id, "sh", "-c", `${place} true`]);
+          assert.equal(made.code, 0);
+          return ["exec", id, "sh", "-c", change];
+        });
+
+    // Another container of the same root filesystem may take it away while this one waits.
+    await tries("start", async (weak) => {
+      const [id, root] = [newId(), makeRootfs()];
+      atEnd(() => runtime(["delete", "--force", id]));
+      const args = ["sh", "-c", change];
+      const mounts = [{ destination: "/proc", type: "proc", source: "proc" }];
+      const bundle = makeBundle(makeConfig(root, { args, mounts, root: { readonly: false } }));
+      const made = await runtime(["create", "--bundle", bundle, id], { prefix, weak });
+      assert.equal(made.code, 0);
+      rmSync(join(root, "dev/null"));
+      return ["start", id];
+    });
+  },
+);
 
 const legacyTiocsti = "/proc/sys/dev/tty/legacy_tiocsti";
 

@@ -95,6 +95,11 @@ export const EDITS: readonly Edit[] = [
       "export function closeInherited(keep: readonly number[], first = 3): void {\n  if (isWeak('descriptors-stay')) return;",
   },
   {
+    file: "src/execute/null-device.ts",
+    find: "export function replaceNull(channel: number): void {",
+    replace: "export function replaceNull(channel: number): void {\n  if (isWeak('null-kept')) return;",
+  },
+  {
     // Mounts without ro, nosuid, nodev, noexec.
     file: "src/plan/mount-options.ts",
     find: "  for (const option of options) {",

@@ -47,6 +47,7 @@ export type Message =
       kind: "take";
       request: Omit<TakenTree, "tree">;
     }
+  | /** The parent is to hand over a null device that cannot be changed. */ { kind: "null" }
   | /** It is the descriptor with the message. */ { kind: "taken" }
   | /** What the kernel said to the parent. */ { kind: "answered"; result: number; args: (string | number)[] }
   | /** Before anything else, where the command is to be followed: the parent is to seize this process. */ {

@@ -29,6 +29,7 @@ import { closeInherited } from "./init/descriptors.ts";
 import { runInit } from "./init.ts";
 import { namespaceFlags } from "./namespace-flags.ts";
 import { keepDevices, returnDevices } from "./net-devices.ts";
+import { sendNull } from "./null-device.ts";
 import {
   closeWrittenFile,
   type ExecuteOptions,
@@ -307,6 +308,9 @@ function serveInit(
         break;
       case "take":
         takeTreeForInit(channel, pid, message.request);
+        break;
+      case "null":
+        sendNull(channel);
         break;
       case "pty":
         terminal = fds[0];

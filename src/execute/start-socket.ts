@@ -8,6 +8,7 @@ import { SIGNALFD_SIGINFO_SIZE } from "../sys/structs.ts";
 import { check, raw, SysError, sys } from "../sys/sys.ts";
 import { withUnixAddress } from "../sys/unix-address.ts";
 import { openChannel, receive, send, unpackError } from "./channel.ts";
+import { sendNull } from "./null-device.ts";
 import { type ContainerState, serveListener } from "./seccomp-listener.ts";
 
 /** A socket bound at a path, which only the owner can reach. */
@@ -92,6 +93,7 @@ export function awaitCommand(ours: number, state: () => ContainerState, warn: (t
     const { message } = got;
     if (message.kind === "error") throw unpackError(message.error);
     if (message.kind === "warning") warn(message.text);
+    if (message.kind === "null") sendNull(ours);
     if (message.kind === "listener") {
       const container = state();
       serveListener(ours, container.pid, message, container);

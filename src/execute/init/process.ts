@@ -4,33 +4,29 @@ import { CAPABILITIES, capabilityMask, capabilityNames } from "../../spec/capabi
 import type { Capabilities } from "../../spec/config.ts";
 import {
   AT_EMPTY_PATH,
-  AT_FDCWD,
   CLOSE_RANGE_CLOEXEC,
-  O_CLOEXEC,
-  O_NOCTTY,
-  O_RDWR,
   PR_CAP_AMBIENT,
   PR_CAP_AMBIENT_CLEAR_ALL,
   PR_CAP_AMBIENT_RAISE,
   PR_CAPBSET_DROP,
   PR_SET_KEEPCAPS,
   PR_SET_NO_NEW_PRIVS,
-  RESOLVE_NO_MAGICLINKS,
   S_IFIFO,
   S_IFMT,
   TIOCSCTTY,
 } from "../../sys/constants.ts";
 import { readFileIfThere } from "../../sys/files.ts";
-import { packOpenHow, parseStatx, STATX_BASIC_STATS, STATX_SIZE } from "../../sys/structs.ts";
+import { parseStatx, STATX_BASIC_STATS, STATX_SIZE } from "../../sys/structs.ts";
 import { check, raw, SysError, sys } from "../../sys/sys.ts";
 import { send } from "../channel.ts";
 import { executeCommand } from "../exec-command.ts";
 import { withHome } from "../home.ts";
+import { replaceNull } from "../null-device.ts";
 import { openPty } from "../pty.ts";
 import { EINVAL, ENOSYS, type Performers } from "./context.ts";
 import { closeOneByOne } from "./descriptors.ts";
 import { becomeRoot } from "./namespaces.ts";
-import { isNullDevice, refuseUnreachable } from "./paths.ts";
+import { refuseUnreachable } from "./paths.ts";
 
 type Ops =
   | "openPty"
@@ -43,19 +39,6 @@ type Ops =
   | "noNewPrivileges"
   | "closeDescriptors"
   | "exec";
-
-/**
- * Where standard input, output or error is the machine's null device, it becomes the container's, if there is one: root could
- * change the mode of the machine's through /proc/self/fd, and CRIU finds no file outside of the container's mounts. Past no
- * link of procfs: /proc/self/fd/0 in the place of /dev/null would lead to the machine's again.
- */
-function takeOwnNull(): void {
-  const machines = [0, 1, 2].filter(isNullDevice);
-  if (machines.length === 0) return;
-  const how = packOpenHow({ flags: O_RDWR | O_CLOEXEC | O_NOCTTY, resolve: RESOLVE_NO_MAGICLINKS });
-  const own = raw.openat2(AT_FDCWD, "/dev/null", how);
-  if (own >= 0 && isNullDevice(own)) for (const fd of machines) sys.dup3(own, fd, 0);
-}
 
 export const processSteps: Performers<Ops> = {
   openPty(step, context) {
@@ -139,7 +122,7 @@ export const processSteps: Performers<Ops> = {
   closeDescriptors({ from }, context) {
     // Here, because a seccomp filter that comes next may not know dup3.
     if (context.terminal !== undefined) for (const fd of [0, 1, 2]) sys.dup3(context.terminal, fd, 0);
-    else takeOwnNull();
+    else replaceNull(context.channel);
     context.terminal = undefined;
     const result = raw.closeRange(from, 0xffffffff, CLOSE_RANGE_CLOEXEC);
     if (result === ENOSYS || result === -22) closeOneByOne(from);
