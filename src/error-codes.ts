@@ -252,6 +252,10 @@ export const ERROR_CODES = {
     "a hook failed, could not be executed, or ran too long",
     "its own words, and what is wrong with the file, are in the message",
   ],
+  HOOK_OUTPUT: [
+    "a file that hooks are to write to cannot be opened",
+    "crun's annotations run.oci.hooks.stdout and .stderr: a file, in a directory that is there",
+  ],
 
   // Config, bundle, state
   BUNDLE_UNREADABLE: ["config.json cannot be read", "name a bundle; `spec` writes one"],

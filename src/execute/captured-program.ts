@@ -10,8 +10,14 @@ export interface CapturedProgram {
   pid: number;
   /** What execve(2) answered, when the program could not be executed. */
   errno: number | undefined;
-  /** Stdout and stderr together: a file in memory, the caller's to read and to close. */
+  /** Stdout and stderr together, or what of them goes nowhere else: a file in memory, the caller's to read and to close. */
   output: number;
+}
+
+/** Where a program's output goes, each a descriptor; what is not there is captured. */
+export interface Streams {
+  stdout?: number | undefined;
+  stderr?: number | undefined;
 }
 
 /** Returns when the program runs, or cannot. Throws {@link SysError}. memfd_create(2). */
@@ -20,6 +26,7 @@ export function startCaptured(
   argv: readonly string[],
   env: readonly string[],
   inputText = "",
+  { stdout, stderr }: Streams = {},
 ): CapturedProgram {
   // The files below shall not get these numbers, which the program gets copies at.
   openStandardFiles();
@@ -34,8 +41,8 @@ export function startCaptured(
   const pid = check(
     raw.spawn(0, 0, childEnd, failureEnd, () => {
       raw.dup3(input, 0, 0);
-      raw.dup3(output, 1, 0);
-      raw.dup3(output, 2, 0);
+      raw.dup3(stdout ?? output, 1, 0);
+      raw.dup3(stderr ?? output, 2, 0);
       raw.rtSigprocmask(SIG_SETMASK, new ArrayBuffer(8), null, 8);
       const result = raw.execve(path, argv, env);
       raw.write(childEnd, new Int32Array([-result]).buffer as ArrayBuffer);

@@ -34,7 +34,7 @@ import type { Watch } from "./ptrace.ts";
 import { removeCgroups } from "./remove-cgroups.ts";
 import { requireCgroups } from "./require-cgroups.ts";
 import { makeResctrlGroup } from "./resctrl.ts";
-import { runHooks } from "./run-hooks.ts";
+import { runHooks, streamsOf } from "./run-hooks.ts";
 import type { ContainerState } from "./seccomp-listener.ts";
 import { listenAt } from "./start-socket.ts";
 import type { Systemd } from "./systemd.ts";
@@ -246,8 +246,8 @@ const performers: Performers = {
     options.slots.set(socket.slot, listenAt(path));
   },
 
-  runHooks({ kind, hooks, state }, { pid }) {
-    runHooks(kind, hooks, state, pid);
+  runHooks({ kind, hooks, state, output }, { pid, options: { slots } }) {
+    runHooks(kind, hooks, state, pid, { streams: streamsOf(output, slots) });
   },
 
   setCpuAffinity({ cpus }) {

@@ -6,7 +6,7 @@
  */
 import { ContainerError } from "../error.ts";
 import { whyHookFails } from "../explain-failure/exec.ts";
-import type { HookState } from "../plan/step.ts";
+import type { HookOutput, HookState } from "../plan/step.ts";
 import type { Hook } from "../spec/config.ts";
 import type { HookName } from "../spec/names.ts";
 import { SIGNALS } from "../sys/constants.ts";
@@ -14,7 +14,7 @@ import { errnoText } from "../sys/errno.ts";
 import { sleepMs } from "../sys/sleep.ts";
 import type { WaitStatus } from "../sys/structs.ts";
 import { raw, SysError, sys } from "../sys/sys.ts";
-import { startCaptured } from "./captured-program.ts";
+import { type Streams, startCaptured } from "./captured-program.ts";
 import { endsWithin, isDirectoryOfProc, PAUSE_MS } from "./process-end.ts";
 import { waitFor, waitIfEnded } from "./wait.ts";
 
@@ -28,6 +28,20 @@ const STATUS: Readonly<Record<HookName, string>> = {
   poststop: "stopped",
 };
 
+/** The descriptors behind slots. */
+export function streamsOf(
+  { stdout, stderr }: HookOutput = {},
+  slots: ReadonlyMap<string, number> = new Map(),
+): Streams {
+  return { stdout: stdout && slots.get(stdout.slot), stderr: stderr && slots.get(stderr.slot) };
+}
+
+interface RunHooksOptions {
+  /** Where their output goes; without it the error of a hook that fails has it. */
+  streams?: Streams;
+  onFailure?: (error: ContainerError) => void;
+}
+
 /**
  * Runs the hooks of one kind in order. `pid`: of the init process as the hooks see it, 0 when it is gone. Throws HOOK_FAILED
  * for the first that fails, unless `onFailure` takes it: then the others still run.
@@ -37,12 +51,12 @@ export function runHooks(
   hooks: readonly Hook[],
   state: HookState,
   pid: number,
-  onFailure?: (error: ContainerError) => void,
+  { streams, onFailure }: RunHooksOptions = {},
 ): void {
   const { ociVersion, id, ...rest } = state;
   const text = JSON.stringify({ ociVersion, id, status: STATUS[kind], ...(pid === 0 ? {} : { pid }), ...rest });
   for (const [i, hook] of hooks.entries()) {
-    const failure = runHook(hook, text);
+    const failure = runHook(hook, text, streams);
     if (failure === undefined) continue;
     const error = new ContainerError("HOOK_FAILED", `error running ${kind} hook #${i}: ${hook.path}: ${failure.said}`, {
       field: `hooks.${kind}[${i}]`,
@@ -59,9 +73,9 @@ interface Failure {
 }
 
 /** What went wrong, in words; undefined when the hook ended with 0. */
-function runHook({ path, args, env, timeout }: Hook, state: string): Failure | undefined {
+function runHook({ path, args, env, timeout }: Hook, state: string, streams?: Streams): Failure | undefined {
   const argv = args === undefined || args.length === 0 ? [path] : args;
-  const { pid, errno, output } = startCaptured(path, argv, env ?? (sys.environment() as string[]), state);
+  const { pid, errno, output } = startCaptured(path, argv, env ?? (sys.environment() as string[]), state, streams);
   const ended = errno !== undefined || timeout === undefined ? waitFor(pid) : waitWithin(pid, timeout * 1000);
   const timedOut = ended === undefined;
   if (timedOut) raw.kill(pid, 9);

@@ -12,11 +12,25 @@ import type { HookName } from "../spec/names.ts";
 import { commandEnvironment } from "./environment.ts";
 import { namespaceOf } from "./namespaces.ts";
 import { enterRoot } from "./rootfs.ts";
-import type { HookState, InitStep, ParentStep } from "./step.ts";
+import type { HookOutput, HookState, InitStep, ParentStep } from "./step.ts";
+
+/** crun's annotations for files that hooks write to. */
+export const HOOK_FILES = { stdout: "run.oci.hooks.stdout", stderr: "run.oci.hooks.stderr" } as const;
+
+export type HookStream = keyof typeof HOOK_FILES;
 
 /** The state that hooks get, as far as it is known before there is a process. */
 export function hookState({ ociVersion, annotations }: Config, id: string, bundle: string): HookState {
   return { ociVersion, id, bundle, ...(annotations === undefined ? {} : { annotations }) };
+}
+
+/** The slots of what is open before the clone. */
+export function hookOutput({ annotations }: Config): HookOutput {
+  const has = (stream: HookStream) => (annotations?.[HOOK_FILES[stream]] ?? "") !== "";
+  return {
+    ...(has("stdout") ? { stdout: { slot: "hooks.stdout" } } : {}),
+    ...(has("stderr") ? { stderr: { slot: "hooks.stderr" } } : {}),
+  };
 }
 
 interface HooksPlan {
@@ -43,7 +57,9 @@ export function planHooks(
   const tree = { slot: "tree.view" };
   const byParent = (["prestart", "createRuntime"] as const).flatMap((kind): ParentStep[] => {
     const hooks = config.hooks?.[kind] ?? [];
-    return hooks.length === 0 ? [] : [{ op: "runHooks", by: "parent", kind, hooks, state, ...why(kind) }];
+    return hooks.length === 0
+      ? []
+      : [{ op: "runHooks", by: "parent", kind, hooks, state, ...outputOf(config), ...why(kind) }];
   });
   const root = config.root.path;
   const copy: InitStep = {
@@ -129,17 +145,19 @@ function returnToBundle(config: Config, { bundle }: HookState): InitStep[] {
 }
 
 /** The hooks that the init process runs, in the container's namespaces. */
-export function hooksInside(
-  { hooks, process }: Config,
-  kind: "createContainer" | "startContainer",
-  state: HookState,
-): InitStep[] {
+export function hooksInside(config: Config, kind: "createContainer" | "startContainer", state: HookState): InitStep[] {
+  const { hooks, process } = config;
   const wanted = hooks?.[kind] ?? [];
   if (wanted.length === 0) return [];
   // The specification leaves open what a hook without `env` has: what the runtime has, and under runc those inside what the
   // command has.
   const inherited = kind === "startContainer" ? { inherited: commandEnvironment(process) } : {};
-  return [{ op: "runHooks", by: "init", kind, hooks: wanted, state, ...inherited, ...why(kind) }];
+  return [{ op: "runHooks", by: "init", kind, hooks: wanted, state, ...inherited, ...outputOf(config), ...why(kind) }];
+}
+
+function outputOf(config: Config): { output?: HookOutput } {
+  const output = hookOutput(config);
+  return output.stdout === undefined && output.stderr === undefined ? {} : { output };
 }
 
 const BECAUSE: Readonly<Record<HookName, string>> = {

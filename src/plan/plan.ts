@@ -13,7 +13,7 @@ import { ANNOTATION, type Config } from "../spec/config.ts";
 import { planCgroups } from "./cgroup/groups.ts";
 import type { SystemdTarget } from "./cgroup/systemd.ts";
 import { planDevices } from "./devices.ts";
-import { hookState, hooksInside, planHooks } from "./hooks.ts";
+import { hookOutput, hookState, hooksInside, planHooks } from "./hooks.ts";
 import type { Host } from "./host.ts";
 import { planLabels } from "./labels.ts";
 import { planMounts } from "./mounts.ts";
@@ -197,8 +197,10 @@ function listenForStart(state: string): ParentStep {
 }
 
 /** The end of `create`: what can be known to fail fails now, and the container becomes nobody's child. */
-function planHandover({ process }: Config, { waits }: { waits: boolean }, preservedFds: number): InitStep[] {
+function planHandover(config: Config, { waits }: { waits: boolean }, preservedFds: number): InitStep[] {
+  const { process } = config;
   const steps: InitStep[] = [];
+  const keeps = (config.hooks?.startContainer ?? []).length === 0 ? [] : Object.values<Slot>({ ...hookOutput(config) });
   if (process.args.length > 0)
     steps.push({
       op: "findCommand",
@@ -220,6 +222,7 @@ function planHandover({ process }: Config, { waits }: { waits: boolean }, preser
       by: "init",
       socket: START,
       preservedFds,
+      ...(keeps.length === 0 ? {} : { keeps }),
       because: "create makes the container, start runs the command",
     });
   return steps;

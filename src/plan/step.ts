@@ -29,6 +29,12 @@ export interface HookState {
   annotations?: Record<string, string>;
 }
 
+/** Where hooks write to; without it what they say is for the error of one that fails. */
+export interface HookOutput {
+  stdout?: Slot;
+  stderr?: Slot;
+}
+
 /** Mount flags by option name: `ro`, `nosuid`, `nodev`, `noexec`, `noatime`, `relatime`, … mount(8). */
 export type MountFlag = string;
 
@@ -109,7 +115,7 @@ export interface ParentOperations {
    */
   listenForStart: { path: string; socket: Slot };
   /** Programs of the config, in the machine's namespaces, one after the other, with the state on stdin. config.md, "POSIX-platform Hooks". */
-  runHooks: { kind: HookName; hooks: Hook[]; state: HookState };
+  runHooks: { kind: HookName; hooks: Hook[]; state: HookState; output?: HookOutput };
   /**
    * The source of a bind mount with owners mapped as the mount asks: `userns` is a namespace to map through, else one is made
    * with these mappings and left again. `all`: the mounts below it too. mount_setattr(2), MOUNT_ATTR_IDMAP (Linux 5.12).
@@ -300,13 +306,19 @@ export interface InitOperations {
   /** Waits until the parent has run the hooks that are its to run. */
   awaitHooks: object;
   /** Programs of the config, in the namespaces of the container, with the state on stdin. `inherited`: of those that name no environment. */
-  runHooks: { kind: HookName; hooks: Hook[]; state: HookState; inherited?: { env: string[]; homeOf?: number } };
+  runHooks: {
+    kind: HookName;
+    hooks: Hook[];
+    state: HookState;
+    inherited?: { env: string[]; homeOf?: number };
+    output?: HookOutput;
+  };
   /** Whether there is such a command and it may be executed, while the caller can still be told. */
   findCommand: { args: string[]; env: string[]; cwd: string };
   /** Tells the parent that all is made, waits until it has put that on record, and lives on without it. */
   reportCreated: object;
-  /** Sleeps until `start` sends a socket, with no other descriptor of the set-up open; errors from here on go to that one. */
-  waitForStart: { socket: Slot; preservedFds: number };
+  /** Sleeps until `start` sends a socket, with no other descriptor of the set-up open but `keeps`; errors from here on go to that one. */
+  waitForStart: { socket: Slot; preservedFds: number; keeps?: Slot[] };
   /**
    * Hides a path: a file under the container's null device, which must be one (CVE-2025-31133), a directory under an empty
    * read-only tmpfs. A missing path is fine.

@@ -39,6 +39,7 @@ import { readDirectory, readFileIfThere, readSmallFile, replaceFile } from "../s
 import { sleepMs } from "../sys/sleep.ts";
 import { parseStatx, STATX_BASIC_STATS, STATX_SIZE } from "../sys/structs.ts";
 import { check, raw, SysError, sys } from "../sys/sys.ts";
+import type { HookFiles } from "./hook-files.ts";
 import { isRecord } from "./record-schema.ts";
 import { findProcess, startTimeOf } from "./start-time.ts";
 
@@ -68,6 +69,8 @@ export interface ContainerRecord extends HookState {
   timeNamespace?: true;
   /** It has a place for NOTIFY_SOCKET. */
   notify?: true;
+  /** What these write to. */
+  hookFiles?: HookFiles;
   poststart?: Hook[];
   poststop?: Hook[];
 }

@@ -1,5 +1,6 @@
 /** `delete`: what is left of a stopped container. runtime.md, "Delete". */
 import { ContainerError } from "../error.ts";
+import type { Streams } from "../execute/captured-program.ts";
 import { killProcesses, letFrozenDie } from "../execute/cgroup-processes.ts";
 import { cleanUp } from "../execute/clean-up.ts";
 import { stopUnit } from "../execute/parent.ts";
@@ -21,6 +22,7 @@ import {
   statusOf,
   unlock,
 } from "./container.ts";
+import { withHookFiles } from "./hook-files.ts";
 import { openProcess, signalProcess } from "./signal.ts";
 import { hookStateOf } from "./state.ts";
 
@@ -113,7 +115,21 @@ export function destroy({ init, record }: Container, lock: Lock, warn: (text: st
   removeCgroups(record.remove ?? record.cgroups.map(({ path }) => path), record.cgroups);
   removeRecord(lock);
   // The others still run when one fails, and the container is gone all the same.
-  runHooks("poststop", record.poststop ?? [], hookStateOf(record), 0, (failure) => warn(failure.message));
+  runPoststopHooks(record, warn);
+}
+
+function runPoststopHooks(record: ContainerRecord, warn: (text: string) => void): void {
+  const { poststop = [] } = record;
+  if (poststop.length === 0) return;
+  const run = (streams: Streams = {}) =>
+    runHooks("poststop", poststop, hookStateOf(record), 0, { streams, onFailure: (failure) => warn(failure.message) });
+  try {
+    withHookFiles(record, run);
+  } catch (error) {
+    if (!(error instanceof ContainerError)) throw error;
+    warn(error.message);
+    run();
+  }
 }
 
 /** The same for a container that cannot go on: what is in the way of its end must not hide why. */

@@ -31,6 +31,7 @@ import {
 } from "./container.ts";
 import { debugPlan } from "./debug-plan.ts";
 import { destroyFailed } from "./delete.ts";
+import { closeStreams, type HookFiles, openHookFiles, slotsOf } from "./hook-files.ts";
 import { offerNotify, openNotify } from "./notify.ts";
 import { ownerName } from "./owner.ts";
 import { writePidFile } from "./pid-file.ts";
@@ -180,9 +181,10 @@ function make(
   debugPlan(plan, debug);
   recordFile(lock, "config.json", configText);
   const state = hookState(config, id, bundlePath);
-  const record = newRecord(plan, config, { id, bundle, newKeyring, notify });
   // Hooks start in the bundle.
   sys.chdir(bundlePath);
+  const { streams, files: hookFiles } = openHookFiles(config);
+  const record = newRecord(plan, config, { id, bundle, newKeyring, notify, hookFiles });
   const container: Container = { path: lock.path, record, text: "", init: undefined };
   const socket = waits ? undefined : openNotify(lock.path);
   let sent = false;
@@ -195,6 +197,7 @@ function make(
       warn,
       ...(joins ? { givesUp: { signals, cgroups: record.cgroups } } : {}),
       ...(systemd === undefined ? {} : { systemd }),
+      slots: slotsOf(streams),
       startsLater: waits,
       recordState: () => writeRecord(lock, record),
       groupsStay: keepRecord,
@@ -215,8 +218,13 @@ function make(
     if (sent && terminal !== undefined) raw.close(terminal);
     return { container, lock, pid, terminal: sent ? undefined : terminal, notify: socket };
   } catch (error) {
-    runHooks("poststop", record.poststop ?? [], state, 0, (failure) => warn(failure.message));
+    runHooks("poststop", record.poststop ?? [], state, 0, {
+      streams,
+      onFailure: (failure) => warn(failure.message),
+    });
     throw error;
+  } finally {
+    closeStreams(streams);
   }
 }
 
@@ -228,8 +236,9 @@ export function newRecord(
     id,
     newKeyring,
     notify,
+    hookFiles,
     bundle: { path, idMaps },
-  }: { id: string; bundle: Bundle; newKeyring: boolean; notify: boolean },
+  }: { id: string; bundle: Bundle; newKeyring: boolean; notify: boolean; hookFiles: HookFiles },
 ): ContainerRecord {
   const { poststart, poststop } = config.hooks ?? {};
   const cgroups: ContainerRecord["cgroups"] = [];
@@ -252,6 +261,7 @@ export function newRecord(
     ...(notify ? { notify } : {}),
     ...(config.process.args.length > 0 ? {} : { noProcess: true }),
     ...(idMaps === undefined ? {} : { idMaps }),
+    ...(hookFiles.stdout === undefined && hookFiles.stderr === undefined ? {} : { hookFiles }),
     ...(poststart === undefined ? {} : { poststart }),
     ...(poststop === undefined ? {} : { poststop }),
   };

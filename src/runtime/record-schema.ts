@@ -5,6 +5,7 @@ import type { IdMaps } from "../spec/config.ts";
 import { hooks } from "../spec/config-schema.ts";
 import { idMappings } from "../spec/id-mappings.ts";
 import type { ContainerRecord } from "./container.ts";
+import type { HookFiles } from "./hook-files.ts";
 
 const anyText: Check = record((value) => (typeof value === "string" ? undefined : { path: "", value, says: "" }));
 
@@ -26,6 +27,7 @@ const RECORD = object<ContainerRecord>(
     idMaps: object<IdMaps>({ uidMappings: idMappings, gidMappings: idMappings }, ["uidMappings", "gidMappings"]),
     timeNamespace: boolean,
     notify: boolean,
+    hookFiles: object<HookFiles>({ stdout: text, stderr: text }),
     poststart: hooks,
     poststop: hooks,
   },

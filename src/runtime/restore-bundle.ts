@@ -1,5 +1,6 @@
 /** A bundle becomes a container again: its control groups are made, and in them criu brings its processes back. */
 import { ContainerError } from "../error.ts";
+import type { Streams } from "../execute/captured-program.ts";
 import { INHERITED, requestCriu } from "../execute/criu.ts";
 import { mountCriuRoot } from "../execute/criu-root.ts";
 import type { Notification } from "../execute/criu-rpc.ts";
@@ -29,6 +30,7 @@ import type { Bundle } from "./bundle.ts";
 import { bindsOf, criuConfigFile } from "./checkpoint.ts";
 import { sendToConsoleSocket } from "./console-socket.ts";
 import { type ContainerRecord, type Lock, writeInit, writeRecord } from "./container.ts";
+import { closeStreams, openHookFiles } from "./hook-files.ts";
 import { newRecord } from "./launch.ts";
 import { offerNotify } from "./notify.ts";
 import { systemdTarget } from "./systemd.ts";
@@ -64,7 +66,10 @@ export function restoreBundle(restore: Restore): Started {
     cgroupManager: typeof manager === "string" ? manager : systemdTarget(manager, host),
   });
   replaceFile(`${lock.path}/config.json`, bundle.configText);
-  const record = newRecord(plan, config, { id, bundle, newKeyring: true, notify });
+  // Hooks start in the bundle.
+  sys.chdir(bundle.path);
+  const { streams, files: hookFiles } = openHookFiles(config);
+  const record = newRecord(plan, config, { id, bundle, newKeyring: true, notify, hookFiles });
   const state = hookState(config, id, bundle.path);
   const context = makeParentContext({
     tracer: undefined,
@@ -82,18 +87,21 @@ export function restoreBundle(restore: Restore): Started {
     for (const step of some) performParentStep(step, context);
     closeWrittenFile(context);
   };
-  // Hooks start in the bundle.
-  sys.chdir(bundle.path);
   try {
     perform(steps.slice(0, cloned));
-    const restored = restoreProcesses(restore, config, state, {
-      shown: boundGroups(plan.steps, config),
-      place: (pid) => {
-        context.pid = pid;
-        perform(steps.slice(cloned + 1));
-        joinGroups(record, pid);
+    const restored = restoreProcesses(
+      restore,
+      config,
+      { state, streams },
+      {
+        shown: boundGroups(plan.steps, config),
+        place: (pid) => {
+          context.pid = pid;
+          perform(steps.slice(cloned + 1));
+          joinGroups(record, pid);
+        },
       },
-    });
+    );
     writeInit(lock, restored.pid);
     if (!isolates(config, "time") && isElsewhere("time", restored.pid)) {
       record.timeNamespace = true;
@@ -103,8 +111,13 @@ export function restoreBundle(restore: Restore): Started {
   } catch (error) {
     closeWrittenFile(context);
     undoGroups(context, error);
-    runHooks("poststop", record.poststop ?? [], state, 0, (failure) => warn(failure.message));
+    runHooks("poststop", record.poststop ?? [], state, 0, {
+      streams,
+      onFailure: (failure) => warn(failure.message),
+    });
     throw error;
+  } finally {
+    closeStreams(streams);
   }
 }
 
@@ -126,7 +139,7 @@ interface Groups {
 function restoreProcesses(
   { program, bundle, lock, flags, consoleSocket }: Restore,
   config: Config,
-  state: HookState,
+  ofHooks: { state: HookState; streams: Streams },
   groups: Groups,
 ): Started {
   const { imagePath, workPath } = flags;
@@ -165,7 +178,7 @@ function restoreProcesses(
           });
         },
         notified({ script, pid, fds: [master] }: Notification) {
-          if (script === "setup-namespaces") runHooksOfCreate(config, state, pid);
+          if (script === "setup-namespaces") runHooksOfCreate(config, ofHooks, pid);
           if (script !== "orphan-pts-master" || master === undefined) return;
           if (consoleSocket === undefined) terminal = master;
           else {
@@ -215,8 +228,13 @@ const isNotOnTmpfs =
     !mounts.some(({ type, destination }) => type === "tmpfs" && path.startsWith(`${destination}/`));
 
 /** The namespaces are there, and nothing runs yet; as under runc. */
-function runHooksOfCreate({ hooks }: Config, state: HookState, pid: number): void {
-  for (const kind of ["prestart", "createRuntime"] as const) runHooks(kind, hooks?.[kind] ?? [], state, pid);
+function runHooksOfCreate(
+  { hooks }: Config,
+  { state, streams }: { state: HookState; streams: Streams },
+  pid: number,
+): void {
+  for (const kind of ["prestart", "createRuntime"] as const)
+    runHooks(kind, hooks?.[kind] ?? [], state, pid, { streams });
 }
 
 function joinGroups({ cgroups }: ContainerRecord, pid: number): void {

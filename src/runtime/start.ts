@@ -7,6 +7,7 @@ import { AT_FDCWD } from "../sys/constants.ts";
 import { raw, sys } from "../sys/sys.ts";
 import { type Container, loadContainer, lockContainer, statusOf, unlock } from "./container.ts";
 import { destroyFailed } from "./delete.ts";
+import { withHookFiles } from "./hook-files.ts";
 import { processMissing } from "./launch.ts";
 import { awaitReady, openNotify } from "./notify.ts";
 import { hookStateOf } from "./state.ts";
@@ -57,9 +58,12 @@ function letGo({ path, record, init }: Container, warn: (text: string) => void):
 
 /** A poststart hook that fails is the end of the container. runtime.md (1.3), "Lifecycle", step 9. */
 export function runPoststartHooks({ record, init }: Container, undo: () => void): void {
-  if (record.poststart === undefined) return;
+  const { poststart = [] } = record;
+  if (poststart.length === 0) return;
   try {
-    runHooks("poststart", record.poststart, hookStateOf(record), init?.pid ?? 0);
+    withHookFiles(record, (streams) =>
+      runHooks("poststart", poststart, hookStateOf(record), init?.pid ?? 0, { streams }),
+    );
   } catch (error) {
     undo();
     throw error;

@@ -2,7 +2,7 @@
  * The caller's terminal in front of a container's pty: raw mode while the container runs, bytes both ways, the window
  * size handed on. Without a terminal on stdin the bytes still go both ways.
  */
-import { O_NONBLOCK, POLLIN, POLLOUT, TCGETS, TCSETS, TIOCGWINSZ, TIOCSWINSZ } from "../sys/constants.ts";
+import { F_SETFL, O_NONBLOCK, POLLIN, POLLOUT, TCGETS, TCSETS, TIOCGWINSZ, TIOCSWINSZ } from "../sys/constants.ts";
 import { writeAll } from "../sys/files.ts";
 import {
   packPollfds,
@@ -73,7 +73,6 @@ const [EINTR, EAGAIN] = [-4, -11];
 
 /** Who slept in a write to the terminal would hear no signal, and not take what has to come out of it first: it does not block from here on. */
 export function openRelay(terminal: number, signals: number, aside?: Aside): Relay {
-  const F_SETFL = 4;
   raw.fcntl(terminal, F_SETFL, O_NONBLOCK);
   return { terminal, signals, stdinOpen: true, terminalOpen: true, input: NOTHING, output: NOTHING, aside };
 }

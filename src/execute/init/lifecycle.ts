@@ -6,7 +6,7 @@ import { raw, sys } from "../../sys/sys.ts";
 import { receive, send } from "../channel.ts";
 import { findCommand } from "../exec-command.ts";
 import { withHome } from "../home.ts";
-import { runHooks } from "../run-hooks.ts";
+import { runHooks, streamsOf } from "../run-hooks.ts";
 import { awaitStart } from "../start-socket.ts";
 import { type Performers, slotValue } from "./context.ts";
 import { closeInherited } from "./descriptors.ts";
@@ -20,8 +20,9 @@ export const lifecycleSteps: Performers<Ops> = {
     awaitDone(channel);
   },
 
-  runHooks({ kind, hooks, state, inherited }) {
-    runHooks(kind, inherited === undefined ? hooks : withEnvironment(hooks, inherited), state, raw.getpid());
+  runHooks({ kind, hooks, state, inherited, output }, { slots }) {
+    const wanted = inherited === undefined ? hooks : withEnvironment(hooks, inherited);
+    runHooks(kind, wanted, state, raw.getpid(), { streams: streamsOf(output, slots) });
   },
 
   findCommand({ args, env, cwd }) {
@@ -34,7 +35,7 @@ export const lifecycleSteps: Performers<Ops> = {
     sys.prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
   },
 
-  waitForStart({ socket, preservedFds }, context) {
+  waitForStart({ socket, preservedFds, keeps = [] }, context) {
     // The caller of create may wait for the end of its pipes.
     if (context.terminal !== undefined) for (const fd of [0, 1, 2]) sys.dup3(context.terminal, fd, 0);
     context.terminal = undefined;
@@ -42,7 +43,13 @@ export const lifecycleSteps: Performers<Ops> = {
     releaseKernelRoots(context);
     // What steps left open for close-on-exec would stay open for as long as nobody says start.
     const preserved = Array.from({ length: preservedFds }, (_, i) => 3 + i);
-    closeInherited([waiting, ...preserved, ...(context.initIsReady === undefined ? [] : [context.initIsReady])]);
+    const kept = keeps.map((slot) => slotValue(context.slots, slot));
+    closeInherited([
+      waiting,
+      ...preserved,
+      ...kept,
+      ...(context.initIsReady === undefined ? [] : [context.initIsReady]),
+    ]);
     context.channel = awaitStart(waiting);
     raw.close(waiting);
   },

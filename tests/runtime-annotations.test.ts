@@ -1,0 +1,213 @@
+/** Annotations that crun acts on (crun(1), `run.oci.*`), through the OCI runtime. */
+import assert from "node:assert/strict";
+import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import type { Config, Hook, Hooks } from "../src/spec/config.ts";
+import {
+  type ConfigChange,
+  created,
+  makeBundle,
+  makeConfig,
+  newId,
+  runtime,
+  runtimeFails,
+  runtimePrints,
+} from "./bundle.ts";
+import { atEnd, output, temporaryDirectory, watchForLeftovers } from "./harness.ts";
+import { missing } from "./missing.ts";
+import { sharedRootfs } from "./rootfs.ts";
+
+watchForLeftovers();
+const root = sharedRootfs();
+const needs = (...more: string[]) => ({ skip: missing("subuid", "package:busybox-static", ...more) });
+
+const annotated = (annotations: Record<string, string>, change: ConfigChange = {}): Config => ({
+  ...makeConfig(root, change),
+  annotations,
+});
+
+/* ---- run.oci.hooks.stdout, run.oci.hooks.stderr ---------------------------------------------- */
+
+const KINDS: readonly (keyof Hooks)[] = [
+  "prestart",
+  "createRuntime",
+  "createContainer",
+  "startContainer",
+  "poststart",
+  "poststop",
+];
+
+const says = (kind: string): Hook => ({
+  path: "/bin/sh",
+  args: ["sh", "-c", `echo ${kind} out; echo ${kind} err >&2`],
+  env: ["PATH=/usr/bin:/bin"],
+});
+
+function talking(files: { stdout?: string; stderr?: string }, kinds = KINDS, change: ConfigChange = {}): Config {
+  const annotations = Object.fromEntries(Object.entries(files).map(([name, path]) => [`run.oci.hooks.${name}`, path]));
+  return { ...annotated(annotations, change), hooks: Object.fromEntries(kinds.map((kind) => [kind, [says(kind)]])) };
+}
+
+const lines = (stream: "out" | "err", kinds: readonly string[] = KINDS) =>
+  kinds.map((kind) => `${kind} ${stream}\n`).join("");
+
+test("run.oci.hooks.stdout, stderr: all hooks append to the files, made with mode 0700", needs(), async () => {
+  const directory = temporaryDirectory();
+  const [stdout, stderr] = [join(directory, "out"), join(directory, "err")];
+  writeFileSync(stderr, "before\n", { mode: 0o604 });
+  const config = talking({ stdout, stderr }, KINDS, { args: ["true"] });
+  await runtimePrints(["run", "--bundle", makeBundle(config), newId()]);
+  assert.equal(readFileSync(stdout, "utf8"), lines("out"));
+  assert.equal(readFileSync(stderr, "utf8"), `before\n${lines("err")}`);
+  const mode = (path: string) => (statSync(path).mode & 0o7777).toString(8);
+  assert.deepEqual([mode(stdout), mode(stderr)], [(0o700 & ~process.umask()).toString(8), "604"]);
+});
+
+test("run.oci.hooks.stdout: create, start and delete find the same file, named from the bundle", needs(), async () => {
+  const config = talking({ stdout: "logs/out" });
+  const [bundle, id] = [makeBundle(config), newId()];
+  mkdirSync(join(bundle, "logs"));
+  atEnd(() => runtime(["delete", "--force", id]));
+  for (const [args, kinds] of [
+    [["create", "--bundle", bundle, id], 3],
+    [["start", id], 5],
+    [["delete", "--force", id], 6],
+  ] as const) {
+    await runtimePrints(args, { cwd: "/" });
+    assert.equal(readFileSync(join(bundle, "logs/out"), "utf8"), lines("out", KINDS.slice(0, kinds)));
+  }
+});
+
+test("run.oci.hooks.stdout, stderr: one file for both has the order in which it was written", needs(), async () => {
+  const file = join(temporaryDirectory(), "log");
+  const config = talking({ stdout: file, stderr: file }, KINDS, { args: ["true"] });
+  await runtimePrints(["run", "--bundle", makeBundle(config), newId()]);
+  assert.equal(readFileSync(file, "utf8"), KINDS.map((kind) => `${kind} out\n${kind} err\n`).join(""));
+});
+
+test("run.oci.hooks.stdout: the error of a hook that fails has what went nowhere else", needs(), async () => {
+  const stdout = join(temporaryDirectory(), "out");
+  const config = talking({ stdout }, ["prestart"]);
+  config.hooks?.prestart?.[0]?.args?.splice(2, 1, "echo for the file; echo for the error >&2; exit 3");
+  assert.equal(
+    await runtimeFails(["create", "--bundle", makeBundle(config), newId()]),
+    "HOOK_FAILED: error running prestart hook #0: /bin/sh: exit status 3, output: for the error",
+  );
+  assert.equal(readFileSync(stdout, "utf8"), "for the file\n");
+});
+
+test("run.oci.hooks.stdout: without hooks, and where it is empty, nothing is opened", needs(), async () => {
+  const [directory, change] = [temporaryDirectory(), { args: ["echo", "ran"] }];
+  for (const config of [
+    talking({ stdout: join(directory, "none/out") }, [], change),
+    talking({ stdout: "" }, KINDS, change),
+  ])
+    assert.equal(await runtimePrints(["run", "--bundle", makeBundle(config), newId()]), "ran\n");
+});
+
+test(
+  "run.oci.hooks.stderr: a file that cannot be opened is an error of create, and nothing is left",
+  needs(),
+  async () => {
+    const directory = temporaryDirectory();
+    const field = 'config: annotations["run.oci.hooks.stderr"]';
+    assert.deepEqual(await createFailsWith(join(directory, "none/err")), [
+      `error: cannot have hooks write to ${directory}/none/err (HOOK_OUTPUT)`,
+      field,
+      "kernel: ENOENT",
+      `found:  ${directory}/none is not there`,
+      "hint:   name a file: it is made if it is missing, its directory is not",
+    ]);
+    assert.deepEqual(await createFailsWith(directory), [
+      `error: cannot have hooks write to ${directory} (HOOK_OUTPUT)`,
+      field,
+      "kernel: EISDIR",
+      "hint:   name a file: it is made if it is missing, its directory is not",
+    ]);
+    const pipe = join(directory, "pipe");
+    output("mkfifo", pipe);
+    assert.deepEqual(await createFailsWith(pipe), [
+      `error: cannot have hooks write to ${pipe} (HOOK_OUTPUT)`,
+      field,
+      "kernel: ENXIO",
+      "hint:   it is a pipe that nobody reads, or a socket",
+    ]);
+  },
+);
+
+async function createFailsWith(stderr: string): Promise<string[]> {
+  const id = newId();
+  const said = await runtime(["create", "--bundle", makeBundle(talking({ stderr })), id]);
+  assert.equal(said.code, 1);
+  assert.match(await runtimeFails(["state", id]), /^CONTAINER_UNKNOWN: /);
+  const lines = said.stderr.trimEnd().split("\n");
+  return lines.map((line) => line.trim().replace(/^kernel: .*\) = (\w+) .*/, "kernel: $1"));
+}
+
+/** A container with the directory of the file as a volume, and a file of the machine that it must not reach. */
+async function withVolume(): Promise<{ id: string; logs: string; victim: string }> {
+  const [logs, victim] = [temporaryDirectory(), join(temporaryDirectory(), "victim")];
+  chmodSync(logs, 0o777);
+  writeFileSync(victim, "of the machine\n");
+  const config = talking({ stdout: join(logs, "sub/out") }, ["poststart", "poststop"]);
+  mkdirSync(join(logs, "sub"));
+  config.mounts?.push({ destination: "/tmp", type: "bind", source: logs, options: ["bind"] });
+  return { id: await created(config), logs, victim };
+}
+
+test("run.oci.hooks.stdout: a container cannot lead poststop to another file by a symbolic link", needs(), async () => {
+  for (const plant of [
+    ({ logs, victim }: Plant) => {
+      rmSync(join(logs, "sub/out"));
+      symlinkSync(victim, join(logs, "sub/out"));
+    },
+    ({ logs, victim }: Plant) => {
+      renameSync(join(logs, "sub"), join(logs, "away"));
+      symlinkSync(join(victim, ".."), join(logs, "sub"));
+      symlinkSync(victim, join(victim, "../out"));
+    },
+  ]) {
+    const { id, logs, victim } = await withVolume();
+    await runtimePrints(["start", id]);
+    assert.equal(readFileSync(join(logs, "sub/out"), "utf8"), "poststart out\n");
+    plant({ logs, victim });
+    const { stderr, code } = await runtime(["delete", "--force", id]);
+    assert.deepEqual([stderr, code], [`warning: cannot have hooks write to ${logs}/sub/out\n`, 0]);
+    assert.equal(readFileSync(victim, "utf8"), "of the machine\n");
+  }
+});
+
+interface Plant {
+  logs: string;
+  victim: string;
+}
+
+test("run.oci.hooks.stdout: a pipe that a container puts there holds delete up for no moment", needs(), async () => {
+  const { id, logs } = await withVolume();
+  await runtimePrints(["start", id]);
+  await runtimePrints(["exec", id, "sh", "-c", "rm /tmp/sub/out && mkfifo /tmp/sub/out"]);
+  const { stderr, code } = await runtime(["delete", "--force", id]);
+  assert.deepEqual([stderr, code], [`warning: cannot have hooks write to ${logs}/sub/out\n`, 0]);
+});
+
+test(
+  "run.oci.hooks.stdout: start with a poststart hook is an error where the file is a link now",
+  needs(),
+  async () => {
+    const { id, logs, victim } = await withVolume();
+    rmSync(join(logs, "sub/out"));
+    symlinkSync(victim, join(logs, "sub/out"));
+    assert.equal(await runtimeFails(["start", id]), `HOOK_OUTPUT: cannot have hooks write to ${logs}/sub/out`);
+    assert.match(await runtimeFails(["state", id]), /^CONTAINER_UNKNOWN: /);
+    assert.equal(readFileSync(victim, "utf8"), "of the machine\n");
+  },
+);
+
+test("run.oci.hooks.stdout: a file that was moved away, as log rotation does, is made anew", needs(), async () => {
+  const { id, logs } = await withVolume();
+  await runtimePrints(["start", id]);
+  renameSync(join(logs, "sub/out"), join(logs, "sub/out.1"));
+  await runtimePrints(["delete", "--force", id]);
+  assert.equal(readFileSync(join(logs, "sub/out"), "utf8"), "poststop out\n");
+});
