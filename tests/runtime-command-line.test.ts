@@ -152,6 +152,22 @@ test("flags may stand before and after the ID, with = and without", asRoot("cgro
   }
 });
 
+// go-runc restores with -no-subreaper, and so do containerd and Docker.
+test("a single dash is enough before a flag's whole name, as in Go's programs", needs(), async () => {
+  const id = newId();
+  forceDelete(id);
+  const pidFile = join(temporaryDirectory(), "pid");
+  const bundle = makeBundle(makeConfig(root, { args: ["sleep", "600"] }));
+  assert.equal(await runtimePrints(["run", "-detach", "-bundle", bundle, "-pid-file", pidFile, id]), "");
+  assert.equal(readFileSync(pidFile, "utf8"), String((await stateOf(id)).pid));
+  const exec = ["exec", "-cwd", "/etc", "-env", "A=b", id, "sh", "-c", 'echo "$PWD $A $*"', "sh", "-tty", "-cwd"];
+  assert.equal(await runtimePrints(exec), "/etc b -tty -cwd\n");
+  assert.equal(await runtimePrints(["-root", temporaryDirectory(), "list", "-quiet"]), "");
+  const restore = ["restore", "-no-subreaper", "-image-path", "/no/such", "-bundle", bundle, newId()];
+  assert.match(await runtimeFails(restore), /^(RESTORE_IMAGES|CRIU_MISSING): /);
+  assert.match(await runtimeFails(["list", "-quite"]), /^UNKNOWN_FLAG: /);
+});
+
 test("exec, ps: what follows the ID belongs to the command and to ps", needs("package:procps"), async () => {
   const id = await running(makeConfig(root));
   assert.equal(await runtimePrints(["exec", id, "echo", "--cwd", "/tmp", "-d", "--help"]), "--cwd /tmp -d --help\n");

@@ -53,3 +53,12 @@ export const runtimeProgram = addGlobalOptions(new Command("tupper-runtime"))
   .helpCommand("help [COMMAND]", "show the help of a command");
 
 configureProgram(runtimeProgram);
+takeOneDash(runtimeProgram);
+
+/** `-no-subreaper` is `--no-subreaper`, as in programs written in Go: so containerd and Docker restore. A whole name goes before short flags put together. */
+function takeOneDash(command: Command): void {
+  const find = (word: string) => command.options.find(({ short, long }) => short === word || long === word);
+  const _findOption = (word: string) => find(word) ?? (/^-[^-]./.test(word) ? find(`-${word}`) : undefined);
+  Object.assign(command, { _findOption });
+  command.commands.forEach(takeOneDash);
+}
