@@ -19,9 +19,9 @@ import {
   runtimePrints,
   stateOf,
 } from "./bundle.ts";
-import { atEnd, eventually, isRoot, watchForLeftovers } from "./harness.ts";
+import { atEnd, binary, compiled, eventually, isRoot, temporaryDirectory, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
-import { sharedRootfs } from "./rootfs.ts";
+import { makeRootfs, sharedRootfs } from "./rootfs.ts";
 
 watchForLeftovers();
 const root = sharedRootfs();
@@ -252,3 +252,28 @@ test("delete: a unit that failed is forgotten", asRoot, async () => {
   await runtimePrints(["delete", id], options);
   assert.equal(unitsOf(unit), "");
 });
+
+for (const manager of [[], ["--systemd-cgroup"]])
+  test(
+    `a service of Type=notify${manager.map((flag) => `, ${flag}`).join("")}: it has started when its container is ready, which is its main process`,
+    asRoot,
+    async () => {
+      const shared = temporaryDirectory();
+      const files = { "bin/notify": { copyOf: compiled("notify"), mode: 0o755 }, "run/": "", "shared/": "" };
+      const config = makeConfig(makeRootfs(files), {
+        args: ["sh", "-c", "echo >/shared/warm; notify STATUS=warming READY=1; exec sleep 600"],
+      });
+      config.mounts?.push({ destination: "/shared", type: "bind", source: shared, options: ["bind"] });
+      const id = newId();
+      const unit = `tupper-service-${id}.service`;
+      atEnd(() => runtime(["delete", "--force", id], options));
+      atEnd(() => systemctl("stop", unit));
+      const command = [...manager, "run", "--detach", "--bundle", makeBundle(config), id];
+      const service = ["--unit", unit, "--property", "Type=notify", `${binary}-runtime`, ...command];
+      const { status, stderr } = spawnSync("systemd-run", service, { encoding: "utf8", timeout: timeoutMs });
+      assert.equal(status, 0, stderr);
+      assert.ok(existsSync(join(shared, "warm")));
+      const { pid } = await stateOf(id);
+      assert.deepEqual(shown(unit, "ActiveState", "MainPID"), { ActiveState: "active", MainPID: String(pid) });
+    },
+  );
