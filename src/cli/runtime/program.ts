@@ -1,5 +1,5 @@
 /** The OCI runtime command line that containerd, Docker, Podman and CRI-O call. It is assembled in the build, as tupper's is. */
-import { Command } from "commander";
+import { Command, type Option } from "commander";
 import { completionCommand } from "../completion.ts";
 import { configureProgram } from "../configure-program.ts";
 import { versionText } from "../version.ts";
@@ -57,8 +57,11 @@ takeOneDash(runtimeProgram);
 
 /** `-no-subreaper` is `--no-subreaper`, as in programs written in Go: so containerd and Docker restore. A whole name goes before short flags put together. */
 function takeOneDash(command: Command): void {
-  const find = (word: string) => command.options.find(({ short, long }) => short === word || long === word);
-  const _findOption = (word: string) => find(word) ?? (/^-[^-]./.test(word) ? find(`-${word}`) : undefined);
-  Object.assign(command, { _findOption });
+  Object.assign(command, { _findOption: findOption });
   command.commands.forEach(takeOneDash);
+}
+
+function findOption(this: Command, word: string): Option | undefined {
+  const find = (name: string) => this.options.find(({ short, long }) => short === name || long === name);
+  return find(word) ?? (/^-[^-]./.test(word) ? find(`-${word}`) : undefined);
 }
