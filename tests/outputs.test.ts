@@ -40,3 +40,49 @@ test("tupper: output into a full pipe that does not block waits for who reads it
   const error = spawnSync(binary, ["run", "/nowhere", "true"], { encoding: "utf8" }).stderr.replaceAll(".", "");
   assert.deepEqual(intoFullPipe("run /nowhere true"), { printed: error, code: "125\n" });
 });
+
+/**
+ * Runs a command whose output nobody reads, on a terminal or a pipe; when that is full, and the command sleeps because it is, sends it
+ * SIGTERM, `ended`: when its own child has been killed and is gone. Prints the exit code.
+ */
+const UNREAD = `
+import os, pty, select, signal, subprocess, sys, time
+kind, when, *command = sys.argv[1:]
+reader, writer = pty.openpty() if kind == 'terminal' else os.pipe()
+child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=writer, stderr=writer)
+def children(): return open(f'/proc/{child.pid}/task/{child.pid}/children').read().split()
+def sleeps(): return open(f'/proc/{child.pid}/syscall').read().split()[0] in ('1', '7', '73', '271')
+poll = select.poll()
+poll.register(writer, select.POLLOUT)
+end = time.monotonic() + 20
+def wait(what, condition):
+    while not condition():
+        if time.monotonic() > end: child.kill(); sys.exit('never: ' + what)
+        time.sleep(0.01)
+wait('full', lambda: not poll.poll(0) and sleeps())
+if when == 'ended':
+    os.kill(int(children()[0]), signal.SIGKILL)
+    wait('ended', lambda: not children() and sleeps())
+child.send_signal(signal.SIGTERM)
+try: print(child.wait(20))
+except subprocess.TimeoutExpired: child.kill(); sys.exit('SIGTERM did not end it')
+`;
+
+test("run --tty: SIGTERM reaches the command and ends tupper though nobody reads its output, a terminal or a pipe", {
+  skip: missing("subuid", "package:busybox-static", "package:python3", "arch:x64"),
+}, () => {
+  const unread = (kind: string, when: string, ...command: string[]) => {
+    const { stdout, stderr } = spawnSync("python3", ["-c", UNREAD, kind, when, binary, ...command], {
+      encoding: "utf8",
+    });
+    return stdout + stderr;
+  };
+  for (const kind of ["terminal", "pipe"]) {
+    const run = (...flags: string[]) => ["run", "--tty", ...flags, root, "sh", "-c"];
+    assert.equal(unread(kind, "full", ...run(), "trap 'exit 6' TERM; yes & wait"), "6\n", kind);
+    // There is something to be said of this end, where nothing can be said.
+    assert.equal(unread(kind, "full", ...run("--init"), "yes"), "143\n", kind);
+    // What it has written is more than fits, and it has ended.
+    assert.equal(unread(kind, "ended", ...run(), "yes"), "137\n", kind);
+  }
+});

@@ -1,6 +1,7 @@
 /** The caller's side of a command in the foreground: its terminal, the signals, its end. */
 
 import type { Started } from "../execute/execute.ts";
+import { ENDING_SIGNALS } from "../execute/give-up.ts";
 import { reapUntil } from "../execute/wait.ts";
 import type { Ended } from "../explain-failure/end.ts";
 import { POLLIN, SIGNALS } from "../sys/constants.ts";
@@ -62,13 +63,18 @@ function serve(passing: Passing, terminal: number, signals: number, aside: Aside
       const events = relay(state).filter((event) => event !== "hangup");
       ended = handleSignals(events, passing);
     }
-    drain(state);
+    drain(state, isTold(passing) ? PATIENCE_MS : undefined);
     return ended;
   } finally {
     restore();
     raw.close(terminal);
   }
 }
+
+const PATIENCE_MS = 1000;
+
+/** To end: whoever sent that waits for us too. */
+const isTold = ({ relayed }: Passing): boolean => relayed !== undefined && ENDING_SIGNALS.includes(relayed.signal);
 
 interface Passing {
   pid: number;

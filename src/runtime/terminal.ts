@@ -2,11 +2,27 @@
  * The caller's terminal in front of a container's pty: raw mode while the container runs, bytes both ways, the window
  * size handed on. Without a terminal on stdin the bytes still go both ways.
  */
-import { F_SETFL, O_NONBLOCK, POLLIN, POLLOUT, TCGETS, TCSETS, TIOCGWINSZ, TIOCSWINSZ } from "../sys/constants.ts";
-import { writeAll } from "../sys/files.ts";
+import { ENDING_SIGNALS } from "../execute/give-up.ts";
+import {
+  AT_FDCWD,
+  F_SETFL,
+  O_CLOEXEC,
+  O_NOCTTY,
+  O_NONBLOCK,
+  O_RDWR,
+  O_WRONLY,
+  POLLIN,
+  POLLOUT,
+  TCGETS,
+  TCSETS,
+  TIOCGPTN,
+  TIOCGWINSZ,
+  TIOCSWINSZ,
+} from "../sys/constants.ts";
 import {
   packPollfds,
   packSigset,
+  packTimespec,
   parsePollfds,
   parseSignals,
   rawTermios,
@@ -59,6 +75,8 @@ export interface Aside {
 export interface Relay {
   terminal: number;
   signals: number;
+  /** Standard output, or what stands for it. */
+  stdout: number;
   stdinOpen: boolean;
   terminalOpen: boolean;
   /** What stdin gave and the terminal has not taken yet: a command need not read. */
@@ -74,7 +92,19 @@ const [EINTR, EAGAIN] = [-4, -11];
 /** Who slept in a write to the terminal would hear no signal, and not take what has to come out of it first: it does not block from here on. */
 export function openRelay(terminal: number, signals: number, aside?: Aside): Relay {
   raw.fcntl(terminal, F_SETFL, O_NONBLOCK);
-  return { terminal, signals, stdinOpen: true, terminalOpen: true, input: NOTHING, output: NOTHING, aside };
+  const stdout = openOutput();
+  return { terminal, signals, stdout, stdinOpen: true, terminalOpen: true, input: NOTHING, output: NOTHING, aside };
+}
+
+/**
+ * A terminal that can be written to may still take less than it is given, and who writes sleeps for the rest: it is opened once more,
+ * so that it does not block, and does for others who have it as their output. Somebody else's, after su(1), may not be opened. A master's
+ * file is a new pty each time.
+ */
+function openOutput(): number {
+  if (!isTerminal(1) || raw.ioctl(1, TIOCGPTN, new ArrayBuffer(4)) >= 0) return 1;
+  const fd = raw.openat(AT_FDCWD, "/proc/self/fd/1", O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0);
+  return fd < 0 ? 1 : fd;
 }
 
 /** Moves bytes between stdin/stdout and the pty until there is something for the caller to decide. */
@@ -88,7 +118,7 @@ export function relay(state: Relay): RelayEvent[] {
       { fd: signals, events: POLLIN },
       { fd: state.terminalOpen && events !== 0 ? terminal : -1, events },
       { fd: state.stdinOpen && state.terminalOpen && !hasInput ? 0 : -1, events: POLLIN },
-      { fd: hasOutput ? 1 : -1, events: POLLOUT },
+      { fd: hasOutput ? state.stdout : -1, events: POLLOUT },
       { fd: state.aside?.fd ?? -1, events: POLLIN },
     ]);
     const ready = raw.ppoll(polled, 5, null, null, 8);
@@ -115,7 +145,7 @@ export function relay(state: Relay): RelayEvent[] {
 /** As much as a pipe that can be written takes at once: pipe(7), PIPE_BUF. */
 function passOutput(state: Relay): void {
   const chunk = state.output.slice(0, 4096);
-  const written = raw.write(1, chunk);
+  const written = raw.write(state.stdout, chunk);
   if (written !== EAGAIN) state.output = state.output.slice(check(written, "write", 1, chunk));
 }
 
@@ -133,15 +163,39 @@ function takeInput(state: Relay, buffer: ArrayBuffer): void {
   state.input = state.stdinOpen ? buffer.slice(0, length) : (new Uint8Array([EOT]).buffer as ArrayBuffer);
 }
 
-/** What the container wrote last, after it has ended. */
-export function drain({ terminal, output }: Relay): void {
-  writeAll(1, output);
+/**
+ * What the container wrote last, after it has ended: until somebody has taken it, or a signal comes that is to end us. `patienceMs`: or
+ * nobody has taken any of it for so long, where such a one has ended the container.
+ */
+export function drain(state: Relay, patienceMs?: number): void {
+  const { terminal, signals, stdout } = state;
   const buffer = new ArrayBuffer(32768);
   for (;;) {
+    while (state.output.byteLength > 0) {
+      const polled = packPollfds([
+        { fd: signals, events: POLLIN },
+        { fd: stdout, events: POLLOUT },
+      ]);
+      const ready = raw.ppoll(polled, 2, patienceMs === undefined ? null : packTimespec(patienceMs), null, 8);
+      const [signal = 0, canWrite = 0] = ready > 0 ? parsePollfds(polled) : [];
+      if (canWrite !== 0) passOutput(state);
+      const isTold = signal !== 0 && readSignals(signals).some((each) => ENDING_SIGNALS.includes(each.signal));
+      if (ready === 0 || isTold) return giveUpOutput();
+    }
     const length = raw.read(terminal, buffer);
     if (length <= 0) return;
-    writeAll(1, buffer.slice(0, length));
+    state.output = buffer.slice(0, length);
   }
+}
+
+/** Nor would anybody take what there is to say of the end. */
+function giveUpOutput(): void {
+  const fds = [1, 2];
+  const polled = packPollfds(fds.map((fd) => ({ fd, events: POLLOUT })));
+  raw.ppoll(polled, fds.length, packTimespec(0), null, 8);
+  const takesMore = parsePollfds(polled);
+  const nowhere = raw.openat(AT_FDCWD, "/dev/null", O_RDWR | O_CLOEXEC, 0);
+  for (const [i, fd] of fds.entries()) if (takesMore[i] === 0) raw.dup3(nowhere, fd, 0);
 }
 
 export const EVERY_SIGNAL: readonly number[] = Array.from({ length: 64 }, (_, i) => i + 1);
