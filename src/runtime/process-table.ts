@@ -3,6 +3,7 @@
  * and its start alone takes longer than all else that `ps` of a container does. Columns and words are those of procps-ng 4.
  * proc_pid_stat(5), ps(1).
  */
+import { printable } from "../printable.ts";
 import { AT_FDCWD } from "../sys/constants.ts";
 import { readFileIfThere, readSmallFile } from "../sys/files.ts";
 import { raw } from "../sys/sys.ts";
@@ -99,7 +100,7 @@ export function renderProcesses(rows: readonly ProcessRow[], moment: Moment, pid
     startedAt(start, moment),
     terminal,
     duration(Math.floor(used / TICKS)),
-    command.replace(/[\p{Cc}\p{Cs}]/gu, "?"),
+    printable(command),
   ]);
   return [columns.map(({ head }) => head), ...cells].map((row) => `${align(row, columns)}\n`).join("");
 }
