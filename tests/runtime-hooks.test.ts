@@ -23,7 +23,7 @@ import {
 } from "./bundle.ts";
 import { atEnd, runDirectory, slowness, temporaryDirectory, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
-import { sharedRootfs } from "./rootfs.ts";
+import { makeRootfs, sharedRootfs } from "./rootfs.ts";
 
 watchForLeftovers();
 const root = sharedRootfs();
@@ -318,6 +318,26 @@ test("hooks: what createContainer mounts below the root is in the container", ne
   );
   assert.equal(await runtimePrints(["run", "--bundle", makeBundle(config), newId()]), "hello\n");
 });
+
+test(
+  "hooks: createContainer, and createRuntime in its mount namespace, write into a root that is read-only for the command",
+  asRoot("package:util-linux"),
+  async () => {
+    const own = makeRootfs();
+    const { config } = withHooks(
+      {
+        createRuntime: [
+          `pid=$(sed 's/.*"pid": *\\([0-9]*\\).*/\\1/'); nsenter -t $pid -m sh -c 'echo first >${own}/etc/first'`,
+        ],
+        createContainer: [`echo second >${own}/etc/second`],
+      },
+      { args: ["sh", "-c", "cat /etc/first /etc/second; touch /etc/third 2>&1 || true"] },
+    );
+    Object.assign(config, { root: { path: own, readonly: true } });
+    const output = await runtimePrints(["run", "--bundle", makeBundle(config), newId()]);
+    assert.equal(output, "first\nsecond\ntouch: /etc/third: Read-only file system\n");
+  },
+);
 
 test("hooks: a network that createRuntime sets up is the command's", asRoot("package:iproute2"), async () => {
   const up = `pid=$(sed 's/.*"pid": *\\([0-9]*\\).*/\\1/'); nsenter -t $pid -n ip address add 10.9.8.7/32 dev lo`;

@@ -153,9 +153,11 @@ export function plan(config: Config, host: Host, options: PlanOptions): Plan {
       ...planTerminal(config, plainNewlines),
       ...mounts.seal,
       ...planProtection(config),
+      // Hooks of create write into the root, as ldconfig does; without a place in a mount namespace it is out of their reach.
+      ...(shared ? planReadonlyRoot(config) : []),
       ...hooks.beforeEntering,
       // A tree that is mounted nowhere has nobody to spread to.
-      ...(shared ? [] : planRootPropagation(config)),
+      ...(shared ? [] : [...planReadonlyRoot(config), ...planRootPropagation(config)]),
     );
   }
   init.push(...planIdentity(config, ownView, { id, newKeyring, labels: labels.set }));
@@ -229,7 +231,7 @@ function planHandover(config: Config, { waits }: { waits: boolean }, preservedFd
 }
 
 /** What is hidden or made read-only in the finished view. */
-function planProtection({ linux, process, root }: Config): InitStep[] {
+function planProtection({ linux }: Config): InitStep[] {
   const steps: InitStep[] = [];
   const masked = new Set<string>();
   for (const [i, path] of (linux.maskedPaths ?? []).entries()) {
@@ -252,27 +254,31 @@ function planProtection({ linux, process, root }: Config): InitStep[] {
       because: "writing there configures the machine's kernel",
     });
   }
-  if (root.readonly) {
-    if (process.cwd !== "/")
-      steps.push({
-        op: "makeDirectory",
-        by: "init",
-        path: process.cwd,
-        mode: 0o755,
-        ifMissing: true,
-        field: "process.cwd",
-        because: "the command starts here",
-      });
+  return steps;
+}
+
+function planReadonlyRoot({ process, root }: Config): InitStep[] {
+  if (!root.readonly) return [];
+  const steps: InitStep[] = [];
+  if (process.cwd !== "/")
     steps.push({
-      op: "setMountFlags",
+      op: "makeDirectory",
       by: "init",
-      target: "/",
-      flags: ["ro"],
-      recursive: false,
-      field: "root.readonly",
-      because: "the config wants a root that cannot be written",
+      path: process.cwd,
+      mode: 0o755,
+      ifMissing: true,
+      field: "process.cwd",
+      because: "the command starts here",
     });
-  }
+  steps.push({
+    op: "setMountFlags",
+    by: "init",
+    target: "/",
+    flags: ["ro"],
+    recursive: false,
+    field: "root.readonly",
+    because: "the config wants a root that cannot be written",
+  });
   return steps;
 }
 
