@@ -274,6 +274,32 @@ test("exec --cap: what is no capability is a warning, as under runc", needs(), a
   assert.deepEqual([code, capabilities(stdout, "Eff")], [0, CHOWN]);
 });
 
+test(
+  "run, exec: inheritable capabilities without a bounding set are a warning, as with an empty one",
+  needs(),
+  async () => {
+    const sets = { permitted: ["CAP_CHOWN"], effective: ["CAP_CHOWN"], inheritable: ["CAP_CHOWN"] };
+    const id = await running(makeConfig(root));
+    for (const wanted of [sets, { ...sets, bounding: [] }]) {
+      const args = ["cat", "/proc/self/status"];
+      const bundle = makeBundle(makeConfig(root, { args, process: { capabilities: wanted } }));
+      const file = join(temporaryDirectory(), "process.json");
+      writeFileSync(file, JSON.stringify({ cwd: "/", env: ["PATH=/bin"], args, capabilities: wanted }));
+      for (const command of [
+        ["run", "--bundle", bundle, newId()],
+        ["exec", "--process", file, id],
+      ]) {
+        const { stdout, stderr, code } = await runtime(command);
+        assert.deepEqual(
+          [code, stderr],
+          [0, "warning: not inheritable, because the bounding set lacks them: CAP_CHOWN\n"],
+        );
+        for (const set of ["Inh", "Prm", "Eff", "Bnd"]) assert.equal(capabilities(stdout, set), 0n, set);
+      }
+    }
+  },
+);
+
 test("exec --no-new-privs", needs(), async () => {
   const id = await running(makeConfig(root));
   assert.equal(await sees(id, "grep NoNewPrivs /proc/self/status"), "NoNewPrivs:\t0\n");

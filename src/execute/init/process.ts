@@ -165,8 +165,7 @@ function setCapabilities({
   sys.capget(capabilityHeader(), data);
   const view = new DataView(data);
   const have = BigInt(view.getUint32(4, true)) | (BigInt(view.getUint32(16, true)) << 32n);
-  const inheritableAtMost = have & (bounding === undefined ? have : capabilityMask(bounding));
-  const given = [e & p & have, p & have, i & inheritableAtMost] as const;
+  const given = [e & p & have, p & have, i & have & capabilityMask(bounding)] as const;
   sys.capset(capabilityHeader(), capabilityData(...given));
   return [
     { why: "not given, because tupper does not have them itself", names: capabilityNames((e | p | i) & ~have) },
