@@ -194,6 +194,19 @@ test(
   },
 );
 
+// containerd's bundles have such a link, and so has /var/run.
+test("restore: a working directory by way of an absolute link", needs(), async () => {
+  const { program } = standInCriu();
+  const images = temporaryDirectory();
+  writeFileSync(join(images, "inventory.img"), "");
+  const work = join(temporaryDirectory(), "work");
+  symlinkSync(temporaryDirectory(), work);
+  const id = newId();
+  atEnd(() => runtime(["delete", "--force", id]));
+  const flags = ["--image-path", images, "--work-path", work, "--bundle", makeBundle(makeConfig(root)), "--detach"];
+  assert.equal(await runtimePrints(["--criu", program, "restore", ...flags, id]), "");
+});
+
 test("restore: images that name other descriptors than the standard ones get none of them", needs(), async () => {
   const { program } = standInCriu();
   const images = temporaryDirectory();

@@ -10,6 +10,7 @@ import {
   MFD_CLOEXEC,
   O_CLOEXEC,
   O_DIRECTORY,
+  O_PATH,
   O_RDONLY,
   O_RDWR,
   SIG_SETMASK,
@@ -81,7 +82,12 @@ export function requestCriu(
   const directories: number[] = [];
   // criu finds them by our numbers. It mounts in its working directory, which works in its own view alone.
   const open = (path: string): number => {
-    const fd = sys.openat(AT_FDCWD, `/proc/${criu.pid}/root${path}`, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    const fd = sys.openat(
+      AT_FDCWD,
+      `/proc/${criu.pid}/root${withoutLinks(path)}`,
+      O_RDONLY | O_DIRECTORY | O_CLOEXEC,
+      0,
+    );
     directories.push(fd);
     return fd;
   };
@@ -99,6 +105,14 @@ export function requestCriu(
   if (answer.success) return answer.pid;
   const said = `${ended.said}\n${answer.message}`;
   throw criuFailure(kind, { ...ended, said }, { program: call.program, log: `${workPath}/${options.logFile}` });
+}
+
+/** An absolute link would lead from criu's view back into ours. */
+function withoutLinks(path: string): string {
+  const fd = sys.openat(AT_FDCWD, path, O_PATH | O_CLOEXEC, 0);
+  const name = sys.readlinkText(AT_FDCWD, `/proc/self/fd/${fd}`);
+  raw.close(fd);
+  return name;
 }
 
 /** Where criu has descriptors of ours: beyond what it opens itself on the way. */
