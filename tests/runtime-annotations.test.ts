@@ -3,13 +3,16 @@ import assert from "node:assert/strict";
 import { chmodSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import { compileSeccomp } from "../src/plan/seccomp/compile.ts";
 import type { Config, Hook, Hooks } from "../src/spec/config.ts";
+import type { LinuxSeccomp, SeccompAction } from "../src/spec/seccomp.ts";
 import {
   type ConfigChange,
   created,
   makeBundle,
   makeConfig,
   newId,
+  running,
   runtime,
   runtimeFails,
   runtimePrints,
@@ -17,6 +20,7 @@ import {
 import { atEnd, output, temporaryDirectory, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { sharedRootfs } from "./rootfs.ts";
+import { agent } from "./seccomp/agent.ts";
 
 watchForLeftovers();
 const root = sharedRootfs();
@@ -210,4 +214,139 @@ test("run.oci.hooks.stdout: a file that was moved away, as log rotation does, is
   renameSync(join(logs, "sub/out"), join(logs, "sub/out.1"));
   await runtimePrints(["delete", "--force", id]);
   assert.equal(readFileSync(join(logs, "sub/out"), "utf8"), "poststop out\n");
+});
+
+/* ---- run.oci.seccomp.receiver, run.oci.seccomp_bpf_data -------------------------------------- */
+
+const ofSeccomp = { skip: missing("arch:x64", "programs") || needs().skip };
+const MKDIR = 83;
+
+/** A profile in which the calls have an action, and the same as the program that crun is given. */
+const profile = (action: SeccompAction, names = ["mkdir"]): LinuxSeccomp => ({
+  defaultAction: "SCMP_ACT_ALLOW",
+  syscalls: [{ names, action }],
+});
+const inBase64 = (section: LinuxSeccomp) =>
+  Buffer.from(compileSeccomp(section, { nativeArch: "SCMP_ARCH_X86_64" }).program).toString("base64");
+
+function filtered(annotations: Record<string, string>, args: string[], seccomp?: LinuxSeccomp): Config {
+  const config = annotated(annotations, { args });
+  return { ...config, linux: { ...config.linux, ...(seccomp === undefined ? {} : { seccomp }) } };
+}
+
+const REFUSED = (why: string) => `mkdir: can't create directory '/tmp/here': ${why}\n`;
+const makesDirectory = ["mkdir", "/tmp/here"];
+const inTmp = (config: Config): Config => {
+  config.mounts?.push({ destination: "/tmp", type: "tmpfs" });
+  return config;
+};
+
+test("run.oci.seccomp.receiver: is the agent where the profile names none", ofSeccomp, async () => {
+  for (const how of ["alone", "beside listenerPath"]) {
+    const { socket, ended } = await agent(-17);
+    const annotations = { "run.oci.seccomp.receiver": how === "alone" ? socket : "/nowhere/agent" };
+    const section = { ...profile("SCMP_ACT_NOTIFY"), ...(how === "alone" ? {} : { listenerPath: socket }) };
+    const id = newId();
+    const bundle = makeBundle(inTmp(filtered(annotations, makesDirectory, section)));
+    const { stderr, code } = await runtime(["run", "--bundle", bundle, id]);
+    assert.deepEqual([stderr, code], [REFUSED("File exists"), 1], how);
+    const [text = "", ...calls] = await ended;
+    const { pid, state, ...rest } = JSON.parse(text) as { pid: number; state: { pid: number; status: string } };
+    assert.deepEqual({ ...rest, calls }, { ociVersion: "1.2.0", fds: ["seccompFd"], calls: [`call ${MKDIR}`, "end"] });
+    assert.deepEqual(state, { ociVersion: "1.2.0", id, status: "creating", pid, bundle, annotations });
+  }
+});
+
+test("run.oci.seccomp.receiver: exec asks the agent too", ofSeccomp, async () => {
+  const first = await agent("continue");
+  const annotations = { "run.oci.seccomp.receiver": first.socket };
+  const id = await running(inTmp(filtered(annotations, ["sleep", "600"], profile("SCMP_ACT_NOTIFY"))));
+  rmSync(first.socket);
+  const second = await agent(-13, first.socket);
+  const { stderr, code } = await runtime(["exec", id, ...makesDirectory]);
+  assert.deepEqual([stderr, code], [REFUSED("Permission denied"), 1]);
+  assert.deepEqual((await second.ended).slice(1), [`call ${MKDIR}`, "end"]);
+});
+
+test(
+  "run.oci.seccomp.receiver: without an agent, or an absolute path, the error names the annotation",
+  ofSeccomp,
+  async () => {
+    const field = 'config: annotations["run.oci.seccomp.receiver"]';
+    for (const [path, message] of [
+      ["/nowhere/agent", "failed to connect with seccomp agent at /nowhere/agent (SECCOMP_AGENT_UNREACHABLE)"],
+      ["agent", `annotations["run.oci.seccomp.receiver"] is "agent": it must be an absolute path (CONFIG_INVALID)`],
+    ] as const)
+      assert.deepEqual(
+        await saysOf(filtered({ "run.oci.seccomp.receiver": path }, ["true"], profile("SCMP_ACT_NOTIFY"))),
+        [`error: ${message}`, field],
+      );
+  },
+);
+
+/** The error of a run that fails, and its field. */
+async function saysOf(config: Config): Promise<string[]> {
+  const { stderr, code } = await runtime(["run", "--bundle", makeBundle(config), newId()]);
+  assert.equal(code, 1);
+  return stderr.split("\n", 2).map((line) => line.trim());
+}
+
+test(
+  "run.oci.seccomp_bpf_data: is the filter, in place of linux.seccomp or without it; of exec too",
+  ofSeccomp,
+  async () => {
+    const annotations = { "run.oci.seccomp_bpf_data": inBase64(profile("SCMP_ACT_ERRNO")) };
+    for (const section of [undefined, profile("SCMP_ACT_ERRNO", ["getpriority", "chdir", "execve"])]) {
+      const id = await running(inTmp(filtered(annotations, ["sleep", "600"], section)));
+      const { stderr, code } = await runtime(["exec", id, ...makesDirectory]);
+      assert.deepEqual([stderr, code], [REFUSED("Operation not permitted"), 1]);
+      const status = await runtimePrints(["exec", id, "grep", "Seccomp_filters", "/proc/1/status"]);
+      assert.equal(status, "Seccomp_filters:\t1\n");
+    }
+  },
+);
+
+test("run.oci.seccomp_bpf_data: with a receiver the program may ask", ofSeccomp, async () => {
+  const { socket, ended } = await agent(-17);
+  const annotations = {
+    "run.oci.seccomp_bpf_data": inBase64(profile("SCMP_ACT_NOTIFY")),
+    "run.oci.seccomp.receiver": socket,
+  };
+  const bundle = makeBundle(inTmp(filtered(annotations, makesDirectory)));
+  const { stderr, code } = await runtime(["run", "--bundle", bundle, newId()]);
+  assert.deepEqual([stderr, code], [REFUSED("File exists"), 1]);
+  assert.deepEqual((await ended).slice(1), [`call ${MKDIR}`, "end"]);
+});
+
+test("run.oci.seccomp_bpf_data: what is no program is refused, and nothing runs", ofSeccomp, async () => {
+  const must = "it must be base64 of a BPF program: 1 to 4096 instructions of 8 bytes (CONFIG_INVALID)";
+  const field = 'annotations["run.oci.seccomp_bpf_data"]';
+  const zeros = (length: number) => Buffer.alloc(length).toString("base64");
+  for (const data of ["not base64!", "AAA", "A===", zeros(7), zeros(12), zeros(8 * 4097)]) {
+    const shown = data.length > 64 ? `${data.slice(0, 64)}…` : data;
+    assert.deepEqual(
+      await saysOf(filtered({ "run.oci.seccomp_bpf_data": data }, ["true"])),
+      [`error: ${field} is "${shown}": ${must}`, `config: ${field}`],
+      data,
+    );
+  }
+  for (const program of [zeros(8), Buffer.alloc(16, 0xff).toString("base64")]) {
+    const { stderr } = await runtime([
+      "run",
+      "--bundle",
+      makeBundle(filtered({ "run.oci.seccomp_bpf_data": program }, ["echo", "ran"])),
+      newId(),
+    ]);
+    assert.match(stderr, /\n {2}config: annotations\["run\.oci\.seccomp_bpf_data"\]\n/);
+    assert.match(stderr, /the kernel takes it for no filter/);
+  }
+});
+
+test("run.oci.seccomp_bpf_data: a program that no compiler of ours writes is no riddle", ofSeccomp, async () => {
+  const LD_LEN = [0x80, 0, 0, 0, 0, 0, 0, 0];
+  const program = Buffer.from(inBase64(profile("SCMP_ACT_ERRNO", ["execve"])), "base64");
+  const data = Buffer.concat([Buffer.from(LD_LEN), program]).toString("base64");
+  const [error] = await saysOf(filtered({ "run.oci.seccomp_bpf_data": data }, ["echo", "ran"]));
+  const why = "the kernel says EPERM, and the container's own seccomp profile does not let tupper look why";
+  assert.equal(error, `error: cannot execute /bin/echo: ${why} (COMMAND_FAILED)`);
 });

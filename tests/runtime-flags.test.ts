@@ -49,6 +49,26 @@ test("create --pidfd-socket: the receiver has the first process and sees its end
   assert.deepEqual(await ended, [0, null]);
 });
 
+test("run.oci.pidfd_receiver: the receiver has the first process, and crun's one byte", needs("programs"), async () => {
+  const { socket, line, ended } = await receiver();
+  const id = await created({ ...makeConfig(root), annotations: { "run.oci.pidfd_receiver": socket } });
+  assert.equal(await line(), `  ${(await stateOf(id)).pid}`);
+  assert.equal(await runtimePrints(["delete", "--force", id]), "");
+  assert.deepEqual(await ended, [0, null]);
+});
+
+test("run.oci.pidfd_receiver: nobody listens: nothing is left", needs(), async () => {
+  // Relative to the bundle, as crun has it.
+  const bundle = makeBundle({ ...makeConfig(root), annotations: { "run.oci.pidfd_receiver": "nobody" } });
+  const id = newId();
+  const { stderr } = await runtime(["create", "--bundle", bundle, id]);
+  assert.deepEqual(stderr.split("\n").slice(0, 2), [
+    `error: cannot send the process to the pidfd socket ${bundle}/nobody (PIDFD_SOCKET)`,
+    '  config: annotations["run.oci.pidfd_receiver"]',
+  ]);
+  assert.match(await runtimeFails(["state", id]), /^CONTAINER_UNKNOWN: /);
+});
+
 test("exec --pidfd-socket: the receiver has the new process", needs("programs"), async () => {
   const { socket, line, ended } = await receiver();
   const id = await running(makeConfig(root));

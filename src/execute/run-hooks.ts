@@ -38,7 +38,7 @@ export function streamsOf(
 
 interface RunHooksOptions {
   /** Where their output goes; without it the error of a hook that fails has it. */
-  streams?: Streams;
+  streams?: Streams | undefined;
   onFailure?: (error: ContainerError) => void;
 }
 

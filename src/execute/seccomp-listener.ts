@@ -5,6 +5,7 @@
 import { ContainerError } from "../error.ts";
 import { whatIsOlder } from "../explain-failure/step.ts";
 import type { HookState } from "../plan/step.ts";
+import { ANNOTATION } from "../spec/config.ts";
 import { AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM } from "../sys/constants.ts";
 import { check, raw, SysError, sys } from "../sys/sys.ts";
 import { withUnixAddress } from "../sys/unix-address.ts";
@@ -31,26 +32,27 @@ export function serveListener(
   state: ContainerState,
 ): void {
   // Before the filter is there: an agent that is missing is told without having started anything.
-  const agent = connectAgent(path);
+  const field = fieldOf(path, state);
+  const agent = connectAgent(path, field);
   const pidfd = sys.pidfdOpen(pid, 0);
   let listener = -1;
   try {
-    if (isDirectoryOfProc(pidfd)) throw tooOld("pidfd_open", pid);
+    if (isDirectoryOfProc(pidfd)) throw tooOld("pidfd_open", pid, field);
     send(channel, { kind: "listening" });
     listener = raw.takeListener(pidfd, fd, channel);
     if (listener === EAGAIN) return;
     if (listener === EPERM) {
       throw new ContainerError("SECCOMP_LISTENER_REFUSED", "cannot take the seccomp listener from the init process", {
-        field: "linux.seccomp.listenerPath",
+        field,
         hint: "SCMP_ACT_NOTIFY needs CAP_SYS_PTRACE",
         cause: new SysError("pidfd_getfd", 1, [pid, fd]),
       });
     }
-    if (listener === ENOSYS) throw tooOld("pidfd_getfd", pid);
+    if (listener === ENOSYS) throw tooOld("pidfd_getfd", pid, field);
     check(listener, "pidfd_getfd", pid, fd);
     const message = JSON.stringify({ ociVersion: state.ociVersion, fds: ["seccompFd"], pid, metadata, state });
     const sent = raw.sendMessage(agent, message, [listener]);
-    if (sent < 0) throw agentError(path, new SysError("sendmsg", -sent, [path]));
+    if (sent < 0) throw agentError(path, field, new SysError("sendmsg", -sent, [path]));
     check(raw.write(channel, "sent"), "write", "channel");
   } finally {
     raw.close(pidfd);
@@ -59,29 +61,35 @@ export function serveListener(
   }
 }
 
-function tooOld(syscall: string, pid: number): ContainerError {
+/** Which of the two named the agent. */
+const fieldOf = (path: string, { annotations }: ContainerState): string =>
+  annotations?.[ANNOTATION.seccompReceiver] === path
+    ? `annotations["${ANNOTATION.seccompReceiver}"]`
+    : "linux.seccomp.listenerPath";
+
+function tooOld(syscall: string, pid: number, field: string): ContainerError {
   const cause = new SysError(syscall, -ENOSYS, [pid]);
   return new ContainerError("SECCOMP_LISTENER_REFUSED", "cannot take the seccomp listener from the init process", {
-    field: "linux.seccomp.listenerPath",
+    field,
     hint: whatIsOlder(cause) ?? "",
     cause,
   });
 }
 
-function connectAgent(path: string): number {
+function connectAgent(path: string, field: string): number {
   const socket = sys.socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   try {
     withUnixAddress(path, (address) => check(raw.connect(socket, address), "connect", path));
     return socket;
   } catch (error) {
     raw.close(socket);
-    throw error instanceof SysError ? agentError(path, error) : error;
+    throw error instanceof SysError ? agentError(path, field, error) : error;
   }
 }
 
-const agentError = (path: string, cause: SysError): ContainerError =>
+const agentError = (path: string, field: string, cause: SysError): ContainerError =>
   new ContainerError("SECCOMP_AGENT_UNREACHABLE", `failed to connect with seccomp agent at ${path}`, {
-    field: "linux.seccomp.listenerPath",
+    field,
     hint: "the agent must listen on this socket (AF_UNIX, SOCK_STREAM) before the container starts",
     cause,
   });

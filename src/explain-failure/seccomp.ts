@@ -18,11 +18,16 @@ export function filterAnswer(
   };
 }
 
-/** SECCOMP_RET_* of a call with all arguments 0; undefined for a call without a number. */
+/** SECCOMP_RET_* of a call with all arguments 0; undefined for a call without a number, and where the filter is no compiler's. */
 export function actionFor(filter: Uint8Array, syscall: string): number | undefined {
   const arch = machineOfThis() === "arm64" ? "SCMP_ARCH_AARCH64" : "SCMP_ARCH_X86_64";
   const nr = syscallNumber(syscall, arch);
-  return nr === undefined ? undefined : emulateSeccomp(filter, { nr, arch: AUDIT_ARCHES[arch] });
+  try {
+    return nr === undefined ? undefined : emulateSeccomp(filter, { nr, arch: AUDIT_ARCHES[arch] });
+  } catch (error) {
+    if (error instanceof RangeError) return undefined; // of run.oci.seccomp_bpf_data
+    throw error;
+  }
 }
 
 /** The calls that evidence is read with: one that is not allowed could end the process before it has said anything. */

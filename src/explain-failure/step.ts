@@ -6,6 +6,7 @@ import { CGROUPS, cgroupsHidden } from "../execute/require-cgroups.ts";
 import { describeStep } from "../explain/describe.ts";
 import { explainCgroupRefusal } from "../plan/cgroup/refusal.ts";
 import { unescapePath } from "../plan/mountinfo.ts";
+import { SECCOMP_DATA } from "../plan/seccomp/plan-seccomp.ts";
 import type { Step } from "../plan/step.ts";
 import { SINCE } from "../sys/generated.ts";
 import { mapStack } from "../sys/stack.ts";
@@ -354,7 +355,9 @@ function hintFor(step: Step, error: SysError): string | undefined {
       if (error.code === "EBUSY")
         return "an agent decides already about calls of tupper itself: a process can have one";
       if (error.code === "EINVAL")
-        return "this kernel does not know a flag of the profile, or SCMP_ACT_NOTIFY (since Linux 5.0)";
+        return step.field === SECCOMP_DATA
+          ? "the kernel takes it for no filter: classic BPF that reads struct seccomp_data and ends by a return; seccomp(2)"
+          : "this kernel does not know a flag of the profile, or SCMP_ACT_NOTIFY (since Linux 5.0)";
       return undefined;
     case "clone":
       return error.code === "EPERM" ? "new namespaces need root, or a user namespace" : undefined;

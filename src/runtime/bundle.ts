@@ -8,6 +8,7 @@ import { raw, SysError, sys } from "../sys/sys.ts";
 import type { Container } from "./container.ts";
 import { giveIdMaps, missingIdMaps } from "./default-id-maps.ts";
 import { mountNotify } from "./notify.ts";
+import { annotateSeccomp } from "./seccomp-annotations.ts";
 
 export interface Bundle {
   /** Absolute. */
@@ -29,6 +30,7 @@ export function loadBundle(directory: string, configPath?: string): Bundle {
   const file = configPath === undefined ? within(path, "config.json") : absolute(configPath);
   const configText = readConfig(file, configPath === undefined ? "--bundle" : "--config");
   const { config, warnings } = parseConfig(configText, { seccomp: "unchecked" });
+  if (config.annotations !== undefined) annotateSeccomp(config);
   const idMaps = missingIdMaps(config);
   giveIdMaps(config, idMaps);
   if (!config.root.path.startsWith("/")) config.root = { ...config.root, path: within(path, config.root.path) };
@@ -42,6 +44,7 @@ export function loadBundle(directory: string, configPath?: string): Bundle {
 /** The config that a container was made from, with what it got beside. */
 export function recordedConfig({ path, record }: Container): Config {
   const { config } = parseConfig(readFile(`${path}/config.json`), { seccomp: "unchecked" });
+  if (config.annotations !== undefined) annotateSeccomp(config);
   giveIdMaps(config, record.idMaps);
   if (record.notify) mountNotify(config, path);
   if (record.timeNamespace) config.linux.namespaces = [...(config.linux.namespaces ?? []), { type: "time" }];

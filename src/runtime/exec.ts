@@ -24,7 +24,7 @@ import { attachment, execGroups } from "./exec-groups.ts";
 import { writePidFile } from "./pid-file.ts";
 import { sendToPidfdSocket } from "./pidfd-socket.ts";
 import { listenVariables, preservedFds } from "./preserved-fds.ts";
-import { seccompFilter } from "./seccomp-cache.ts";
+import { filterOf } from "./seccomp-annotations.ts";
 import { openProcess } from "./signal.ts";
 import { startTimeOf } from "./start-time.ts";
 import { hookStateOf } from "./state.ts";
@@ -80,7 +80,7 @@ export function execInContainer(request: ExecRequest): number {
   const plan = planExec({ ...config, process }, host, id, groups, {
     outlivesCaller: true,
     plainNewlines: process.terminal === true && request.consoleSocket === undefined && needsPlainNewlines(),
-    ...(seccomp === undefined ? {} : { filter: seccompFilter(seccomp, host.architecture) }),
+    ...(seccomp === undefined ? {} : { filter: filterOf(config.annotations, seccomp, host.architecture) }),
     newKeyring: !noNewKeyring,
     everyCpu: true,
     preservedFds: preserved.count,

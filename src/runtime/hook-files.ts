@@ -35,16 +35,23 @@ export type HookFiles = Partial<Record<HookStream, string>>;
 const ENOSYS = -38;
 
 /** For the hooks of `create`, which starts in the bundle. To be closed by the caller. Throws HOOK_OUTPUT. */
-export function openHookFiles({ hooks = {}, annotations }: Config): { streams: Streams; files: HookFiles } {
+export function openHookFiles({ hooks = {}, annotations }: Config): {
+  streams: Streams;
+  /** For the steps of a plan. */
+  slots: Map<string, number>;
+  files: HookFiles | undefined;
+} {
   const files: HookFiles = {};
-  if (Object.values(hooks).every((list) => list.length === 0)) return { streams: {}, files };
+  const slots = new Map<string, number>();
+  if (Object.values(hooks).every((list) => list.length === 0)) return { streams: {}, slots, files: undefined };
   const streams = openStreams(annotations, (path, stream) => {
     const fd = open(path);
+    slots.set(`hooks.${stream}`, fd);
     const found = raw.readlinkText(AT_FDCWD, `/proc/self/fd/${fd}`);
     if (isRegular(fd) && typeof found === "string") files[stream] = found;
     return fd;
   });
-  return { streams, files };
+  return { streams, slots, files: files.stdout === undefined && files.stderr === undefined ? undefined : files };
 }
 
 /** Runs `act` with the files that hooks of later commands write to. Throws HOOK_OUTPUT. */
@@ -58,14 +65,6 @@ export function withHookFiles({ annotations, hookFiles = {} }: ContainerRecord, 
   } finally {
     closeStreams(streams);
   }
-}
-
-/** For the steps of a plan. */
-export function slotsOf({ stdout, stderr }: Streams): Map<string, number> {
-  const slots = new Map<string, number>();
-  if (stdout !== undefined) slots.set("hooks.stdout", stdout);
-  if (stderr !== undefined) slots.set("hooks.stderr", stderr);
-  return slots;
 }
 
 export function closeStreams({ stdout, stderr }: Streams): void {

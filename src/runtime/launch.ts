@@ -13,7 +13,7 @@ import { makeTracer } from "../execute/tracer.ts";
 import { hookState } from "../plan/hooks.ts";
 import { plan as makePlan } from "../plan/plan.ts";
 import type { Plan, Step } from "../plan/step.ts";
-import type { Config } from "../spec/config.ts";
+import { ANNOTATION, type Config } from "../spec/config.ts";
 import { raw, sys } from "../sys/sys.ts";
 import { absolute, type Bundle, loadBundle } from "./bundle.ts";
 import { sendToConsoleSocket } from "./console-socket.ts";
@@ -31,13 +31,13 @@ import {
 } from "./container.ts";
 import { debugPlan } from "./debug-plan.ts";
 import { destroyFailed } from "./delete.ts";
-import { closeStreams, type HookFiles, openHookFiles, slotsOf } from "./hook-files.ts";
+import { closeStreams, type HookFiles, openHookFiles } from "./hook-files.ts";
 import { offerNotify, openNotify } from "./notify.ts";
 import { ownerName } from "./owner.ts";
 import { writePidFile } from "./pid-file.ts";
 import { sendToPidfdSocket } from "./pidfd-socket.ts";
 import { listenVariables, type PreservedFds, preservedFds } from "./preserved-fds.ts";
-import { seccompFilter } from "./seccomp-cache.ts";
+import { filterOf } from "./seccomp-annotations.ts";
 import { openSystemd, systemdTarget } from "./systemd.ts";
 import { needsPlainNewlines, openSignals } from "./terminal.ts";
 
@@ -171,7 +171,7 @@ function make(
     detached: { waits },
     cgroupManager: systemd === undefined ? manager : systemdTarget(systemd, host),
     noPivot,
-    ...(seccomp === undefined ? {} : { filter: seccompFilter(seccomp, host.architecture) }),
+    ...(seccomp === undefined ? {} : { filter: filterOf(config.annotations, seccomp, host.architecture) }),
     newKeyring,
     everyCpu: true,
     preservedFds: preserved.count,
@@ -183,8 +183,8 @@ function make(
   const state = hookState(config, id, bundlePath);
   // Hooks start in the bundle.
   sys.chdir(bundlePath);
-  const { streams, files: hookFiles } = openHookFiles(config);
-  const record = newRecord(plan, config, { id, bundle, newKeyring, notify, hookFiles });
+  const output = config.annotations === undefined ? undefined : openHookFiles(config);
+  const record = newRecord(plan, config, { id, bundle, newKeyring, notify, hookFiles: output?.files });
   const container: Container = { path: lock.path, record, text: "", init: undefined };
   const socket = waits ? undefined : openNotify(lock.path);
   let sent = false;
@@ -197,7 +197,7 @@ function make(
       warn,
       ...(joins ? { givesUp: { signals, cgroups: record.cgroups } } : {}),
       ...(systemd === undefined ? {} : { systemd }),
-      slots: slotsOf(streams),
+      ...(output === undefined ? {} : { slots: output.slots }),
       startsLater: waits,
       recordState: () => writeRecord(lock, record),
       groupsStay: keepRecord,
@@ -209,6 +209,10 @@ function make(
             hint: "is /proc mounted, and that of this PID namespace? mount -t proc proc /proc",
           });
         if (pidfdSocket !== undefined) sendToPidfdSocket(pidfdSocket, initPid, "standard");
+        const receiver = config.annotations?.[ANNOTATION.pidfdReceiver] ?? "";
+        // One byte beside the descriptor, as crun sends it.
+        if (receiver !== "")
+          sendToPidfdSocket(absolute(receiver), initPid, " ", `annotations["${ANNOTATION.pidfdReceiver}"]`);
         if (consoleSocket === undefined || master === undefined) return;
         sendToConsoleSocket(consoleSocket, master);
         sent = true;
@@ -219,12 +223,12 @@ function make(
     return { container, lock, pid, terminal: sent ? undefined : terminal, notify: socket };
   } catch (error) {
     runHooks("poststop", record.poststop ?? [], state, 0, {
-      streams,
+      streams: output?.streams,
       onFailure: (failure) => warn(failure.message),
     });
     throw error;
   } finally {
-    closeStreams(streams);
+    if (output !== undefined) closeStreams(output.streams);
   }
 }
 
@@ -238,7 +242,7 @@ export function newRecord(
     notify,
     hookFiles,
     bundle: { path, idMaps },
-  }: { id: string; bundle: Bundle; newKeyring: boolean; notify: boolean; hookFiles: HookFiles },
+  }: { id: string; bundle: Bundle; newKeyring: boolean; notify: boolean; hookFiles: HookFiles | undefined },
 ): ContainerRecord {
   const { poststart, poststop } = config.hooks ?? {};
   const cgroups: ContainerRecord["cgroups"] = [];
@@ -261,7 +265,7 @@ export function newRecord(
     ...(notify ? { notify } : {}),
     ...(config.process.args.length > 0 ? {} : { noProcess: true }),
     ...(idMaps === undefined ? {} : { idMaps }),
-    ...(hookFiles.stdout === undefined && hookFiles.stderr === undefined ? {} : { hookFiles }),
+    ...(hookFiles === undefined ? {} : { hookFiles }),
     ...(poststart === undefined ? {} : { poststart }),
     ...(poststop === undefined ? {} : { poststop }),
   };

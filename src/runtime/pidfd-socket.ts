@@ -10,7 +10,12 @@ import { withUnixAddress } from "../sys/unix-address.ts";
  * Connects to a stream socket and sends the descriptor. `kind` goes with it, in runc's words: `standard` for a container's
  * first process, `setns` for one of exec. The process must be a child of ours that nobody has waited for. Throws PIDFD_SOCKET.
  */
-export function sendToPidfdSocket(path: string, pid: number, kind: "standard" | "setns"): void {
+export function sendToPidfdSocket(
+  path: string,
+  pid: number,
+  kind: "standard" | "setns" | " ",
+  field = "--pidfd-socket",
+): void {
   try {
     const socket = sys.socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     withUnixAddress(path, (address) => sys.connect(socket, address));
@@ -22,7 +27,7 @@ export function sendToPidfdSocket(path: string, pid: number, kind: "standard" | 
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
     throw new ContainerError("PIDFD_SOCKET", `cannot send the process to the pidfd socket ${path}`, {
-      field: "--pidfd-socket",
+      field,
       cause: error,
       hint: whatIsOlder(error) ?? "it must be a listening unix stream socket",
     });

@@ -261,4 +261,10 @@ export const ANNOTATION = {
   init: "tupper.init",
   /** crun's: there (whatever the value is), a system call in the seccomp profile that is not known here is an error. */
   failUnknownSyscall: "run.oci.seccomp_fail_unknown_syscall",
+  /** crun's: where `linux.seccomp` names no listenerPath. */
+  seccompReceiver: "run.oci.seccomp.receiver",
+  /** crun's: a filter in base64, which holds in place of `linux.seccomp`. */
+  seccompData: "run.oci.seccomp_bpf_data",
+  /** crun's: as `--pidfd-socket`. */
+  pidfdReceiver: "run.oci.pidfd_receiver",
 } as const;

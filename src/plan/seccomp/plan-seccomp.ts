@@ -7,6 +7,9 @@ import type { InitStep } from "../step.ts";
 import { NEW_LISTENER } from "./compile.ts";
 import { compileProfile, DEFAULT_PROFILE, type SeccompFilter } from "./profile-program.ts";
 
+/** The field of a filter that is not compiled from the section. */
+export const SECCOMP_DATA = `annotations["${ANNOTATION.seccompData}"]`;
+
 /** `filter`: what the profile becomes, where the caller has it already. Throws a {@link ContainerError}. */
 export function planSeccomp(config: Config, architecture: Host["architecture"], filter?: SeccompFilter): InitStep[] {
   const profile = config.linux.seccomp;
@@ -23,7 +26,7 @@ export function planSeccomp(config: Config, architecture: Host["architecture"], 
       profile: profile === DEFAULT_PROFILE ? "default" : "from the config",
       ...(listener === undefined ? {} : { listener }),
       ...(ignored.length === 0 ? {} : { ignored }),
-      field: "linux.seccomp",
+      field: config.annotations?.[ANNOTATION.seccompData] ? SECCOMP_DATA : "linux.seccomp",
       because: "system calls that a container has no use for are the largest attack surface of the shared kernel",
     },
   ];
