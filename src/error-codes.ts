@@ -258,6 +258,10 @@ export const ERROR_CODES = {
   ],
 
   // Config, bundle, state
+  ANNOTATION_UNKNOWN: [
+    "an annotation of crun names a handler or plugins, which are not here",
+    "leave it out where the command is an ordinary program",
+  ],
   BUNDLE_UNREADABLE: ["config.json cannot be read", "name a bundle; `spec` writes one"],
   CONFIG_CONFLICT: ["two fields of the config contradict each other", "change one of them"],
   CONFIG_INVALID: ["a field is not of its type", "the message has the field, its value and what it must be"],

@@ -350,3 +350,35 @@ test("run.oci.seccomp_bpf_data: a program that no compiler of ours writes is no 
   const why = "the kernel says EPERM, and the container's own seccomp profile does not let tupper look why";
   assert.equal(error, `error: cannot execute /bin/echo: ${why} (COMMAND_FAILED)`);
 });
+
+/* ---- run.oci.handler, run.oci.seccomp.plugins ------------------------------------------------ */
+
+test("run.oci.handler: a handler that is not here is an error, and no ordinary process", needs(), async () => {
+  for (const handler of ["krun", "wasm", "nobody's"])
+    assert.deepEqual(await saysOf(annotated({ "run.oci.handler": handler }, { args: ["echo", "ran"] })), [
+      `error: handler not found: ${handler} (ANNOTATION_UNKNOWN)`,
+      'config: annotations["run.oci.handler"]',
+    ]);
+});
+
+test(
+  "run.oci.handler: of a sandbox, the smart one and an empty one leave an ordinary command alone",
+  needs(),
+  async () => {
+    for (const annotations of [
+      { "run.oci.handler": "krun", "io.kubernetes.cri.container-type": "sandbox" },
+      { "run.oci.handler": "wasm-smart" },
+      { "run.oci.handler": "", "run.oci.seccomp.plugins": "" },
+    ]) {
+      const bundle = makeBundle(annotated(annotations, { args: ["echo", "ran"] }));
+      assert.equal(await runtimePrints(["run", "--bundle", bundle, newId()]), "ran\n");
+    }
+  },
+);
+
+test("run.oci.seccomp.plugins: is an error", needs(), async () => {
+  assert.deepEqual(await saysOf(annotated({ "run.oci.seccomp.plugins": "/usr/lib/one.so" }, { args: ["true"] })), [
+    "error: seccomp plugins cannot be loaded into this program: /usr/lib/one.so (ANNOTATION_UNKNOWN)",
+    'config: annotations["run.oci.seccomp.plugins"]',
+  ]);
+});

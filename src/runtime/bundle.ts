@@ -8,6 +8,7 @@ import { raw, SysError, sys } from "../sys/sys.ts";
 import type { Container } from "./container.ts";
 import { giveIdMaps, missingIdMaps } from "./default-id-maps.ts";
 import { mountNotify } from "./notify.ts";
+import { refuseAnnotations } from "./refused-annotations.ts";
 import { annotateSeccomp } from "./seccomp-annotations.ts";
 
 export interface Bundle {
@@ -30,7 +31,10 @@ export function loadBundle(directory: string, configPath?: string): Bundle {
   const file = configPath === undefined ? within(path, "config.json") : absolute(configPath);
   const configText = readConfig(file, configPath === undefined ? "--bundle" : "--config");
   const { config, warnings } = parseConfig(configText, { seccomp: "unchecked" });
-  if (config.annotations !== undefined) annotateSeccomp(config);
+  if (config.annotations !== undefined) {
+    refuseAnnotations(config.annotations);
+    annotateSeccomp(config);
+  }
   const idMaps = missingIdMaps(config);
   giveIdMaps(config, idMaps);
   if (!config.root.path.startsWith("/")) config.root = { ...config.root, path: within(path, config.root.path) };

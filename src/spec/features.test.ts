@@ -20,7 +20,7 @@ test("features has the properties of features.md and features-linux.md", () => {
     ociVersionMin: "1.0.0",
     ociVersionMax: "1.3.0",
     annotations: { "tupper.version": "1.2.3" },
-    potentiallyUnsafeConfigAnnotations: ["tupper.", "org.systemd.property."],
+    potentiallyUnsafeConfigAnnotations: ["tupper.", "org.systemd.property.", "run.oci.", "org.criu.config"],
   });
   assert.deepEqual(hooks, ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]);
   assert.equal(mountOptions.length, 65);

@@ -91,7 +91,7 @@ export function features(version: string, implemented: Implemented): Features {
       netDevices: { enabled: implemented.netDevices },
     },
     annotations: { "tupper.version": version },
-    // tupper.root.kind and its like say how the root filesystem is made, systemd's properties of the unit.
-    potentiallyUnsafeConfigAnnotations: ["tupper.", "org.systemd.property."],
+    // tupper.root.kind and its like say how the root filesystem is made, systemd's properties of the unit, crun's files and filters.
+    potentiallyUnsafeConfigAnnotations: ["tupper.", "org.systemd.property.", "run.oci.", "org.criu.config"],
   };
 }
