@@ -338,12 +338,13 @@ test("restore: hooks of create run when the namespaces are there, and end it whe
   assert.deepEqual(JSON.parse(state), { ociVersion: "1.2.0", id, status: "creating", pid, bundle });
 });
 
-test("restore: places of bind mounts are made, also within one another, and named past links", needs(), async () => {
+test("restore: places of mounts are made, also within one another, and named past links", needs(), async () => {
   const { program, calls, file } = standInCriu();
   const images = temporaryDirectory();
   const own = makeRootfs();
   symlinkSync("/var", join(own, "link"));
   const config = makeConfig(own);
+  config.mounts?.push({ type: "tmpfs", source: "tmpfs", destination: "/scratch" });
   const bundle = makeBundle(config);
   const outer = temporaryDirectory();
   mkdirSync(join(bundle, "inner"));
@@ -357,7 +358,7 @@ test("restore: places of bind mounts are made, also within one another, and name
   await runtimePrints(["run", "--detach", "--bundle", bundle, id]);
   await runtimePrints(["--criu", program, "checkpoint", "--image-path", images, id]);
   rmSync(join(own, "var/outer"), { recursive: true });
-  rmSync(join(own, "tmp"), { recursive: true });
+  for (const name of ["tmp", "scratch"]) rmSync(join(own, name), { recursive: true });
   rmSync(join(outer, "of"), { recursive: true });
   await runtimePrints(["--criu", program, "restore", "--detach", "--image-path", images, "--bundle", bundle, id]);
   assert.deepEqual(
@@ -370,6 +371,7 @@ test("restore: places of bind mounts are made, also within one another, and name
   assert.ok(existsSync(join(outer, "of/inner")));
   // Where CRIU puts the old root, when the new one is read-only.
   assert.match(file("root"), /^tmp$/m);
+  assert.match(file("root"), /^scratch$/m);
 });
 
 test("checkpoint, restore: pipes of the container become ours", needs(), async () => {

@@ -18,12 +18,13 @@ import { parentOf } from "./init/paths.ts";
 
 /**
  * Makes it a mount point, in a view of criu's own: nothing of it is left whatever happens. Places of mounts that are missing, also
- * within one another, are made, as `create` does it.
+ * within one another, are made, as `create` does it: of binds, and those that `others` names.
  */
 export function mountCriuRoot(
   { path: root, readonly }: Config["root"],
   at: string,
   mounts: readonly ExternalMount[],
+  others: readonly string[],
 ): void {
   sys.unshare(CLONE_NEWNS);
   sys.mount(null, "/", null, MS_REC | MS_SLAVE, null);
@@ -36,6 +37,7 @@ export function mountCriuRoot(
     sys.mount(source, `/proc/self/fd/${place}`, null, MS_BIND | MS_REC, null);
     for (const fd of [like, place]) raw.close(fd);
   }
+  for (const place of others) raw.close(openOrMake(place, { root: top }));
   // criu leaves the old root there for a moment; in a root that is read-only it cannot make a place.
   if (readonly) raw.close(openOrMake("/tmp", { root: top }));
   raw.close(top);

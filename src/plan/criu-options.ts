@@ -3,7 +3,7 @@
  * config what the two must agree on. A mount of the machine is `external`: known by its destination in the images, and given
  * again from its source. Network devices are an engine's, so a network namespace of the container's own comes back empty.
  */
-import type { Config } from "../spec/config.ts";
+import type { Config, Mount } from "../spec/config.ts";
 import { isNew, namespaceOf } from "./namespaces.ts";
 import { cleanPath } from "./proc-files.ts";
 import type { Step } from "./step.ts";
@@ -216,8 +216,8 @@ const CLONE_NEWNET = 0x40000000;
  * the container past its symbolic links.
  */
 export function externalMounts(config: Config, bundle: string, resolve: (path: string) => string): ExternalMount[] {
-  const binds = (config.mounts ?? []).flatMap(({ type, options = [], source, destination }) =>
-    source !== undefined && (type === "bind" || options.includes("bind") || options.includes("rbind"))
+  const binds = (config.mounts ?? []).filter(isBind).flatMap(({ source, destination }) =>
+    source !== undefined
       ? [
           {
             destination: resolve(cleanPath(destination)),
@@ -228,6 +228,9 @@ export function externalMounts(config: Config, bundle: string, resolve: (path: s
   );
   return [...binds, ...(config.linux.devices ?? []).map(({ path }) => ({ destination: path, source: path }))];
 }
+
+export const isBind = ({ type, options = [] }: Mount): boolean =>
+  type === "bind" || options.includes("bind") || options.includes("rbind");
 
 /** Where a plan shows the container its own control groups: without a cgroup namespace, directories of the machine's. */
 export function boundGroups(steps: readonly Step[], config: Config): ExternalMount[] {

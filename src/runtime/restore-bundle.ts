@@ -15,6 +15,7 @@ import {
   DESCRIPTORS,
   type ExternalMount,
   inheritedNamespaces,
+  isBind,
   type RestoreFlags,
   restoreOptions,
 } from "../plan/criu-options.ts";
@@ -160,7 +161,7 @@ function restoreProcesses(
         inherited,
         ownStdio: flags.shellJob === true,
         prepare: () => {
-          if (ownView) mountCriuRoot(config.root, root, binds.filter(isNotOnTmpfs(config)));
+          if (ownView) mountCriuRoot(config.root, root, binds.filter(isNotOnTmpfs(config)), otherPlaces(config));
         },
       },
       {
@@ -226,6 +227,12 @@ const isNotOnTmpfs =
   ({ mounts = [] }: Config) =>
   ({ destination: path }: { destination: string }): boolean =>
     !mounts.some(({ type, destination }) => type === "tmpfs" && path.startsWith(`${destination}/`));
+
+/** Where the mounts go that are no binds, but for those on one another: the root filesystem may be another one than that of the checkpoint. */
+function otherPlaces({ mounts = [] }: Config): string[] {
+  const places = mounts.filter((mount) => !isBind(mount)).map(({ destination }) => destination);
+  return places.filter((path) => !places.some((other) => path.startsWith(`${other}/`)));
+}
 
 /** The namespaces are there, and nothing runs yet; as under runc. */
 function runHooksOfCreate(
