@@ -96,7 +96,8 @@ async function bundle(outfile: string, plugins: Plugin[] = []): Promise<void> {
     },
   });
   const missing = LEFT_OUT_NAME.exec(readFileSync(outfile, "utf8"))?.[0];
-  if (missing !== undefined) throw new Error(`${missing} is left out of QuickJS: scripts/quickjs-source.ts`);
+  if (missing !== undefined)
+    throw new Error(`${missing}: not all of Math is in this QuickJS: scripts/quickjs-source.ts`);
   const map = `${outfile}.map`;
   writeFileSync(map, JSON.stringify(lineMapOf(JSON.parse(readFileSync(map, "utf8")) as EncodedSourceMap)));
 }

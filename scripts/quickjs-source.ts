@@ -35,10 +35,10 @@ const shared = (block: string, times: number): Replacement => ({
   times,
 });
 
-/** Functions of Math that nothing of tupper uses, and 24 KB of libc with them. The build fails where the bundle says Math.NAME. */
+/** Functions of Math that nothing of tupper uses, and 24 KB of libc with them. The build fails where the bundle has one, or Math itself, which may be asked for any of them. */
 const LEFT_OUT =
   "acos asin atan atan2 cos exp log sin tan cosh sinh tanh acosh asinh atanh expm1 log1p log10 cbrt".split(" ");
-export const LEFT_OUT_NAME = new RegExp(`\\bMath\\.(${LEFT_OUT.join("|")})\\b`);
+export const LEFT_OUT_NAME = new RegExp(`\\bMath\\b(?!\\.(?!(?:${LEFT_OUT.join("|")})\\b)[a-zA-Z]).{0,8}`);
 const leftOut = (name: string): Replacement => {
   const [length, form] = name === "atan2" ? [2, "f_f_f"] : [1, "f_f"];
   return { from: `    JS_CFUNC_SPECIAL_DEF("${name}", ${length}, ${form}, ${name} ),\n`, to: "", times: 1 };

@@ -24,6 +24,7 @@ import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 import { lineMapOf } from "../scripts/line-map.ts";
+import { LEFT_OUT_NAME } from "../scripts/quickjs-source.ts";
 import { language } from "./host-language.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url)).replace(/\/$/, "");
@@ -116,6 +117,22 @@ test("host: the binary is static, at fixed addresses, and needs no loader", { sk
     types.filter((type) => type === PT_DYNAMIC || type === PT_INTERP),
     [],
   );
+});
+
+test("host: the build sees what QuickJS has not of Math, by whatever name it is asked for", () => {
+  const isSeen = (text: string) => LEFT_OUT_NAME.test(text);
+  const missing = [
+    "Math.log(2)",
+    "Math.atan2",
+    "{ log } = Math;",
+    'Math["log"]',
+    "Math?.log",
+    "f(Math)",
+    'global["Math"]',
+  ];
+  assert.deepEqual(missing.filter(isSeen), missing);
+  const there = ["Math.log2(2)", "Math.floor(Math.max(1, 2))", "Mathematics", "myMath.log"];
+  assert.deepEqual(there.filter(isSeen), []);
 });
 
 test("host: two builds of the same sources are byte-identical, wherever they lie", { skip: elsewhere }, () => {
