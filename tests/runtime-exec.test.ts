@@ -236,8 +236,30 @@ test(
     const groups = "Groups:\t6 7 \n";
     await eventually("the groups are told", () => readFileSync(output, "utf8") === groups);
     assert.equal(await runtimePrints(["exec", id, "grep", "Groups", "/proc/self/status"], { prefix }), groups);
+    // In a user namespace they are there too, without numbers: 65534 is what has none.
+    const mapped = [{ containerID: 0, hostID: 100_000, size: 65_536 }];
+    const namespaces = [...(config.linux.namespaces ?? []), { type: "user" as const }];
+    const inside = { ...config, linux: { ...config.linux, namespaces, uidMappings: mapped, gidMappings: mapped } };
+    inside.process = { ...config.process, args: ["grep", "Groups", "/proc/self/status"] };
+    const bundle = makeBundle(inside);
+    assert.equal(await runtimePrints(["run", "--bundle", bundle, newId()], { prefix }), "Groups:\t65534 65534 \n");
   },
 );
+
+test("run: as many supplementary groups as a process can have; one more is told as that", asRoot(), async () => {
+  const bundleWith = (count: number) =>
+    makeBundle(
+      makeConfig(root, {
+        args: ["sh", "-c", "grep Groups /proc/self/status | wc -w"],
+        process: { user: { uid: 0, gid: 0, additionalGids: Array.from({ length: count }, (_, i) => i + 1) } },
+      }),
+    );
+  assert.equal(await runtimePrints(["run", "--bundle", bundleWith(65_536), newId()]), "65537\n");
+  assert.match(
+    await runtimeFails(["run", "--bundle", bundleWith(65_537), newId()]),
+    /^SET_USER_FAILED: .*a process has 65536 supplementary groups at most/,
+  );
+});
 
 test("exec --cap: more capabilities than the container's process has, with and without CAP_", needs(), async () => {
   const sets = {

@@ -12,7 +12,7 @@ import { AF_UNIX, MSG_NOSIGNAL, POLLIN, POLLOUT, SOCK_CLOEXEC, SOCK_NONBLOCK, SO
 import { readFileIfThere } from "../sys/files.ts";
 import { sleepMs } from "../sys/sleep.ts";
 import { packPollfds, packTimespec } from "../sys/structs.ts";
-import { raw, SysError, sys } from "../sys/sys.ts";
+import { EAGAIN, EINTR, raw, SysError, sys } from "../sys/sys.ts";
 import { connectUnix } from "../sys/unix-address.ts";
 
 /** The other side is gone, or was not there. What was sent may have been done or not. */
@@ -43,7 +43,7 @@ export interface Peer {
   bus: boolean;
 }
 
-const [EINTR, EAGAIN, ECONNRESET] = [-4, -11, -104];
+const ECONNRESET = -104;
 const ROOM = 65_536;
 
 export class Bus {

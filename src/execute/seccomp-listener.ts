@@ -7,7 +7,7 @@ import { whatIsOlder } from "../explain-failure/step.ts";
 import type { HookState } from "../plan/step.ts";
 import { ANNOTATION } from "../spec/config.ts";
 import { AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM } from "../sys/constants.ts";
-import { check, raw, SysError, sys } from "../sys/sys.ts";
+import { check, EAGAIN, raw, SysError, sys } from "../sys/sys.ts";
 import { withUnixAddress } from "../sys/unix-address.ts";
 import { type Message, send } from "./channel.ts";
 import { isDirectoryOfProc } from "./process-end.ts";
@@ -15,7 +15,6 @@ import { isDirectoryOfProc } from "./process-end.ts";
 /** The container as runtime.md, "State", has it. */
 export type ContainerState = HookState & { status: "creating" | "created" | "running"; pid: number };
 
-const EAGAIN = -11;
 const EPERM = -1;
 const ENOSYS = -38;
 

@@ -1,9 +1,8 @@
 /** The end of children. wait4(2). */
 import { SIGNALS, WNOHANG } from "../sys/constants.ts";
 import { parseWaitStatus, type WaitStatus } from "../sys/structs.ts";
-import { check, raw, SysError } from "../sys/sys.ts";
+import { check, EINTR, raw, SysError } from "../sys/sys.ts";
 
-const EINTR = -4;
 const ECHILD = 10;
 
 /**

@@ -148,7 +148,7 @@ const GENERAL: Readonly<Record<string, string>> = {
 };
 
 /** Evidence that only one operation needs. */
-function whyByStep(step: Step, { code }: SysError): Finding | undefined {
+function whyByStep(step: Step, { code, syscall }: SysError): Finding | undefined {
   switch (step.op) {
     case "placeTree":
     case "placeInside": {
@@ -199,14 +199,16 @@ function whyByStep(step: Step, { code }: SysError): Finding | undefined {
     case "copyMountNamespace":
       return code === "ENOSPC" ? tooManyMounts() : undefined;
     case "setUser": // a namespace that is joined has maps of its own, which no config says
-      return code === "EINVAL"
-        ? { why: "the user namespace has no such id", hint: "see its uid_map and gid_map" }
-        : undefined;
+      if (code !== "EINVAL") return undefined;
+      return syscall === "setgroups" && (step.groups?.length ?? 0) > NGROUPS_MAX
+        ? { why: `a process has ${NGROUPS_MAX} supplementary groups at most`, hint: "see process.user.additionalGids" }
+        : { why: "the user namespace has no such id", hint: "see its uid_map and gid_map" };
     default:
       return undefined;
   }
 }
 
+const NGROUPS_MAX = 65536;
 const NSFS_MAGIC = 0x6e736673n;
 
 function isNamespaceFile(path: string): boolean {

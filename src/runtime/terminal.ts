@@ -29,7 +29,7 @@ import {
   SIGNALFD_SIGINFO_SIZE,
   TERMIOS_SIZE,
 } from "../sys/structs.ts";
-import { check, raw, SysError, sys } from "../sys/sys.ts";
+import { check, EAGAIN, EINTR, raw, SysError, sys } from "../sys/sys.ts";
 
 const WINSIZE_SIZE = 8;
 const EOT = 4;
@@ -87,7 +87,6 @@ export interface Relay {
 }
 
 const NOTHING = new ArrayBuffer(0);
-const [EINTR, EAGAIN] = [-4, -11];
 
 /** Who slept in a write to the terminal would hear no signal, and not take what has to come out of it first: it does not block from here on. */
 export function openRelay(terminal: number, signals: number, aside?: Aside): Relay {

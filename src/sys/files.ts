@@ -11,7 +11,7 @@ import {
   POLLOUT,
 } from "./constants.ts";
 import { packPollfds } from "./structs.ts";
-import { check, raw, SysError, sys } from "./sys.ts";
+import { check, EAGAIN, EINTR, raw, SysError, sys } from "./sys.ts";
 
 /** A whole file as text. Bytes that are not UTF-8 become lone surrogates and turn back when written. Throws {@link SysError}. */
 export function readFile(path: string, dirfd = AT_FDCWD): string {
@@ -92,8 +92,6 @@ export function createFile(path: string, text: string | ArrayBuffer, mode = 0o60
   writeAll(fd, text);
   raw.close(fd);
 }
-
-const [EINTR, EAGAIN] = [-4, -11];
 
 /** Writes everything, in as many writes as it takes. Closes nothing. */
 export function writeAll(fd: number, data: string | ArrayBuffer): void {

@@ -10,6 +10,10 @@ import { CALL_NAMES, type RawSys } from "./generated.ts";
 
 declare const __sys: RawSys | undefined;
 
+/** Answers of raw calls that are no failure: -errno. */
+export const EINTR = -4;
+export const EAGAIN = -11;
+
 type Call = keyof RawSys;
 type Checked<R> = R extends string | number ? (string extends R ? string : number) : R;
 

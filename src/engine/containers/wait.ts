@@ -6,7 +6,7 @@
  */
 import { ContainerError } from "../../error.ts";
 import { AT_FDCWD, LOCK_EX, O_CLOEXEC, O_DIRECTORY, O_NOFOLLOW, O_RDONLY } from "../../sys/constants.ts";
-import { check, raw } from "../../sys/sys.ts";
+import { check, EINTR, raw } from "../../sys/sys.ts";
 import { type End, findEnd } from "./ends.ts";
 import {
   CONTAINER_NAME,
@@ -18,8 +18,6 @@ import {
   statusOf,
   unknownContainer,
 } from "./state.ts";
-
-const EINTR = -4;
 
 /** The hint of commands that also tell of what has ended. */
 export const KNOWN = "`tupper ps --all` lists those that are still known";

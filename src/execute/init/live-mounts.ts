@@ -24,7 +24,7 @@ import {
   S_IFMT,
 } from "../../sys/constants.ts";
 import { packOpenHow, STATX_SIZE } from "../../sys/structs.ts";
-import { check, raw, sys } from "../../sys/sys.ts";
+import { check, EAGAIN, raw, sys } from "../../sys/sys.ts";
 import { receive, send } from "../channel.ts";
 import { EEXIST, ENOENT, type InitContext, type Performers, slotValue } from "./context.ts";
 import { parentOf, statOf } from "./paths.ts";
@@ -71,8 +71,6 @@ export const liveMountSteps: Performers<Ops> = {
     if (receive(context.channel)?.message.kind !== "done") undo(context);
   },
 };
-
-const EAGAIN = -11;
 
 /** openat2(2) in the container's root: `top`, else our own. A descriptor or -errno. */
 export function openInRoot(path: string, flags: number, top?: number): number {
