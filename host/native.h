@@ -252,15 +252,16 @@ void host_set_stack_frame(JSRuntime *rt, void *frame);
 
 static int child_main(void *data) {
   struct child *child = data;
+  JSContext *ctx = child->ctx; /* *child is in the parent's frame, which it leaves before this one ends */
 #ifndef HOST_PLAIN
   in_copied_child = !on_shared_stack();
 #endif
-  JS_UpdateStackTop(JS_GetRuntime(child->ctx));
-  host_set_stack_frame(JS_GetRuntime(child->ctx), NULL); /* the caller's frames are not this stack's */
-  JSValue result = JS_Call(child->ctx, child->function, JS_UNDEFINED, 0, NULL);
+  JS_UpdateStackTop(JS_GetRuntime(ctx));
+  host_set_stack_frame(JS_GetRuntime(ctx), NULL); /* the caller's frames are not this stack's */
+  JSValue result = JS_Call(ctx, child->function, JS_UNDEFINED, 0, NULL);
   if (JS_IsException(result)) {
-    JSValue error = JS_GetException(child->ctx);
-    const char *text = JS_ToCString(child->ctx, error);
+    JSValue error = JS_GetException(ctx);
+    const char *text = JS_ToCString(ctx, error);
     dprintf(2, "fatal, in the child: %s\n", text ? text : "(an exception without text)");
   }
   _exit(127);

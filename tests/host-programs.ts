@@ -262,6 +262,25 @@ const programs: Record<string, (...args: string[]) => void> = {
   spawn: () => talkWithChildren(1000),
   spawnSome: () => talkWithChildren(30),
 
+  /** What a child does not catch is told, though its parent has long gone on, and left the function that made it. */
+  spawnThrows() {
+    const [parentEnd, childEnd] = channel();
+    const throwing = ((): number =>
+      sys.spawn(CLONE_VM, 0, childEnd, parentEnd, () => {
+        raw.close(parentEnd);
+        sys.sendMessage(childEnd, "ready", []);
+        receive(childEnd);
+        throw new Error("it threw");
+      }))();
+    equal(receive(parentEnd).text, "ready", "message of the child");
+    const deep = (n: number): number => (n === 0 ? 0 : 1 + [n].reduce((sum) => sum + deep(n - 1), 0));
+    equal(deep(50), 50, "calls over the place where that function was");
+    sys.sendMessage(parentEnd, "go", []);
+    equal(receive(parentEnd).text, "", "end of the child");
+    equal(waitFor(throwing), 127 << 8, "status of the child");
+    print("done");
+  },
+
   /** A child that is killed while it runs, one that execs, and one that overlaps another. */
   spawnEnds() {
     const [first, firstChild] = channel();

@@ -219,6 +219,14 @@ for (const [name, { run, missing }] of Object.entries(BUILDS)) {
   prints("spawn", "1,000 children that share the heap talk with their parent, and leave nothing open", onlySnapshot);
   prints("spawnEnds", "children that are killed, that exec, that overlap: the parent goes on");
 
+  inside("an exception that a child does not catch is told, and ends it with 127", () => {
+    const { status, stdout, stderr } = run("spawnThrows");
+    assert.deepEqual(
+      { status, stdout: stdout.toString(), stderr },
+      { status: 0, stdout: "done\n", stderr: "fatal, in the child: Error: it threw\n" },
+    );
+  });
+
   inside("where QuickJS takes a shortcut, it comes to what Node comes to", () => {
     const { status, stdout, stderr } = run("language");
     assert.deepEqual({ status, stderr }, { status: 0, stderr: "" });
