@@ -9,7 +9,7 @@ import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { makeBundle, makeConfig, newId, runtime, runtimePrints, startRuntime, stateOf } from "./bundle.ts";
-import { atEnd, binary, eventually, isSanitizer, temporaryDirectory, watchForLeftovers } from "./harness.ts";
+import { atEnd, binary, eventually, isSanitizer, slowness, temporaryDirectory, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { sharedRootfs } from "./rootfs.ts";
 
@@ -146,3 +146,18 @@ test(
     assert.deepEqual(await held.ended, { code: 0, stdout: "104857600\n", stderr: "" });
   },
 );
+
+test("delete: right after kill KILL, while the process is still ending", needs(), async () => {
+  const id = newId();
+  await runtimePrints(["run", "--detach", "--bundle", makeBundle(makeConfig(rootfs, { args: ["sleep", "600"] })), id]);
+  atEnd(() => runtime(["delete", "--force", id]));
+  const exec = startRuntime(["exec", id, "sh", "-c", "echo there; exec sleep 600"]);
+  await eventually("exec's process is there", () => exec.stdout() === "there\n");
+  // Process 1 of a PID namespace ends when all in it have been reaped, and that one is exec's.
+  exec.kill("SIGSTOP");
+  await runtimePrints(["kill", id, "KILL"]);
+  const deleting = runtime(["delete", id]);
+  await Promise.race([deleting, new Promise((done) => setTimeout(done, 500 * slowness))]);
+  exec.kill("SIGCONT");
+  assert.deepEqual(await deleting, { stdout: "", stderr: "", code: 0 });
+});

@@ -9,6 +9,7 @@ import { removeCgroups } from "../execute/remove-cgroups.ts";
 import { runHooks } from "../execute/run-hooks.ts";
 import { Systemd } from "../execute/systemd.ts";
 import { whatIsLeft } from "../explain-failure/clean-up.ts";
+import { readFileIfThere } from "../sys/files.ts";
 import { raw } from "../sys/sys.ts";
 import {
   type Container,
@@ -53,7 +54,7 @@ export function deleteContainer(
     if (only !== undefined && container?.record.created !== only.created) return;
     if (container === undefined) return removeRecord(lock);
     const status = statusOf(container);
-    if (!force && (status === "running" || status === "paused"))
+    if (!force && (status === "paused" || (status === "running" && !isKilled(container))))
       throw new ContainerError("CONTAINER_RUNNING", `cannot delete container ${id} that is not stopped: ${status}`, {
         hint: "kill it first, or use --force",
       });
@@ -62,6 +63,13 @@ export function deleteContainer(
     unlock(lock);
   }
 }
+
+/**
+ * `kill ID KILL` does not wait for the end that it brings, and who deletes next need not either: SIGKILL stays in the set of the
+ * pending ones until the process has ended. proc_pid_status(5), "ShdPnd".
+ */
+const isKilled = ({ init }: Container): boolean =>
+  /^ShdPnd:\t\w*[13579bdf]\w\w$/m.test(readFileIfThere(`/proc/${init?.pid}/status`) ?? "");
 
 /**
  * What runs in a container may hold up who changes it (`start`, `mounts add`, `checkpoint`), and so the lock, for as long as it lives: it
