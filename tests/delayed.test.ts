@@ -111,8 +111,11 @@ test("state: of a created container whose process is dying it does not say that 
   await eventually("it is there", () => exec.stdout() === "there\n");
   exec.kill("SIGSTOP");
   await runtimePrints(["kill", id, "KILL"]);
-  let { status } = await stateOf(id);
-  while (status === "created") ({ status } = await stateOf(id));
+  let status = "created";
+  await eventually("the kill has an effect", async () => {
+    ({ status } = await stateOf(id));
+    return status !== "created";
+  });
   exec.kill("SIGCONT");
   assert.equal((await exec.ended).code, 137);
   assert.equal(status, "stopped");

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import {
@@ -31,6 +32,17 @@ async function shellInside(...flags: string[]): Promise<Terminal> {
   return terminal;
 }
 
+/** A command that no other test has. */
+const NAP = `sleep 9${process.pid}`;
+
+/** The state of that process, as ps(1) has it: `S+` where it sleeps in the foreground of its terminal. */
+const untilNap = (state: RegExp): Promise<void> =>
+  eventually(`${NAP} is ${state}`, () =>
+    spawnSync("ps", ["-eo", "stat=,args="], { encoding: "utf8" })
+      .stdout.split("\n")
+      .some((line) => line.endsWith(` ${NAP}`) && state.test(line)),
+  );
+
 test("run: a terminal of its own when stdin and stdout are one", needs, async () => {
   const terminal = await shellInside();
   terminal.line("tty; test -t 0 && test -t 1 && test -t 2 && echo all three");
@@ -53,8 +65,8 @@ test("run: the shell says nothing of missing job control", needs, async () => {
 
 test("run: ^C interrupts the foreground job and not the shell", needs, async () => {
   const terminal = await shellInside();
-  terminal.line("sleep 1000; echo code $?");
-  await sleep(200);
+  terminal.line(`${NAP}; echo code $?`);
+  await untilNap(/^S\S*\+/);
   terminal.press("C-c");
   await terminal.until(/\^C[\s\S]*^inner#$/m);
   terminal.line("echo still $$");
@@ -63,16 +75,16 @@ test("run: ^C interrupts the foreground job and not the shell", needs, async () 
 
 test("run: ^Z stops a job, jobs lists it, fg and bg continue it", needs, async () => {
   const terminal = await shellInside();
-  terminal.line("sleep 1000");
-  await sleep(200);
+  terminal.line(NAP);
+  await untilNap(/^S\S*\+/);
   terminal.press("C-z");
-  await terminal.until(/\[1\]\+ +Stopped +sleep 1000$/m);
+  await terminal.until(new RegExp(`\\[1\\]\\+ +Stopped +${NAP}$`, "m"));
   terminal.line("bg");
-  await terminal.until(/^\[1\] sleep 1000$/m);
+  await terminal.until(new RegExp(`^\\[1\\] ${NAP}$`, "m"));
   terminal.line("jobs");
-  await terminal.until(/^\[1\]\+ +Running +sleep 1000$/m);
+  await terminal.until(new RegExp(`^\\[1\\]\\+ +Running +${NAP}$`, "m"));
   terminal.line("fg");
-  await sleep(200);
+  await untilNap(/^S\S*\+/);
   terminal.press("C-c");
   terminal.line("jobs; echo end of $((40 + 2))");
   await terminal.until(/^end of 42$/m);
@@ -80,9 +92,7 @@ test("run: ^Z stops a job, jobs lists it, fg and bg continue it", needs, async (
 
 test("run: a job in the background that reads the terminal is stopped", needs, async () => {
   const terminal = await shellInside();
-  terminal.line("cat &");
-  await sleep(200);
-  terminal.line("jobs");
+  terminal.line("cat & until grep -q '^State:.T' /proc/$!/status; do sleep 0.1; done; jobs");
   await terminal.until(/^\[1\]\+ +Stopped \(tty input\) +cat$/m);
   terminal.line("kill -9 %1; sleep 0.1");
   await terminal.until(/Killed +cat$/m);
@@ -98,8 +108,8 @@ test("run: ^D ends the shell", needs, async () => {
 
 test("run: ^\\ quits the foreground job", needs, async () => {
   const terminal = await shellInside();
-  terminal.line("ulimit -c 0; sleep 1000; echo code $?");
-  await sleep(200);
+  terminal.line(`ulimit -c 0; ${NAP}; echo code $?`);
+  await untilNap(/^S\S*\+/);
   terminal.press("C-\\");
   await terminal.until(/Quit[\s\S]*^inner#$|code 131/m);
 });
@@ -109,8 +119,7 @@ test("run: the size is the window's, and follows it", needs, async () => {
   terminal.line("stty size");
   await terminal.until(/^30 100$/m);
   terminal.resize(77, 20);
-  await sleep(100);
-  terminal.line("stty size");
+  terminal.line("until test \"$(stty size)\" = '20 77'; do sleep 0.1; done; stty size");
   await terminal.until(/^20 77$/m);
   terminal.line("sh -c 'trap \"stty size; exit\" WINCH; echo waits; while :; do sleep 0.1; done'");
   await terminal.until(/^waits$/m);
@@ -245,6 +254,8 @@ test("run --tty: input from a pipe reaches the command, and its end ends it", {
   assert.equal(code, 0);
 });
 
+const sleeps = (pid: number | string): boolean => /^State:\tS/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+
 /** What is pasted, or comes from a file: more than the 64 KiB that a terminal holds unread. */
 const more = Array.from({ length: 40_000 }, (_, i) => `${i + 1}\n`).join("");
 
@@ -263,7 +274,12 @@ test("run --tty: a command that reads none of it ends as usual, and signals reac
   const script = "trap 'exit 6' TERM; echo trapped; while :; do sleep 0.1; done";
   const running = start(["run", "-t", root, "sh", "-c", script], { input: more });
   await running.until(/trapped/);
-  await sleep(500); // until all is in the way that fits
+  let left = 0;
+  await eventually("all is in the way that fits", () => {
+    const before = left;
+    left = running.child.stdin.writableLength;
+    return left > 0 && left === before && sleeps(running.pid);
+  });
   running.child.kill("SIGTERM");
   assert.equal((await running.ended).code, 6);
 });
@@ -274,11 +290,14 @@ test("run --tty: a command that closes its terminal ends as usual, and signals r
   const closes = await tupper(["run", "-t", root, "sh", "-c", "exec <&- >&- 2>&-; sleep 0.5; exit 5"], { input: more });
   assert.deepEqual({ stderr: closes.stderr, code: closes.code }, { stderr: "", code: 5 });
   const name = `unread-${process.pid}`;
-  const running = start(["run", "--name", name, "-t", root, "sh", "-c", "trap 'exit 6' TERM; seq 10; yes & wait"]);
+  const running = start(["run", "--name", name, "-t", root, "sh", "-c", "trap 'exit 6' TERM; yes & seq 10; wait"]);
   await running.until(/10/);
   const pid = await pidOf(name);
   running.child.stdout.pause();
-  await sleep(500); // until all is in the way that fits
+  const writer = readFileSync(`/proc/${pid}/task/${pid}/children`, "utf8").trim();
+  const isStuck = () => sleeps(running.pid) && sleeps(writer);
+  // Twice: who writes and who passes it on may sleep in turn for a moment.
+  await eventually("all is in the way that fits", async () => isStuck() && (await sleep(50).then(isStuck)));
   running.child.kill("SIGTERM");
   await eventually("the container has ended", () => !isRunning(pid));
   running.child.stdout.resume();
@@ -316,8 +335,8 @@ test("exec: a terminal of its own in the same container, job control and exit co
   await terminal.until(/^inner#$/m);
   terminal.line("tty; stty size");
   await terminal.until(/^\/dev\/pts\/0\n30 100$/m);
-  terminal.line("sleep 1000");
-  await sleep(200);
+  terminal.line(NAP);
+  await untilNap(/^S\S*\+/);
   terminal.press("C-c");
   await terminal.until(/\^C\n(.*\n)?inner#$/m);
   terminal.line("exit 9");
