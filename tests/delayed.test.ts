@@ -5,11 +5,29 @@
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  lstatSync,
+  openSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { makeBundle, makeConfig, newId, runtime, runtimePrints, startRuntime, stateOf } from "./bundle.ts";
-import { atEnd, binary, eventually, isSanitizer, slowness, temporaryDirectory, watchForLeftovers } from "./harness.ts";
+import {
+  atEnd,
+  binary,
+  eventually,
+  isSanitizer,
+  runDirectory,
+  slowness,
+  temporaryDirectory,
+  watchForLeftovers,
+} from "./harness.ts";
 import { missing } from "./missing.ts";
 import { sharedRootfs } from "./rootfs.ts";
 
@@ -135,6 +153,30 @@ test("start: a container that is killed when it is about to be told was not crea
   assert.equal(code, 1);
   assert.match(stderr, /^error: the container does not wait to be started \(CONTAINER_NOT_CREATED\)$/m);
 });
+
+test(
+  "start: NOTIFY_SOCKET of the container is for each of its users, and what has its name meanwhile stays as it is",
+  needs(),
+  async () => {
+    const { id } = container();
+    const victim = join(temporaryDirectory(), "victim");
+    writeFileSync(victim, "", { mode: 0o600 });
+    const config = makeConfig(rootfs, { args: ["true"] });
+    config.mounts?.push({ destination: "/run", type: "tmpfs", source: "tmpfs" });
+    await runtimePrints(["create", "--bundle", makeBundle(config), id], { env: { NOTIFY_SOCKET: "/nowhere" } });
+    const script = `umask 077; NOTIFY_SOCKET=/nowhere exec ${RUNTIME} start ${id}`;
+    const held = await hold("bind", 1, ["sh", "-c", script]);
+    const socket = join(runDirectory, "tupper-runtime", id, "notify", "notify.sock");
+    const { mode } = lstatSync(socket);
+    // A privileged container mounts the directory anew.
+    unlinkSync(socket);
+    symlinkSync(victim, socket);
+    held.goOn();
+    assert.deepEqual(await held.ended, { code: 0, stdout: "", stderr: "" });
+    assert.equal(statSync(victim).mode & 0o777, 0o600);
+    assert.equal(mode & 0o777, 0o777);
+  },
+);
 
 test(
   "run --memory: SIGSTOP while a limit is written does not keep it from being set",

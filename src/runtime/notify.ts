@@ -45,9 +45,13 @@ export function openNotify(state: string): number | undefined {
   const socket = sys.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   // Of a `start` that failed.
   raw.unlinkat(AT_FDCWD, path, 0);
-  withUnixAddress(path, (address) => sys.bind(socket, address));
-  // Every user of the container.
-  sys.fchmodat(AT_FDCWD, path, 0o777);
+  // For every user of the container, from the start: what has its name later may be a link that a privileged container made.
+  const mask = sys.umask(0);
+  try {
+    withUnixAddress(path, (address) => sys.bind(socket, address));
+  } finally {
+    sys.umask(mask);
+  }
   return socket;
 }
 
