@@ -224,6 +224,26 @@ test(
   },
 );
 
+test("whatever a privileged container makes of the directory of its socket, delete removes it", needs(), async () => {
+  const deep = "d/".repeat(1500);
+  const { config, shared } = configOf(
+    `mount -o remount,bind,rw /run/notify && cd /run/notify && mkdir -p ${deep} 0/0/1 1/0/x && : >0/0/1/0 && : >1/file &&
+     : >"$(printf '2\\377')" && ln -s / 3 && mkfifo 1/0/4; echo $? >/shared/made`,
+  );
+  const { capabilities = {} } = config.process;
+  for (const kind of ["bounding", "effective", "permitted"] as const)
+    config.process.capabilities = {
+      ...config.process.capabilities,
+      [kind]: [...(capabilities[kind] ?? []), "CAP_SYS_ADMIN"],
+    };
+  const id = await createdWith(config, { NOTIFY_SOCKET: "/nowhere" });
+  await runtimePrints(["start", id], { env: { NOTIFY_SOCKET: "/nowhere" } });
+  assert.equal(readFileSync(join(shared, "made"), "utf8"), "0\n");
+  await untilStatus(id, "stopped");
+  assert.equal(await runtimePrints(["delete", id]), "");
+  assert.equal(existsSync(join(runDirectory, "tupper-runtime", id)), false);
+});
+
 test("a container that floods its socket holds up nobody", needs(), async () => {
   const manager = await listener();
   const { config, shared } = configOf("trap 'exit 5' TERM; notify --flood STATUS=x & echo >/shared/warm; wait");

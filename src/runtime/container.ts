@@ -100,9 +100,10 @@ export interface Lock {
   path: string;
 }
 
-const [ENOENT, EWOULDBLOCK, EEXIST, EINVAL] = [-2, -11, -17, -22];
+const [ENOENT, EWOULDBLOCK, EEXIST, ENOTDIR, EINVAL, ENOTEMPTY] = [-2, -11, -17, -20, -22, -39];
+const OF_A_DIRECTORY = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 /** ENOENT; ENOTDIR and ELOOP: something else has the name. */
-const GONE: ReadonlySet<number> = new Set([ENOENT, -20, -40]);
+const GONE: ReadonlySet<number> = new Set([ENOENT, ENOTDIR, -40]);
 export const VERSION = 2;
 const DT_DIR = 4;
 
@@ -204,7 +205,7 @@ function makeRoot(root: string): void {
 
 /** The lock on a directory of ours, unless somebody else has it or the directory is gone. */
 function tryLock(path: string, how = LOCK_EX): Lock | "busy" | "gone" {
-  const fd = raw.openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+  const fd = raw.openat(AT_FDCWD, path, OF_A_DIRECTORY, 0);
   if (fd === ENOENT) return "gone";
   check(fd, "openat", path);
   const locked = raw.flock(fd, how | LOCK_NB);
@@ -235,7 +236,7 @@ export function isLinked(fd: number): boolean {
 export function lockContainer(root: string, id: string, whenHeld?: (fd: number) => void): Lock {
   const path = `${root}/${id}`;
   for (;;) {
-    const fd = isId(id) ? raw.openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0) : ENOENT;
+    const fd = isId(id) ? raw.openat(AT_FDCWD, path, OF_A_DIRECTORY, 0) : ENOENT;
     if (GONE.has(fd)) throw unknown(id);
     check(fd, "openat", path);
     if (whenHeld === undefined) sys.flock(fd, LOCK_EX);
@@ -424,12 +425,34 @@ export function removeRecord(lock: Lock): void {
   unlock(lock);
 }
 
-/** And what is in it, by no name that could lead elsewhere: a privileged container can write to its directory for NOTIFY_SOCKET. */
+/**
+ * And what is in it, by no name that could lead elsewhere: a privileged container can write to its directory for NOTIFY_SOCKET. What is
+ * deep in there comes up first, so that few descriptors will do.
+ */
 function removeDirectory(path: string, name: string): number {
   const directory = `${path}/${name}`;
-  const fd = raw.openat(AT_FDCWD, directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+  const fd = raw.openat(AT_FDCWD, directory, OF_A_DIRECTORY, 0);
   if (fd < 0) return fd;
-  for (const each of readDirectory(".", fd)) raw.unlinkat(fd, each.name, each.type === DT_DIR ? AT_REMOVEDIR : 0);
+  let moved = 0;
+  const moveUp = (below: number, what: string): boolean => {
+    let result: number;
+    do result = raw.renameat2(below, what, fd, `${moved++}`, 0);
+    while (result === ENOTEMPTY || result === ENOTDIR);
+    return result >= 0;
+  };
+  for (let again = true; again; ) {
+    again = false;
+    for (const each of readDirectory(".", fd)) {
+      if (raw.unlinkat(fd, each.name, each.type === DT_DIR ? AT_REMOVEDIR : 0) !== ENOTEMPTY) continue;
+      const below = raw.openat(fd, each.name, OF_A_DIRECTORY, 0);
+      if (below < 0) continue;
+      for (const one of readDirectory(".", below))
+        if (one.type !== DT_DIR) raw.unlinkat(below, one.name, 0);
+        else if (moveUp(below, one.name)) again = true;
+      raw.close(below);
+      raw.unlinkat(fd, each.name, AT_REMOVEDIR);
+    }
+  }
   raw.close(fd);
   return raw.unlinkat(AT_FDCWD, directory, AT_REMOVEDIR);
 }
