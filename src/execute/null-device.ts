@@ -41,6 +41,8 @@ export function sendNull(channel: number): void {
   const readOnly = packMountAttr({ set: MOUNT_ATTR_RDONLY });
   const isSafe = tree >= 0 && isNullDevice(tree) && raw.mountSetattr(tree, "", AT_EMPTY_PATH, readOnly) >= 0;
   const fd = isSafe ? raw.openat(AT_FDCWD, `/proc/self/fd/${tree}`, O_RDWR | O_CLOEXEC, 0) : -1;
+  // Before it is sent: only from then on the mount is nowhere, and no mount_setattr reaches it through the file.
+  if (tree >= 0) raw.close(tree);
   raw.sendMessage(channel, JSON.stringify({ kind: "taken" }), fd < 0 ? [] : [fd]);
-  for (const each of [tree, fd]) if (each >= 0) raw.close(each);
+  if (fd >= 0) raw.close(fd);
 }
