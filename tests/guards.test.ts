@@ -26,7 +26,7 @@ watchForLeftovers();
 /** What was counted may be this much more before it is too much: paths of another length, another kernel's refusals. */
 const MARGIN = 1.05;
 
-/** What commands write and read (1,632,576 bytes), and the rest, compressed (925,067), with some for what is being added. */
+/** What commands write and read (1,636,672 bytes), and the rest, compressed (925,067), with some for what is being added. */
 const HOT_BYTES = 1_660_000;
 const COLD_BYTES = 945_000;
 
