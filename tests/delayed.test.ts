@@ -210,4 +210,5 @@ test("delete: right after kill KILL, while the process is still ending", needs()
   await eventually("delete waits", () => isPolling(`delete ${id}`));
   exec.kill("SIGCONT");
   assert.deepEqual(await deleting, { stdout: "", stderr: "", code: 0 });
+  assert.equal((await exec.ended).code, 137);
 });
