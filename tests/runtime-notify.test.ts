@@ -11,6 +11,7 @@ import {
   makeConfig,
   newId,
   runtime,
+  runtimeFails,
   runtimePrints,
   startRuntime,
   stateOf,
@@ -289,6 +290,13 @@ test("what a crash left of it is no hindrance", needs(), async () => {
   writeFileSync(join(left, "notify.sock"), "");
   const bundle = makeBundle(configOf("notify READY=1").config);
   assert.equal((await runtime(["run", "--bundle", bundle, id], { env: manager.env })).code, 0);
+  // What has its name and is no directory is nothing of ours.
+  mkdirSync(join(left, ".."));
+  writeFileSync(left, "");
+  assert.match(
+    await runtimeFails(["run", "--bundle", bundle, id], { env: manager.env }),
+    /^RECORD_FAILED: cannot record the container in /,
+  );
   assert.equal(existsSync(join(runDirectory, "tupper-runtime", id)), false);
 });
 

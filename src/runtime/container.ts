@@ -343,14 +343,17 @@ export function writeRecord({ path }: Lock, record: ContainerRecord): void {
 
 /** Writes another file of the record. Throws RECORD_FAILED: the disk is full, or worse. */
 export function recordFile(lock: Lock, name: string, text: string): void {
-  try {
-    replaceFile(`${lock.path}/${name}`, text);
-  } catch (error) {
-    throw error instanceof SysError ? recordFailed(lock, error) : error;
-  }
+  inRecord(lock.path, () => replaceFile(`${lock.path}/${name}`, text));
 }
 
-const recordFailed = ({ path }: Lock, cause: SysError): ContainerError => recordRefused(path, cause, "--root");
+/** What is made in the directory of a container. Throws RECORD_FAILED. */
+export function inRecord<T>(path: string, act: () => T): T {
+  try {
+    return act();
+  } catch (error) {
+    throw error instanceof SysError ? recordRefused(path, error, "--root") : error;
+  }
+}
 
 /** Of a process that had ended before it could be put on record. */
 export const UNKNOWN_START = "0";
@@ -360,7 +363,8 @@ export function writeInit(lock: Lock, pid: number): { pid: number; startTime: st
   const startTime = startTimeOf(pid) ?? UNKNOWN_START;
   const file = `${lock.path}/init`;
   const made = raw.symlinkat(`${pid} ${startTime}`, AT_FDCWD, file);
-  if (made < 0) throw recordFailed(lock, new SysError("symlinkat", -made, [`${pid} ${startTime}`, file]));
+  if (made < 0)
+    throw recordRefused(lock.path, new SysError("symlinkat", -made, [`${pid} ${startTime}`, file]), "--root");
   return { pid, startTime };
 }
 

@@ -10,7 +10,7 @@ import { AF_UNIX, AT_FDCWD, POLLIN, POLLOUT, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONB
 import { packPollfds, packTimespec, parsePollfds } from "../sys/structs.ts";
 import { check, raw, SysError, sys } from "../sys/sys.ts";
 import { connectUnix, withUnixAddress } from "../sys/unix-address.ts";
-import { type Container, NOTIFY, NOTIFY_NAME } from "./container.ts";
+import { type Container, inRecord, NOTIFY, NOTIFY_NAME } from "./container.ts";
 import { openProcess } from "./signal.ts";
 import type { Aside } from "./terminal.ts";
 
@@ -20,12 +20,14 @@ const INSIDE = "/run/notify";
 /** The socket of whoever wants to know. */
 const listener = (): string | undefined => environmentValue("NOTIFY_SOCKET") || undefined;
 
-/** Gives the container a directory for its socket, and says where. False, and nothing done, where nobody wants to know. */
+/** Gives the container a directory for its socket, and says where. False, and nothing done, where nobody wants to know. Throws RECORD_FAILED. */
 export function offerNotify(config: Config, state: string): boolean {
   if (listener() === undefined) return false;
-  sys.mkdirat(AT_FDCWD, `${state}/${NOTIFY}`, 0o755);
-  // Whatever the umask: the container's root may be another user.
-  sys.fchmodat(AT_FDCWD, `${state}/${NOTIFY}`, 0o755);
+  inRecord(state, () => {
+    sys.mkdirat(AT_FDCWD, `${state}/${NOTIFY}`, 0o755);
+    // Whatever the umask: the container's root may be another user.
+    sys.fchmodat(AT_FDCWD, `${state}/${NOTIFY}`, 0o755);
+  });
   mountNotify(config, state);
   const env = (config.process.env ?? []).filter((variable) => !variable.startsWith("NOTIFY_SOCKET="));
   config.process.env = [...env, `NOTIFY_SOCKET=${INSIDE}/${NOTIFY_NAME}`];
@@ -38,9 +40,13 @@ export function mountNotify(config: Config, state: string): void {
   config.mounts = [...(config.mounts ?? []), mount];
 }
 
-/** Before the command runs: the socket, where the container was made with a place for it and somebody wants to know. */
+/** Before the command runs: the socket, where the container was made with a place for it and somebody wants to know. Throws RECORD_FAILED. */
 export function openNotify(state: string): number | undefined {
   if (listener() === undefined || raw.faccessat(AT_FDCWD, `${state}/${NOTIFY}`, 0) < 0) return undefined;
+  return inRecord(state, () => bindNotify(state));
+}
+
+function bindNotify(state: string): number {
   const path = `${state}/${NOTIFY}/${NOTIFY_NAME}`;
   const socket = sys.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   // Of a `start` that failed.
