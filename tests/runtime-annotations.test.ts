@@ -12,6 +12,7 @@ import {
   makeBundle,
   makeConfig,
   newId,
+  type RuntimeOptions,
   running,
   runtime,
   runtimeFails,
@@ -284,9 +285,52 @@ test(
   },
 );
 
+test("RUN_OCI_SECCOMP_RECEIVER: is the agent where the config names none, of exec too", ofSeccomp, async () => {
+  const from = (RUN_OCI_SECCOMP_RECEIVER: string) => ({ env: { RUN_OCI_SECCOMP_RECEIVER } });
+  for (const annotations of [undefined, { "run.oci.seccomp_bpf_data": inBase64(profile("SCMP_ACT_NOTIFY")) }]) {
+    const first = await agent("continue");
+    const id = newId();
+    const section = annotations === undefined ? profile("SCMP_ACT_NOTIFY") : undefined;
+    const config = inTmp(filtered(annotations ?? {}, ["sleep", "600"], section));
+    if (annotations === undefined) delete config.annotations;
+    atEnd(() => runtime(["delete", "--force", id]));
+    await runtimePrints(["run", "--detach", "--bundle", makeBundle(config), id], from(first.socket));
+    const second = await agent(-13);
+    const { stderr, code } = await runtime(["exec", id, ...makesDirectory], from(second.socket));
+    assert.deepEqual([stderr, code], [REFUSED("Permission denied"), 1]);
+    assert.deepEqual((await second.ended).slice(1), [`call ${MKDIR}`, "end"]);
+    // What is none of a filter's business hears nothing of it.
+    assert.equal(await runtimePrints(["kill", id, "KILL"], from("agent")), "");
+    assert.equal(await runtimePrints(["delete", "--force", id], from("agent")), "");
+  }
+});
+
+test("RUN_OCI_SECCOMP_RECEIVER: gives way to the config; what is wrong with it names it", ofSeccomp, async () => {
+  const env = (RUN_OCI_SECCOMP_RECEIVER: string) => ({ env: { RUN_OCI_SECCOMP_RECEIVER } });
+  for (const how of ["annotation", "listenerPath"]) {
+    const { socket, ended } = await agent(-17);
+    const named = how === "annotation" ? { "run.oci.seccomp.receiver": socket } : {};
+    const section = { ...profile("SCMP_ACT_NOTIFY"), ...(how === "annotation" ? {} : { listenerPath: socket }) };
+    const bundle = makeBundle(inTmp(filtered(named, makesDirectory, section)));
+    const { stderr, code } = await runtime(["run", "--bundle", bundle, newId()], env("/nowhere/agent"));
+    assert.deepEqual([stderr, code], [REFUSED("File exists"), 1], how);
+    assert.deepEqual((await ended).slice(1), [`call ${MKDIR}`, "end"]);
+  }
+  for (const [path, message] of [
+    ["/nowhere/agent", "failed to connect with seccomp agent at /nowhere/agent (SECCOMP_AGENT_UNREACHABLE)"],
+    ["agent", 'RUN_OCI_SECCOMP_RECEIVER is "agent": it must be an absolute path (CONFIG_INVALID)'],
+  ] as const)
+    assert.deepEqual(await saysOf(filtered({}, ["true"], profile("SCMP_ACT_NOTIFY")), env(path)), [
+      `error: ${message}`,
+      "config: RUN_OCI_SECCOMP_RECEIVER",
+    ]);
+  const bundle = makeBundle(filtered({}, ["echo", "ran"], profile("SCMP_ACT_ERRNO")));
+  assert.equal(await runtimePrints(["run", "--bundle", bundle, newId()], env("/nowhere/agent")), "ran\n");
+});
+
 /** The error of a run that fails, and its field. */
-async function saysOf(config: Config): Promise<string[]> {
-  const { stderr, code } = await runtime(["run", "--bundle", makeBundle(config), newId()]);
+async function saysOf(config: Config, options: RuntimeOptions = {}): Promise<string[]> {
+  const { stderr, code } = await runtime(["run", "--bundle", makeBundle(config), newId()], options);
   assert.equal(code, 1);
   return stderr.split("\n", 2).map((line) => line.trim());
 }

@@ -5,11 +5,12 @@
 import { ContainerError } from "../error.ts";
 import { whatIsOlder } from "../explain-failure/step.ts";
 import type { HookState } from "../plan/step.ts";
-import { ANNOTATION } from "../spec/config.ts";
+import { ANNOTATION, SECCOMP_RECEIVER } from "../spec/config.ts";
 import { AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM } from "../sys/constants.ts";
 import { check, EAGAIN, raw, SysError, sys } from "../sys/sys.ts";
 import { withUnixAddress } from "../sys/unix-address.ts";
 import { type Message, send } from "./channel.ts";
+import { environmentValue } from "./probe.ts";
 import { isDirectoryOfProc } from "./process-end.ts";
 
 /** The container as runtime.md, "State", has it. */
@@ -60,11 +61,11 @@ export function serveListener(
   }
 }
 
-/** Which of the two named the agent. */
-const fieldOf = (path: string, { annotations }: ContainerState): string =>
-  annotations?.[ANNOTATION.seccompReceiver] === path
-    ? `annotations["${ANNOTATION.seccompReceiver}"]`
-    : "linux.seccomp.listenerPath";
+/** Which of the three named the agent. */
+function fieldOf(path: string, { annotations }: ContainerState): string {
+  if (annotations?.[ANNOTATION.seccompReceiver] === path) return `annotations["${ANNOTATION.seccompReceiver}"]`;
+  return environmentValue(SECCOMP_RECEIVER) === path ? SECCOMP_RECEIVER : "linux.seccomp.listenerPath";
+}
 
 function tooOld(syscall: string, pid: number, field: string): ContainerError {
   const cause = new SysError(syscall, -ENOSYS, [pid]);

@@ -31,10 +31,8 @@ export function loadBundle(directory: string, configPath?: string): Bundle {
   const file = configPath === undefined ? within(path, "config.json") : absolute(configPath);
   const configText = readConfig(file, configPath === undefined ? "--bundle" : "--config");
   const { config, warnings } = parseConfig(configText, { seccomp: "unchecked" });
-  if (config.annotations !== undefined) {
-    refuseAnnotations(config.annotations);
-    annotateSeccomp(config);
-  }
+  if (config.annotations !== undefined) refuseAnnotations(config.annotations);
+  annotateSeccomp(config, true);
   const idMaps = missingIdMaps(config);
   giveIdMaps(config, idMaps);
   if (!config.root.path.startsWith("/")) config.root = { ...config.root, path: within(path, config.root.path) };
@@ -45,10 +43,10 @@ export function loadBundle(directory: string, configPath?: string): Bundle {
   return { path, configText, config, idMaps, warnings };
 }
 
-/** The config that a container was made from, with what it got beside. */
-export function recordedConfig({ path, record }: Container): Config {
+/** The config that a container was made from, with what it got beside. `starts`: another process of it is to have its filter. */
+export function recordedConfig({ path, record }: Container, starts = false): Config {
   const { config } = parseConfig(readFile(`${path}/config.json`), { seccomp: "unchecked" });
-  if (config.annotations !== undefined) annotateSeccomp(config);
+  annotateSeccomp(config, starts);
   giveIdMaps(config, record.idMaps);
   if (record.notify) mountNotify(config, path);
   if (record.timeNamespace) config.linux.namespaces = [...(config.linux.namespaces ?? []), { type: "time" }];

@@ -67,7 +67,7 @@ export function execInContainer(request: ExecRequest): number {
     throw new ContainerError("CONTAINER_PAUSED", `cannot exec in a paused container: ${id}`, {
       hint: "resume it first, or use --ignore-paused",
     });
-  const config = recordedConfig(container);
+  const config = recordedConfig(container, true);
   const process = request.process(config, init.pid);
   checkTerminal(process, request);
   const pidFile = request.pidFile === undefined ? undefined : absolute(request.pidFile);

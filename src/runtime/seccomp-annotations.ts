@@ -3,18 +3,21 @@
  * somebody else (`run.oci.seccomp_bpf_data`). crun(1).
  */
 import { ContainerError } from "../error.ts";
+import { environmentValue } from "../execute/probe.ts";
 import type { Host } from "../plan/host.ts";
 import { MAX_INSTRUCTIONS } from "../plan/seccomp/compile.ts";
 import { SECCOMP_DATA } from "../plan/seccomp/plan-seccomp.ts";
 import { compileProfile, type SeccompFilter } from "../plan/seccomp/profile-program.ts";
-import { ANNOTATION, type Config } from "../spec/config.ts";
+import { ANNOTATION, type Config, SECCOMP_RECEIVER } from "../spec/config.ts";
 import { parseSeccomp } from "../spec/parse-config.ts";
 import type { LinuxSeccomp } from "../spec/seccomp.ts";
 import { seccompFilter } from "./seccomp-cache.ts";
 
-/** What the annotations say becomes the section. Throws CONFIG_INVALID. */
-export function annotateSeccomp({ annotations = {}, linux }: Config): void {
-  const receiver = annotations[ANNOTATION.seccompReceiver] ?? "";
+/**
+ * What the annotations say becomes the section. `starts`: a process gets the filter, and the caller's environment may name
+ * its agent where the config does not. Throws CONFIG_INVALID.
+ */
+export function annotateSeccomp({ annotations = {}, linux }: Config, starts: boolean): void {
   const hasData = (annotations[ANNOTATION.seccompData] ?? "") !== "";
   if (hasData) {
     // What kind of filter it is nobody can say but the kernel: with an agent it may ask it.
@@ -23,10 +26,14 @@ export function annotateSeccomp({ annotations = {}, linux }: Config): void {
     Object.assign(linux.seccomp, flags && { flags }, listenerPath && { listenerPath, listenerMetadata });
   }
   if (linux.seccomp === undefined) return;
-  if (receiver !== "" && !linux.seccomp.listenerPath) {
-    if (!receiver.startsWith("/"))
-      throw invalid(`annotations["${ANNOTATION.seccompReceiver}"]`, receiver, "an absolute path");
-    linux.seccomp.listenerPath = receiver;
+  if (!linux.seccomp.listenerPath) {
+    const annotated = annotations[ANNOTATION.seccompReceiver] ?? "";
+    const receiver = annotated === "" && starts ? (environmentValue(SECCOMP_RECEIVER) ?? "") : annotated;
+    if (receiver !== "" && !receiver.startsWith("/")) {
+      const field = annotated === "" ? SECCOMP_RECEIVER : `annotations["${ANNOTATION.seccompReceiver}"]`;
+      throw invalid(field, receiver, "an absolute path");
+    }
+    if (receiver !== "") linux.seccomp.listenerPath = receiver;
   }
   if (hasData && linux.seccomp.listenerPath) linux.seccomp.defaultAction = "SCMP_ACT_NOTIFY";
 }
@@ -37,10 +44,16 @@ export function filterOf(
   section: LinuxSeccomp,
   architecture: Host["architecture"],
 ): SeccompFilter {
-  const data = annotations?.[ANNOTATION.seccompData] ?? "";
-  return data === ""
+  const program = givenProgram(annotations);
+  return program === undefined
     ? seccompFilter(section, architecture)
-    : { ...compileProfile(parseSeccomp(section), architecture), program: parseProgram(data) };
+    : { ...compileProfile(parseSeccomp(section), architecture), program };
+}
+
+/** The filter that no section says anything of. Throws CONFIG_INVALID. */
+export function givenProgram(annotations: Config["annotations"]): Uint8Array | undefined {
+  const data = annotations?.[ANNOTATION.seccompData] ?? "";
+  return data === "" ? undefined : parseProgram(data);
 }
 
 function parseProgram(data: string): Uint8Array {

@@ -268,3 +268,6 @@ export const ANNOTATION = {
   /** crun's: as `--pidfd-socket`. */
   pidfdReceiver: "run.oci.pidfd_receiver",
 } as const;
+
+/** crun's variable of the caller's environment: where neither `linux.seccomp` nor an annotation names the agent. */
+export const SECCOMP_RECEIVER = "RUN_OCI_SECCOMP_RECEIVER";
