@@ -395,6 +395,32 @@ test("run.oci.seccomp_bpf_data: a program that no compiler of ours writes is no 
   assert.equal(error, `error: cannot execute /bin/echo: ${why} (COMMAND_FAILED)`);
 });
 
+test(
+  "run.oci.seccomp_bpf_data: what it kills for and refuses is said of it, not of linux.seccomp",
+  ofSeccomp,
+  async () => {
+    const place = 'the program of annotations["run.oci.seccomp_bpf_data"]';
+    const section = profile("SCMP_ACT_KILL_PROCESS", ["chdir"]);
+    for (const action of ["SCMP_ACT_KILL_PROCESS", "SCMP_ACT_TRAP"] as const) {
+      const annotations = { "run.oci.seccomp_bpf_data": inBase64(profile(action)) };
+      const bundle = makeBundle(inTmp(filtered(annotations, makesDirectory, section)));
+      const { stderr, code } = await runtime(["run", "--bundle", bundle, newId()]);
+      assert.equal(code, 128 + 31);
+      assert.match(stderr, /was killed by SIGSYS: .*\bmkdir\b.*; allow it in /);
+      assert.doesNotMatch(stderr, /chdir|linux\.seccomp/);
+      assert.ok(stderr.includes(`; allow it in ${place} if it is wanted`), stderr);
+    }
+    for (const [action, names] of [
+      ["SCMP_ACT_ERRNO", ["execve"]],
+      ["SCMP_ACT_KILL_PROCESS", ["sendmsg", "write"]],
+    ] as const) {
+      const annotations = { "run.oci.seccomp_bpf_data": inBase64(profile(action, [...names])) };
+      const { stderr } = await runtime(["run", "--bundle", makeBundle(filtered(annotations, ["true"])), newId()]);
+      assert.ok(stderr.split("\n").includes(`  hint:   allow ${names[0]} in ${place}`), stderr);
+    }
+  },
+);
+
 /* ---- run.oci.handler, run.oci.seccomp.plugins ------------------------------------------------ */
 
 test("run.oci.handler: a handler that is not here is an error, and no ordinary process", needs(), async () => {

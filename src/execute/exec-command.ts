@@ -1,6 +1,7 @@
 /** The last step: the set-up becomes the command. execve(2). */
 
 import { commandNotFound, explainExecFailure } from "../explain-failure/exec.ts";
+import type { LoadedFilter } from "../explain-failure/seccomp.ts";
 import { AT_FDCWD, SIG_SETMASK } from "../sys/constants.ts";
 import { raw, SysError, sys } from "../sys/sys.ts";
 import type { Message } from "./channel.ts";
@@ -16,7 +17,7 @@ export function executeCommand(
   args: readonly string[],
   env: readonly string[],
   channel: number,
-  { filter, awaited = false }: { filter?: Uint8Array | undefined; awaited?: boolean | undefined } = {},
+  { filter, awaited = false }: { filter?: LoadedFilter | undefined; awaited?: boolean | undefined } = {},
 ): never {
   const [name = ""] = args;
   const told = raw.sendMessage(channel, JSON.stringify({ kind: "exec" } satisfies Message), []);

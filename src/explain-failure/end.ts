@@ -4,6 +4,7 @@
  */
 import { ContainerError } from "../error.ts";
 import { ACTION_VALUES } from "../plan/seccomp/compile.ts";
+import { SECCOMP_DATA } from "../plan/seccomp/plan-seccomp.ts";
 import { syscallNames, syscallNumber } from "../plan/seccomp/syscalls.ts";
 import type { Plan } from "../plan/step.ts";
 import type { Linux } from "../spec/config.ts";
@@ -12,9 +13,14 @@ import { AT_FDCWD, O_CLOEXEC, O_NONBLOCK, O_RDONLY, SIGNALS } from "../sys/const
 import { parseWaitStatus, type WaitStatus } from "../sys/structs.ts";
 import { raw, sys } from "../sys/sys.ts";
 import { machineOfThis, read } from "./machine.ts";
-import { actionFor } from "./seccomp.ts";
+import { actionFor, placeOf } from "./seccomp.ts";
 
-const SECCOMP_KILLS: ReadonlySet<string> = new Set(["SCMP_ACT_KILL", "SCMP_ACT_KILL_THREAD", "SCMP_ACT_KILL_PROCESS"]);
+const SECCOMP_KILLS: ReadonlySet<string> = new Set([
+  "SCMP_ACT_KILL",
+  "SCMP_ACT_KILL_THREAD",
+  "SCMP_ACT_KILL_PROCESS",
+  "SCMP_ACT_TRAP",
+]);
 
 export interface Ended {
   pid: number;
@@ -33,6 +39,8 @@ export interface Sent {
 export interface Lived {
   groups: readonly { controller: string; path: string }[];
   linux: Pick<Linux, "seccomp" | "namespaces">;
+  /** The filter, where it is given ready-made: what `linux.seccomp` says of system calls does not count then. */
+  given?: Uint8Array | undefined;
 }
 
 /** What ended a command that its exit code does not tell. Stable words: programs compare them. */
@@ -52,7 +60,7 @@ export interface Explained {
 /** Undefined where the exit code says it all. */
 export function explainEnd(
   { pid, status, relayed, killed }: Ended,
-  { groups, linux: { seccomp, namespaces = [] } }: Lived,
+  { groups, linux: { seccomp, namespaces = [] }, given }: Lived,
 ): Explained | undefined {
   const number = status.state === "signaled" ? status.signal : status.state === "exited" ? status.code - 128 : 0;
   if (number <= 0) return undefined;
@@ -64,7 +72,7 @@ export function explainEnd(
   // A shell's code for a child of its own: who knows.
   const who = status.state === "signaled" ? "the container's command" : "a process of the container";
   if (number === SIGNALS.SYS && seccomp !== undefined) {
-    const { sentence, syscall } = filtered(pid, seccomp);
+    const { sentence, syscall } = filtered(pid, seccomp, given);
     const call = syscall === undefined ? {} : { syscall };
     return { cause: "seccomp", why: `${who} was killed by ${sentence}`, signal, ...call };
   }
@@ -128,20 +136,24 @@ export function whyInitDied(status: WaitStatus, { steps }: Plan): { why?: string
       ? { hint: "SIGKILL comes from outside, or from the kernel when a memory limit leaves no room even for the start" }
       : { why: memory, hint: TOO_LOW, field: limit?.field ?? MEMORY };
   }
-  const filter = steps.flatMap((step) => (step.op === "seccomp" ? [step.program] : []))[0];
-  const kills = (call: string) => filter !== undefined && KILLING.has(actionFor(filter, call) ?? -1);
+  const filter = steps.find((step) => step.op === "seccomp");
+  const kills = (call: string) => filter !== undefined && KILLING.has(actionFor(filter.program, call) ?? -1);
   // Where a packet may not be sent it is written.
   const refused = AFTER_FILTER.filter((call) => kills(call) && (call !== "sendmsg" || kills("write")));
   if (signal !== SIGNALS.SYS || refused.length === 0) return { hint: "see --trace" };
   return {
     why: `its seccomp profile kills for ${refused.join(", ")}, which the start of the command itself needs`,
-    hint: `allow ${refused.join(", ")} in linux.seccomp (--security-opt seccomp=FILE)`,
+    hint: `allow ${refused.join(", ")} in ${placeOf(filter?.field)}`,
   };
 }
 
 /** What the set-up itself calls between the filter and the command. */
 const AFTER_FILTER = ["sendmsg", "rt_sigprocmask", "prctl", "setresuid", "setresgid", "setgroups", "capset", "execve"];
-const KILLING: ReadonlySet<number> = new Set([ACTION_VALUES.SCMP_ACT_KILL_THREAD, ACTION_VALUES.SCMP_ACT_KILL_PROCESS]);
+const KILLING: ReadonlySet<number> = new Set([
+  ACTION_VALUES.SCMP_ACT_KILL_THREAD,
+  ACTION_VALUES.SCMP_ACT_KILL_PROCESS,
+  ACTION_VALUES.SCMP_ACT_TRAP,
+]);
 
 export interface MemoryKills {
   cgroup: string;
@@ -207,21 +219,41 @@ export function endSeen(
 
 function filtered(
   pid: number,
-  { defaultAction, syscalls = [] }: LinuxSeccomp,
+  section: LinuxSeccomp,
+  given: Uint8Array | undefined,
 ): { sentence: string; syscall: string | undefined } {
-  const killing = syscalls.flatMap(({ names, action }) => (SECCOMP_KILLS.has(action) ? names : []));
-  const rules = SECCOMP_KILLS.has(defaultAction)
-    ? "the profile kills for all that it does not allow"
-    : `the profile kills for ${killing.slice(0, 12).join(", ")}${killing.length > 12 ? ", …" : ""}`;
+  const rules = given === undefined ? rulesOf(section) : killsFor("the program", callsKilledBy(given));
+  const where =
+    given === undefined ? "the profile (linux.seccomp, --security-opt seccomp=FILE)" : placeOf(SECCOMP_DATA);
   const said = auditRecord(pid);
   const call = said === undefined ? undefined : callOf(said);
   const sentence = `SIGSYS: ${
     call === undefined
       ? `its seccomp filter forbids a system call; which, the kernel tells only in its log (dmesg: type=1326), and ${rules}`
       : `its seccomp filter does not allow the system call ${call}${said?.comm === undefined ? "" : ` of ${said.comm}`} (from the kernel's log)`
-  }; allow it in the profile (linux.seccomp, --security-opt seccomp=FILE) if it is wanted`;
+  }; allow it in ${where} if it is wanted`;
   return { sentence, syscall: call };
 }
+
+function rulesOf({ defaultAction, syscalls = [] }: LinuxSeccomp): string {
+  if (SECCOMP_KILLS.has(defaultAction)) return "the profile kills for all that it does not allow";
+  return killsFor(
+    "the profile",
+    syscalls.flatMap(({ names, action }) => (SECCOMP_KILLS.has(action) ? names : [])),
+  );
+}
+
+const killsFor = (what: string, calls: readonly string[]): string =>
+  `${what} kills for ${calls.slice(0, 12).join(", ") || "none by its name alone"}${calls.length > 12 ? ", …" : ""}`;
+
+function callsKilledBy(program: Uint8Array): string[] {
+  const arch = machineOfThis() === "arm64" ? "SCMP_ARCH_AARCH64" : "SCMP_ARCH_X86_64";
+  // The data of a kill is for nobody.
+  const kills = (action: number) => KILLING.has((action & SECCOMP_RET_ACTION_FULL) >>> 0);
+  return syscallNames(arch).filter((name) => kills(actionFor(program, name) ?? ACTION_VALUES.SCMP_ACT_ALLOW));
+}
+
+const SECCOMP_RET_ACTION_FULL = 0xffff0000;
 
 interface AuditRecord {
   pid: number;

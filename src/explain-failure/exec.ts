@@ -23,7 +23,7 @@ import {
   ST_NOEXEC,
   statAt,
 } from "./machine.ts";
-import { filterAnswer, mayLook } from "./seccomp.ts";
+import { filterAnswer, type LoadedFilter, mayLook } from "./seccomp.ts";
 
 /** e_machine of the ELF header. elf(5) */
 const MACHINES: Readonly<Record<number, string>> = {
@@ -72,7 +72,7 @@ export function whyHookFails(path: string, error: SysError): { hint?: string; ev
 export interface Execution {
   args: readonly string[];
   env: readonly string[];
-  filter?: Uint8Array | undefined;
+  filter?: LoadedFilter | undefined;
 }
 
 type Answer = (code: ErrorCode, why: string, hint?: string, evidence?: string) => ContainerError;

@@ -18,13 +18,13 @@ import { apparmorHint, explainNamespaceRefusal, outerFilter } from "./namespace-
 import { readOnly, whyPathFails } from "./paths.ts";
 import { whyNoMoreProcesses } from "./processes.ts";
 import { whatIsLacking } from "./rights.ts";
-import { filterAnswer, mayLook } from "./seccomp.ts";
+import { filterAnswer, type LoadedFilter, mayLook } from "./seccomp.ts";
 
 /**
  * Wraps the kernel's answer once, with the step's purpose and config field. An error that is explained already passes.
  * `filter`: the container's own seccomp filter, where it holds already.
  */
-export function explainStep(step: Step, error: unknown, filter?: Uint8Array): ContainerError {
+export function explainStep(step: Step, error: unknown, filter?: LoadedFilter): ContainerError {
   if (error instanceof ContainerError) return error;
   if (isOutOfMemory(error)) return outOfMemory(error, `cannot ${describeStep(step)}`);
   if (!(error instanceof SysError)) {

@@ -2,8 +2,7 @@
 import { ContainerError } from "../error.ts";
 import { cleanUp } from "../execute/clean-up.ts";
 import { unblockSignals } from "../execute/execute.ts";
-import { type Ended, explainEnd } from "../explain-failure/end.ts";
-import type { Config } from "../spec/config.ts";
+import { type Ended, explainEnd, type Lived } from "../explain-failure/end.ts";
 import { PR_SET_CHILD_SUBREAPER } from "../sys/constants.ts";
 import { SysError, sys } from "../sys/sys.ts";
 import { recordedConfig } from "./bundle.ts";
@@ -11,6 +10,7 @@ import { type Container, unlock } from "./container.ts";
 import { deleteContainer, destroyFailed, leftOf } from "./delete.ts";
 import { type LaunchRequest, launch } from "./launch.ts";
 import { awaitReady, notifyAside } from "./notify.ts";
+import { givenProgram } from "./seccomp-annotations.ts";
 import { runPoststartHooks } from "./start.ts";
 import { supervise } from "./supervise.ts";
 import { openSignals } from "./terminal.ts";
@@ -42,7 +42,7 @@ export function runContainer(request: RunRequest): number {
   // Only ours: somebody may have deleted it by now and made another of the name.
   const end = () => deleteContainer(request.root, request.id, true, warn, container.record);
   const say = (ended: Ended) => {
-    const explained = explainEnd(ended, { groups: container.record.cgroups, linux: linuxOf(container) });
+    const explained = explainEnd(ended, { groups: container.record.cgroups, ...configOf(container) });
     if (explained !== undefined) warn(explained.why);
   };
   try {
@@ -54,12 +54,13 @@ export function runContainer(request: RunRequest): number {
 }
 
 /** Empty where somebody has deleted the container meanwhile: that is how it ended, and no failure. */
-function linuxOf(container: Container): Config["linux"] {
+function configOf(container: Container): Pick<Lived, "linux" | "given"> {
   try {
-    return recordedConfig(container).linux;
+    const { linux, annotations } = recordedConfig(container);
+    return { linux, given: givenProgram(annotations) };
   } catch (error) {
     if (!(error instanceof SysError || error instanceof ContainerError)) throw error;
-    return {};
+    return { linux: {} };
   }
 }
 

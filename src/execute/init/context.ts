@@ -1,4 +1,5 @@
 /** What the steps of the init process share, and the shape of the functions that perform them. */
+import type { LoadedFilter } from "../../explain-failure/seccomp.ts";
 import type { InitStep, Slot } from "../../plan/step.ts";
 import type { Tracer } from "../tracer.ts";
 
@@ -13,7 +14,7 @@ export interface InitContext {
   /** The slave of the container's terminal: it becomes stdio when the other descriptors are closed, so that warnings of the C library go to the caller until then. */
   terminal?: number | undefined;
   /** The filter that holds from here on: what it answers is told when a call fails. */
-  filter?: Uint8Array;
+  filter?: LoadedFilter;
   /** The working directory that only the command's user may enter. */
   laterDirectory?: string;
   /** What takeProc has found in the kernel. */

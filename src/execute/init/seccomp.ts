@@ -12,16 +12,16 @@ export const seccompSteps: Performers<"seccomp"> = {
     const program = step.program.slice().buffer as ArrayBuffer;
     if (step.flags & NEW_LISTENER) {
       loadWithListener(step, program, channel);
-      context.filter = step.program;
+      context.filter = step;
       return;
     }
     const result = raw.seccompLoad(step.flags, program);
-    if (result >= 0) context.filter = step.program;
+    if (result >= 0) context.filter = step;
     // A kernel that does not know one of the flags; runs without them, as crun does. What a filter forbids stays forbidden.
     if (result !== EINVAL || step.flags === 0) check(result, "seccomp", "SECCOMP_SET_MODE_FILTER", step.flags);
     else {
       sys.seccompLoad(0, program);
-      context.filter = step.program;
+      context.filter = step;
       send(channel, {
         kind: "warning",
         text: "this kernel does not know all flags of the seccomp filter: loaded without",
