@@ -60,7 +60,8 @@ test("events --stats: one line, in runc's shape", needs("cgroup:memory", "cgroup
   // Where version 1 has it; version 2 tells what is used for what.
   const raw = data?.memory.raw ?? {};
   if (missing("cgroup1") === false) assert.equal(raw.hierarchical_memory_limit, 64 * MIB);
-  else assert.ok((raw.file ?? 0) >= 10 * MIB, `${raw.file} bytes of files`);
+  // Linux 5.10 leaves up to 31 pages of each processor out.
+  else assert.ok((raw.file ?? 0) > 9 * MIB, `${raw.file} bytes of files`);
   assert.ok((data?.cpu.usage.total ?? 0) > 1_000_000);
 });
 
@@ -78,22 +79,31 @@ test("events: says when memory runs out, also when that is the end", needs("cgro
   const script = "dd if=/dev/zero of=/dev/null bs=60M count=1; echo $? >&2";
   const resources = { memory: { limit: 20 * MIB, swap: 20 * MIB } };
   const id = await created(makeConfig(root, { args: ["sh", "-c", `${script}; exec sleep 600`], resources }));
-  const watch = startRuntime(["events", "--interval=1h", id]);
-  await new Promise((done) => setTimeout(done, 200));
+  const watch = await watching(id);
   await runtimePrints(["start", id]);
-  await eventually("out of memory", () => parse(watch.stdout()).length > 0);
-  assert.deepEqual(parse(watch.stdout())[0], { type: "oom", id });
+  await eventually("out of memory", () => oomsIn(watch.stdout()).length > 0);
+  assert.deepEqual(oomsIn(watch.stdout())[0], { type: "oom", id });
   await runtimePrints(["kill", id, "KILL"]);
   assert.equal((await watch.ended).code, 0);
 
-  const last = await created(
-    makeConfig(root, { args: ["dd", "if=/dev/zero", "of=/dev/null", "bs=60M", "count=1"], resources }),
-  );
-  const lastWatch = startRuntime(["events", "--interval=1h", last]);
-  await new Promise((done) => setTimeout(done, 200));
-  await runtimePrints(["start", last]);
-  assert.deepEqual(parse((await lastWatch.ended).stdout).at(-1), { type: "oom", id: last });
+  // Version 2 may tell of it only after the process has ended, about one time in three.
+  for (let i = 0; i < 8; i++) {
+    const args = ["dd", "if=/dev/zero", "of=/dev/null", "bs=60M", "count=1"];
+    const last = await created(makeConfig(root, { args, resources }));
+    const lastWatch = await watching(last);
+    await runtimePrints(["start", last]);
+    assert.deepEqual(oomsIn((await lastWatch.ended).stdout)[0], { type: "oom", id: last }, `the end of ${i}`);
+  }
 });
+
+/** Since the first line it watches. */
+async function watching(id: string) {
+  const watch = startRuntime(["events", "--interval=50ms", id]);
+  await eventually("the first line", () => watch.stdout().includes("\n"));
+  return watch;
+}
+
+const oomsIn = (text: string): Event[] => parse(text).filter(({ type }) => type === "oom");
 
 test("events: of a container that does not run, or with no interval, is an error", needs(), async () => {
   const id = await created(makeConfig(root));

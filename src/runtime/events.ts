@@ -54,9 +54,10 @@ export function watchEvents(watched: Watched, intervalMs: number, write: (line: 
       { fd: oom?.fd ?? -1, events: POLLIN },
     ]);
     raw.ppoll(fds, 2, packTimespec(Math.max(0, Math.min(next - nowMs(), real ? intervalMs : POLL_MS))), null, 8);
-    // The last process may be killed for its memory: first the reason, then the end.
+    // The last process may be killed for its memory, which is counted before it ends: looked at after that.
+    const ended = endsWithin(pidfd, 0);
     if (oom?.happened()) write(oomEvent(watched));
-    if (endsWithin(pidfd, 0)) break;
+    if (ended) break;
     if (nowMs() < next) continue;
     write(statsEvent(watched));
     next += intervalMs;
@@ -108,7 +109,8 @@ function watchV2(group: string): OomWatch {
   return {
     fd,
     happened() {
-      if (raw.read(fd, buffer) <= 0) return false;
+      raw.read(fd, buffer);
+      // Whether or not inotify has told: the kernel holds a second change of the file back for 10 ms.
       const now = count();
       const more = now > before;
       before = now;
