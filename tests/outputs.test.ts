@@ -58,9 +58,9 @@ test("tupper: output into a full pipe that does not block waits for who reads it
  * SIGTERM, `ended`: when its own child has been killed and is gone. Prints the exit code.
  */
 const UNREAD = `
-import os, pty, select, signal, subprocess, sys, time
+import os, select, signal, subprocess, sys, time
 kind, when, *command = sys.argv[1:]
-reader, writer = pty.openpty() if kind == 'terminal' else os.pipe()
+reader, writer = os.openpty() if kind == 'terminal' else os.pipe()
 child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=writer, stderr=writer)
 def children(pid): return open(f'/proc/{pid}/task/{pid}/children').read().split()
 def sleeps(pid): return open(f'/proc/{pid}/stat').read().rpartition(')')[2].split()[0] == 'S'
