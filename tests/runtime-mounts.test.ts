@@ -129,6 +129,23 @@ test("mounts[].options: in a user namespace what the machine locked cannot be ta
 });
 
 test(
+  "mounts[].source: in a user namespace a mount without those below it is refused, and the way out told",
+  asRoot,
+  () => {
+    const source = machineMount("mode=755", "mode=755");
+    const change = (type: string) => (config: Config) => {
+      inUserNamespace(config);
+      mounted(bind(source, "/data", type, "rprivate"))(config);
+    };
+    assert.match(
+      run(configOf("true", change("bind"))).stderr,
+      /TAKE_TREE_FAILED.*\n(.*\n)* {2}hint: .* which rbind takes along/,
+    );
+    assert.equal(sees(mountsAt("/data"), change("rbind")), "/data rw,relatime\n/data/below rw,relatime\n");
+  },
+);
+
+test(
   "mounts[].source: what the root of a user namespace may not reach is taken by who started the container",
   asRoot,
   () => {

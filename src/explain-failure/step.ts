@@ -287,6 +287,10 @@ function reasonFor(step: Step, error: SysError): string {
 const LOCKED =
   "ro, nosuid, nodev, noexec and how access times are kept are locked where a mount comes from outside a user namespace: leave away the option that takes one of them back";
 
+/** The same, of what `bind` leaves behind; and mount(8), "unbindable". */
+const NOT_ALONE =
+  "a user namespace has mounts from outside only together with those below them, which rbind takes along; and an unbindable mount cannot be taken";
+
 /** Directories that the kernel keeps empty for mounts: those hide nothing. */
 const EMPTY_PLACES = /^\/(sys\/(fs|kernel)|proc\/sys\/fs)\//;
 
@@ -307,6 +311,7 @@ function hintFor(step: Step, error: SysError): string | undefined {
   switch (step.op) {
     case "takeTree":
       if (error.code === "ENOENT") return "create it on the host first; a bind mount never creates its source";
+      if (error.code === "EINVAL" && !step.recursive) return NOT_ALONE;
       return error.code === "EPERM" ? LOCKED : undefined;
     case "setMountFlags":
       return error.code === "EPERM" ? LOCKED : undefined;
