@@ -427,3 +427,25 @@ test("run: without --diagnose nobody is traced", {
   const followed = await tupper(["run", "--diagnose", root, "grep", "TracerPid", "/proc/self/status"]);
   assert.match(followed.stdout, /^TracerPid:\t0\n$/); // the tracer is outside of the PID namespace
 });
+
+test(
+  "run --diagnose: an init process that is killed, or fails, ends as without: nothing of it is left",
+  needs,
+  async () => {
+    const path = join(temporaryDirectory(), "kills.json");
+    const kills = { names: ["sendmsg", "write"], action: "SCMP_ACT_KILL_PROCESS" };
+    writeFileSync(path, JSON.stringify({ defaultAction: "SCMP_ACT_ALLOW", syscalls: [kills] }));
+    for (const flags of [
+      ["--security-opt", `seccomp=${path}`],
+      ["--sysctl", "net.ipv4.nonexistent=1"],
+    ]) {
+      const [followed, alone] = await Promise.all(
+        [["--diagnose"], []].map((diagnose) =>
+          tupper(["run", ...diagnose, ...flags, root, "true"], { timeoutMs: 60_000 }),
+        ),
+      );
+      assert.equal(alone?.code, 125, alone?.stderr);
+      assert.deepEqual(followed, alone);
+    }
+  },
+);

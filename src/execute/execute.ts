@@ -281,6 +281,7 @@ function serveInit(
   let unrecorded: unknown;
   for (;;) {
     if (options.givesUp !== undefined) awaitUnlessEnded(channel, options.givesUp);
+    options.watch?.awaitMessage(pid, channel);
     const received = receive(channel);
     if (received === undefined) {
       if (complete) return terminal;
@@ -347,7 +348,6 @@ function serveInit(
         break;
       case "exec":
         complete = true;
-        options.watch?.awaitExec(pid);
         break;
       case "error":
         throw unpackError(message.error);

@@ -2,30 +2,33 @@
  * Following a command and all that it starts, call by call: ptrace(2) with PTRACE_SEIZE, which stops nobody who need not stop.
  *
  * The init process is seized before its first step, while it has the caller's own ids: later it may be one that the caller must
- * not trace. It is then let alone, all signals blocked, until it executes the command; that stop is the first.
+ * not trace. It is then let alone, all signals blocked, until it executes the command; that stop is the first, but for what no mask holds (SIGSTOP).
  * Linux 5.3 for PTRACE_GET_SYSCALL_INFO.
  */
 import { ContainerError } from "../error.ts";
-import { check, raw, SysError } from "../sys/sys.ts";
+import { POLLIN } from "../sys/constants.ts";
+import { packPollfds, packTimespec } from "../sys/structs.ts";
+import { raw, SysError } from "../sys/sys.ts";
 import { receive, send } from "./channel.ts";
 
 /** What follows a command: both are called by `execute`. */
 export interface Watch {
   /** The init process waits for this before it begins. */
   seize(pid: number): void;
-  /** The init process is about to execute the command: waits until it has, or has failed to. */
-  awaitExec(pid: number): void;
+  /** Sleeps until there is something to receive. A signal may stop it before, and who is followed goes on only when somebody has looked. */
+  awaitMessage(pid: number, channel: number): void;
 }
 
 const SYSCALL_INFO = 0x420e;
 const SECCOMP_GET_FILTER = 0x420c;
 const [CONT, SYSCALL, SETOPTIONS, GETEVENTMSG, SEIZE, LISTEN] = [7, 24, 0x4200, 0x4201, 0x4206, 0x4208];
-const [O_SYSGOOD, O_FORK, O_VFORK, O_CLONE, O_EXEC, O_EXIT] = [1, 2, 4, 8, 16, 64];
-const [EVENT_EXEC, EVENT_EXIT, EVENT_STOP] = [4, 6, 128];
+const [O_SYSGOOD, O_FORK, O_VFORK, O_CLONE, O_EXEC] = [1, 2, 4, 8, 16];
+const [EVENT_EXEC, EVENT_STOP] = [4, 128];
 const SYSCALL_STOP = 0x85; // SIGTRAP | 0x80
 const SIGTRAP = 5;
 const __WALL = 0x40000000;
 const WNOHANG = 1;
+const PAUSE_MS = 100;
 
 /** The init process's side. */
 export function askToBeWatched(channel: number): void {
@@ -34,35 +37,6 @@ export function askToBeWatched(channel: number): void {
   send(channel, { kind: "watch" });
   if (receive(channel)?.message.kind !== "done") raw.exitGroup(127);
 }
-
-export const commandWatch: Watch = {
-  seize(pid) {
-    const result = raw.ptrace(SEIZE, pid, 0, O_EXEC + O_EXIT);
-    if (result >= 0) return;
-    throw new ContainerError("TRACE_REFUSED", "the command cannot be followed", {
-      hint: "ptrace(2): a debugger on it already, kernel.yama.ptrace_scope = 3, or a seccomp filter around tupper",
-      cause: new SysError("ptrace", -result, ["PTRACE_SEIZE", pid]),
-    });
-  },
-
-  awaitExec(pid) {
-    for (;;) {
-      const stop = nextStop(pid, true);
-      if (stop === undefined || stop.kind === "ended") return;
-      if (stop.kind === "event" && stop.event === EVENT_EXEC) {
-        check(
-          raw.ptrace(SETOPTIONS, pid, 0, O_SYSGOOD + O_FORK + O_VFORK + O_CLONE + O_EXEC),
-          "ptrace",
-          "SETOPTIONS",
-          pid,
-        );
-        return;
-      }
-      raw.ptrace(CONT, pid, 0, stop.kind === "signal" ? stop.signal : 0);
-      if (stop.kind === "event" && stop.event === EVENT_EXIT) return; // it is reaped by whoever started it
-    }
-  },
-};
 
 /** A system call as it is made. Arguments are unsigned. */
 export interface Call {
@@ -91,27 +65,38 @@ interface Thread {
 const INFO_SIZE = 88;
 const [OP_ENTRY, OP_EXIT] = [1, 2];
 
-/** All threads below a command that was stopped at its execve. */
-export class Following {
+/** A command from its execve on, and all threads below it. */
+export class Following implements Watch {
   readonly #threads = new Map<number, Thread>();
   readonly #observer: Observer;
-  readonly #pid: number;
   readonly #info = new DataView(new ArrayBuffer(INFO_SIZE));
-  #isGoing = false;
+  #isExecuted = false;
+  /** The wait status of the command itself, which is reaped then. */
+  #ended: number | undefined;
 
-  constructor(pid: number, observer: Observer) {
-    this.#pid = pid;
+  constructor(observer: Observer) {
     this.#observer = observer;
   }
 
+  seize(pid: number): void {
+    // No stop at its exit: its end of the channel would be open until somebody lets it go on.
+    const result = raw.ptrace(SEIZE, pid, 0, O_EXEC);
+    if (result >= 0) return;
+    throw new ContainerError("TRACE_REFUSED", "the command cannot be followed", {
+      hint: "ptrace(2): a debugger on it already, kernel.yama.ptrace_scope = 3, or a seccomp filter around tupper",
+      cause: new SysError("ptrace", -result, ["PTRACE_SEIZE", pid]),
+    });
+  }
+
+  awaitMessage(pid: number, channel: number): void {
+    const polled = packPollfds([{ fd: channel, events: POLLIN }]);
+    while (raw.ppoll(polled, 1, packTimespec(PAUSE_MS), null, 8) === 0) this.handleStops(pid);
+  }
+
   /** Handles all stops that there are now. The wait status of the command itself once it has ended. */
-  handleStops(): number | undefined {
-    if (!this.#isGoing) {
-      this.#isGoing = true;
-      raw.ptrace(SYSCALL, this.#pid, 0, 0);
-    }
-    for (;;) {
-      const stop = nextStop(-1, false);
+  handleStops(pid: number): number | undefined {
+    while (this.#ended === undefined) {
+      const stop = nextStop(this.#isExecuted ? -1 : pid);
       if (stop === undefined) return undefined;
       const { tid } = stop;
       if (stop.kind === "ended") {
@@ -119,15 +104,23 @@ export class Following {
         const signal = stop.status & 0x7f;
         this.#observer.ended?.(tid, signal === 0 ? undefined : signal, thread && callOf(thread.entry));
         this.#threads.delete(tid);
-        if (tid === this.#pid) return stop.status;
+        if (tid === pid) this.#ended = stop.status;
         continue;
       }
       if (stop.kind === "syscall") this.#syscall(tid);
-      else if (stop.kind === "event" && stop.event === EVENT_EXEC) this.#forgetFormer(tid);
+      else if (stop.kind === "event" && stop.event === EVENT_EXEC) this.#executed(tid);
       const rests = stop.kind === "event" && stop.event === EVENT_STOP && stop.signal !== SIGTRAP;
+      const on = this.#isExecuted ? SYSCALL : CONT;
       // ESRCH: it was killed meanwhile, and its end comes as the next thing.
-      raw.ptrace(rests ? LISTEN : SYSCALL, tid, 0, stop.kind === "signal" ? stop.signal : 0);
+      raw.ptrace(rests ? LISTEN : on, tid, 0, stop.kind === "signal" ? stop.signal : 0);
     }
+    return this.#ended;
+  }
+
+  #executed(tid: number): void {
+    if (this.#isExecuted) return this.#forgetFormer(tid);
+    this.#isExecuted = true;
+    raw.ptrace(SETOPTIONS, tid, 0, O_SYSGOOD + O_FORK + O_VFORK + O_CLONE + O_EXEC);
   }
 
   #syscall(tid: number): void {
@@ -173,10 +166,10 @@ type Stop =
   | { tid: number; kind: "signal"; signal: number };
 
 /** The next thing that happened to a tracee (-1: to any); undefined where nothing has, or there is none left. */
-function nextStop(pid: number, blocks: boolean): Stop | undefined {
+function nextStop(pid: number): Stop | undefined {
   const buffer = new ArrayBuffer(4);
   let tid: number;
-  do tid = raw.wait4(pid, buffer, __WALL + (blocks ? 0 : WNOHANG), null);
+  do tid = raw.wait4(pid, buffer, __WALL + WNOHANG, null);
   while (tid === -4);
   if (tid <= 0) return undefined;
   const status = new DataView(buffer).getInt32(0, true);

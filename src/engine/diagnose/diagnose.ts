@@ -2,7 +2,7 @@
  * `tupper run --diagnose` and `tupper why`: a command runs, and each call that is denied to it or to what it starts is told on
  * stderr as it happens: EPERM, EACCES, EROFS, ENOSYS. The same call with the same answer is told once, and counted.
  */
-import { type Call, commandWatch, Following, type Watch } from "../../execute/ptrace.ts";
+import { type Call, Following, type Watch } from "../../execute/ptrace.ts";
 import type { Plan } from "../../plan/step.ts";
 import { errnoName, errnoText } from "../../sys/errno.ts";
 import { readFileIfThere } from "../../sys/files.ts";
@@ -80,14 +80,13 @@ export function makeDiagnosis(tell: (told: Told) => void): Diagnosis {
       }),
     );
   };
-  let following: Following | undefined;
+  const following = new Following({ failed, ended });
   return {
-    watch: commandWatch,
+    watch: following,
     filters,
     counts,
     reap(pid) {
-      following ??= new Following(pid, { failed, ended });
-      const status = following.handleStops();
+      const status = following.handleStops(pid);
       return status === undefined ? undefined : parseWaitStatus(status);
     },
   };

@@ -26,13 +26,14 @@ export function followCommand(args: readonly string[], { watch, reap }: Pick<Dia
     "clone3",
   );
   try {
-    for (let received = receive(ours); received !== undefined; received = receive(ours)) {
-      const { message } = received;
+    for (;;) {
+      watch.awaitMessage(pid, ours);
+      const message = receive(ours)?.message;
+      if (message === undefined) break;
       if (message.kind === "watch") {
         watch.seize(pid);
         raw.sendMessage(ours, JSON.stringify({ kind: "done" }), []);
-      } else if (message.kind === "exec") watch.awaitExec(pid);
-      else if (message.kind === "error") throw unpackError(message.error);
+      } else if (message.kind === "error") throw unpackError(message.error);
     }
   } catch (error) {
     raw.kill(pid, 9);

@@ -1,5 +1,5 @@
 /** What one run of a command did: each system call by name, how often, how often it was denied; and for denials, what may be lacking. */
-import { type Call, commandWatch, Following } from "../../execute/ptrace.ts";
+import { type Call, Following } from "../../execute/ptrace.ts";
 import type { SyscallArch } from "../../plan/seccomp/syscalls.ts";
 import { errnoName } from "../../sys/errno.ts";
 import { parseWaitStatus } from "../../sys/structs.ts";
@@ -69,7 +69,6 @@ export function makeRecording(): Recording {
     return tally;
   };
 
-  let following: Following | undefined;
   const observer = {
     enters(_tid: number, call: Call): void {
       const seen = seenOf(call);
@@ -92,15 +91,15 @@ export function makeRecording(): Recording {
       denials.set(key, lacking);
     },
   };
+  const following = new Following(observer);
   return {
     calls,
     denials,
     follower: {
-      watch: commandWatch,
+      watch: following,
       planned: () => {},
       reap(pid) {
-        following ??= new Following(pid, observer);
-        const status = following.handleStops();
+        const status = following.handleStops(pid);
         return status === undefined ? undefined : parseWaitStatus(status);
       },
     },
