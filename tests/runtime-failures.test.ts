@@ -146,6 +146,23 @@ test("create: a pid file that cannot be written: nothing is left", needs, async 
   });
 });
 
+test("run: netDevices leaves a device that cannot be moved, a bridge, with its addresses and routes", {
+  skip: missing("root", "package:busybox-static", "package:iproute2"),
+}, async () => {
+  const bundle = makeBundle(configOf({ linux: { netDevices: { bridge: {} } }, args: ["true"] }));
+  const setUp = `set -e
+      ip link add bridge type bridge; ip link set bridge up
+      ip addr add 10.9.8.7/24 dev bridge; ip addr add fd00::7/64 dev bridge nodad; ip route add 10.7.0.0/16 via 10.9.8.1
+      look() { ip -o addr show dev bridge | grep -v fe80; ip route; ip -6 route | grep fd00; }
+      set +e; before=$(look); "$@"; echo "code $?"
+      after=$(look); if [ "$before" = "$after" ]; then echo "as before"; else echo "$before" "$after"; fi`;
+  const prefix = ["unshare", "--net", "sh", "-c", setUp, "network"];
+  const { stdout, stderr } = await runtime(["run", "--bundle", bundle, newId()], { prefix });
+  assert.match(stderr, /^error: .* bridge .*\(MOVE_NET_DEVICE_FAILED\)\n {2}config: linux.netDevices.bridge\n/);
+  assert.match(stderr, /hint: {3}some devices stay in the network namespace that they were made in/);
+  assert.equal(stdout, "code 1\nas before\n");
+});
+
 test("run --detach: a pid file that cannot be written: nothing is left", needs, async () => {
   const id = newId();
   const error = await runtimeFails([

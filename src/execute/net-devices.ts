@@ -54,15 +54,16 @@ export interface MovedDevice {
   wasUp: boolean;
   /** Those that last, of any scope. */
   addresses: Address[];
-  /** The namespace that it is in now, open, and its number there. */
+  /** The namespace that it is in now, open, its first name there, and its number, once that is known. */
   namespace: number;
-  index: number;
+  passing: string;
+  index?: number;
 }
 
 const ENODEV = 19;
 
 /**
- * Moves `device` from `home` (this process's namespace, open) to `namespace`. Says to `moved` what is to be undone as soon as
+ * Moves `device` from `home` (this process's namespace, open) to `namespace`. Says to `moved` what is to be undone before
  * there is something. Throws NET_DEVICE_MISSING, NET_DEVICE_EXISTS, {@link SysError}.
  */
 export function moveDevice(
@@ -90,21 +91,17 @@ export function moveDevice(
       }
       const addresses = lastingAddresses(here, link.index);
       const global = addresses.filter(({ scope }) => scope === RT_SCOPE_UNIVERSE);
-      setUp(here, link.index, false);
       // The kernel replaces %d where it renames, but does not say by what: a name that nobody has finds the device again.
       const passing = template ? `tpr${link.index}x${raw.getpid()}`.slice(0, 15) : as;
-      const undo = { name: device, wasUp: (link.flags & IFF_UP) !== 0, addresses, namespace, index: link.index };
-      try {
-        changeLink(here, link.index, [
-          { type: IFLA_NET_NS_FD, value: namespace },
-          { type: IFLA_IFNAME, value: passing },
-        ]);
-      } catch (error) {
-        if (undo.wasUp) setUp(here, link.index, true);
-        throw error;
-      }
-      const { index } = findLink(there, passing) ?? { index: link.index };
-      moved({ ...undo, index });
+      const undo: MovedDevice = { name: device, wasUp: (link.flags & IFF_UP) !== 0, addresses, namespace, passing };
+      moved(undo);
+      // The kernel sets it down by itself, once it will have it moved: down, one that stays would lose its IPv6 addresses and its routes.
+      changeLink(here, link.index, [
+        { type: IFLA_NET_NS_FD, value: namespace },
+        { type: IFLA_IFNAME, value: passing },
+      ]);
+      const { index } = findLink(there, passing) ?? link;
+      undo.index = index;
       if (template) changeLink(there, index, [{ type: IFLA_IFNAME, value: as }]);
       for (const address of global) addAddress(there, index, address);
       setUp(there, index, true);
@@ -138,11 +135,12 @@ export function returnDevices(devices: readonly MovedDevice[], warn: (text: stri
 
 export const openOwnNamespace = (): number => sys.openat(AT_FDCWD, "/proc/self/ns/net", O_RDONLY | O_CLOEXEC, 0);
 
-function returnDevice({ name, wasUp, addresses, namespace, index }: MovedDevice, home: number): void {
+function returnDevice({ name, wasUp, addresses, namespace, passing, ...moved }: MovedDevice, home: number): void {
   const there = routeIn(namespace, home);
   const here = openRoute();
   try {
-    setUp(there, index, false);
+    const index = moved.index ?? (findLink(here, name) === undefined ? findLink(there, passing)?.index : undefined);
+    if (index === undefined) return; // it has not gone
     changeLink(there, index, [
       { type: IFLA_NET_NS_FD, value: home },
       { type: IFLA_IFNAME, value: name },

@@ -354,8 +354,10 @@ function hintFor(step: Step, error: SysError): string | undefined {
         ? "some modes need nodes, MPOL_DEFAULT and MPOL_LOCAL none; the nodes must be there and be allowed by the cpuset; set_mempolicy(2)"
         : undefined;
     case "moveNetDevice":
-      return error.code === "EPERM"
-        ? "moving network devices takes CAP_NET_ADMIN and CAP_SYS_ADMIN: ordinary users cannot"
+      if (error.code === "EPERM")
+        return "moving network devices takes CAP_NET_ADMIN and CAP_SYS_ADMIN: ordinary users cannot";
+      return error.code === "EINVAL"
+        ? "some devices stay in the network namespace that they were made in: bridges and lo, for example"
         : undefined;
     case "seccomp":
       if (error.code === "EACCES") return "without CAP_SYS_ADMIN a filter needs process.noNewPrivileges";
