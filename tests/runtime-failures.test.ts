@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Config } from "../src/spec/config.ts";
@@ -145,6 +145,23 @@ test("create: a pid file that cannot be written: nothing is left", needs, async 
     field: "--pid-file",
   });
 });
+
+test(
+  "create: a pid file is written through no link that is there already, as a crash or somebody else may leave one",
+  needs,
+  async () => {
+    const directory = temporaryDirectory();
+    const [pidFile, other] = [join(directory, "pid"), join(directory, "other")];
+    writeFileSync(other, "of somebody else");
+    symlinkSync(other, `${pidFile}.new`);
+    const id = newId();
+    atEnd(() => runtime(["delete", "--force", id]));
+    await runtimePrints(["create", "--bundle", makeBundle(configOf()), "--pid-file", pidFile, id]);
+    assert.equal(readFileSync(other, "utf8"), "of somebody else");
+    assert.equal(readFileSync(pidFile, "utf8"), String((await stateOf(id)).pid));
+    assert.deepEqual(readdirSync(directory).sort(), ["other", "pid"]);
+  },
+);
 
 test("run: netDevices leaves a device that cannot be moved, a bridge, with its addresses and routes", {
   skip: missing("root", "package:busybox-static", "package:iproute2"),

@@ -1,15 +1,5 @@
 /** Small files of the kernel and of ours: read whole, written at once. */
-import {
-  AT_FDCWD,
-  O_CLOEXEC,
-  O_CREAT,
-  O_DIRECTORY,
-  O_EXCL,
-  O_RDONLY,
-  O_TRUNC,
-  O_WRONLY,
-  POLLOUT,
-} from "./constants.ts";
+import { AT_FDCWD, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_RDONLY, O_WRONLY, POLLOUT } from "./constants.ts";
 import { packPollfds } from "./structs.ts";
 import { check, EAGAIN, EINTR, raw, SysError, sys } from "./sys.ts";
 
@@ -36,6 +26,8 @@ export function readFileIfThere(path: string, dirfd = AT_FDCWD): string | undefi
   if (text === -3 || text === -19) return undefined; // ESRCH, ENODEV: the process or cgroup went away meanwhile
   throw new SysError("read", -text, [path]);
 }
+
+const EEXIST = -17;
 
 let small: ArrayBuffer | undefined;
 
@@ -74,7 +66,14 @@ export function writeOnce(fd: number, value: string): number {
 /** Replaces a file of ours: written beside and renamed, so that a reader sees the old one or the new one. Throws {@link SysError}. */
 export function replaceFile(path: string, text: string, mode = 0o600): void {
   const beside = `${path}.new`;
-  const fd = sys.openat(AT_FDCWD, beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+  const make = () => raw.openat(AT_FDCWD, beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+  let fd = make();
+  if (fd === EEXIST) {
+    // What a crash left. Or a link, where others may write too: what it leads to is not for us to write to.
+    sys.unlinkat(AT_FDCWD, beside, 0);
+    fd = make();
+  }
+  check(fd, "openat", AT_FDCWD, beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
   try {
     writeAll(fd, text);
     sys.renameat2(AT_FDCWD, beside, AT_FDCWD, path, 0);
