@@ -1,10 +1,20 @@
 /** `tupper-runtime update`: what a container's control groups say afterwards, in the words of the version at hand. */
 import assert from "node:assert/strict";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Resources } from "../src/spec/config.ts";
-import { created, makeConfig, newId, running, runtime, runtimeFails, runtimePrints, untilStatus } from "./bundle.ts";
+import {
+  created,
+  makeBundle,
+  makeConfig,
+  newId,
+  running,
+  runtime,
+  runtimeFails,
+  runtimePrints,
+  untilStatus,
+} from "./bundle.ts";
 import { atEnd, eventually, output, temporaryDirectory, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { sharedRootfs } from "./rootfs.ts";
@@ -269,4 +279,26 @@ test("update: values that are none, and what this machine lacks", needs(), async
     { stderr, code },
     { stderr: "warning: limits of kernel memory are ignored: it counts as memory\n", code: 0 },
   );
+});
+
+test("update: where the new limits cannot be put on record they stay as they were", needs("cgroup:pids"), async () => {
+  const state = temporaryDirectory();
+  output("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", state);
+  atEnd(() => output("umount", state));
+  const id = newId();
+  const path = `/tupper-test-${id}`;
+  const bundle = makeBundle(makeConfig(root, { resources: START, linux: { cgroupsPath: path } }));
+  const command = (...words: string[]) => runtime(["--root", state, ...words]);
+  atEnd(() => command("delete", "--force", id));
+  assert.equal((await command("run", "--detach", "--bundle", bundle, id)).code, 0);
+  const limit = () => readFileSync(fileOf("pids", path, "pids.max"), "utf8");
+  const filler = join(state, "filler");
+  assert.throws(() => writeFileSync(filler, new Uint8Array(1 << 20)), { code: "ENOSPC" });
+  const { code, stderr } = await command("update", "--pids-limit", "50", id);
+  assert.equal(code, 1);
+  assert.match(stderr, /^error: cannot record .* \(RECORD_FAILED\)\n/);
+  assert.equal(limit(), "20\n");
+  rmSync(filler);
+  assert.deepEqual(await command("update", "--pids-limit", "50", id), { stdout: "", stderr: "", code: 0 });
+  assert.equal(limit(), "50\n");
 });

@@ -13,8 +13,19 @@ import { planUpdate } from "../plan/cgroup/update.ts";
 import type { MemoryResources, Resources } from "../spec/config.ts";
 import { stringifyExactly } from "../spec/json-text.ts";
 import { parseConfig, parseResources } from "../spec/parse-config.ts";
-import { readFile, readFileIfThere, replaceFile } from "../sys/files.ts";
-import { type Container, type ContainerRecord, loadContainer, lockContainer, statusOf, unlock } from "./container.ts";
+import { AT_FDCWD } from "../sys/constants.ts";
+import { readFile, readFileIfThere } from "../sys/files.ts";
+import { raw, sys } from "../sys/sys.ts";
+import {
+  type Container,
+  type ContainerRecord,
+  inRecord,
+  loadContainer,
+  lockContainer,
+  recordFile,
+  statusOf,
+  unlock,
+} from "./container.ts";
 import { requireGroups } from "./processes.ts";
 
 /**
@@ -30,8 +41,20 @@ export function updateContainer(root: string, id: string, asked: Resources, warn
       throw new ContainerError("CONTAINER_NOT_RUNNING", `container not running: ${id} is ${status}`);
     requireGroups(container.record, "limited");
     const { cgroups, unit } = container.record;
-    const { resources, warnings } = updateLimits({ cgroups, resources: recordedResources(container), unit }, asked);
-    replaceFile(`${container.path}/${RESOURCES}`, stringifyExactly(resources));
+    const { resources, warnings, apply } = planLimits(
+      { cgroups, resources: recordedResources(container), unit },
+      asked,
+    );
+    // First, so that a disk which is full leaves the limits as they are.
+    recordFile(lock, NEXT, stringifyExactly(resources));
+    const file = (name: string) => `${container.path}/${name}`;
+    try {
+      apply();
+    } catch (error) {
+      raw.unlinkat(AT_FDCWD, file(NEXT), 0);
+      throw error;
+    }
+    inRecord(container.path, () => sys.renameat2(AT_FDCWD, file(NEXT), AT_FDCWD, file(RESOURCES), 0));
     for (const text of warnings) warn(text);
   } finally {
     unlock(lock);
@@ -40,6 +63,7 @@ export function updateContainer(root: string, id: string, asked: Resources, warn
 
 /** In the container's directory once it was updated: in place of linux.resources in its config. */
 const RESOURCES = "resources.json";
+const NEXT = "resources.json.next";
 
 function recordedResources({ path }: Container): Resources {
   const updated = readFileIfThere(`${path}/${RESOURCES}`);
@@ -47,7 +71,7 @@ function recordedResources({ path }: Container): Resources {
   return parseConfig(readFile(`${path}/config.json`), { seccomp: "unchecked" }).config.linux.resources ?? {};
 }
 
-export interface UpdateTarget {
+interface UpdateTarget {
   cgroups: readonly { controller: string; path: string }[];
   /** What is on record. */
   resources: Resources;
@@ -55,14 +79,16 @@ export interface UpdateTarget {
   unit: ContainerRecord["unit"];
 }
 
-export interface Updated {
+interface Update {
   /** For the record. */
   resources: Resources;
   warnings: string[];
+  /** Throws a ContainerError that names the field and the file; then the limits are as they were. */
+  apply: () => void;
 }
 
-/** Throws CGROUPS_HIDDEN, and a ContainerError that names the field and the file. */
-export function updateLimits({ cgroups, resources: recorded, unit }: UpdateTarget, asked: Resources): Updated {
+/** Throws CGROUPS_HIDDEN, MEMORY_IN_USE. */
+function planLimits({ cgroups, resources: recorded, unit }: UpdateTarget, asked: Resources): Update {
   const unified = groupOf(cgroups, "unified");
   const offered = unified === undefined ? "" : readFileIfThere(`${unified}/cgroup.controllers`);
   if (offered === undefined) requireCgroups();
@@ -75,15 +101,15 @@ export function updateLimits({ cgroups, resources: recorded, unit }: UpdateTarge
   if (resources.memory?.checkBeforeUpdate && groupOf(cgroups, "memory") === undefined && unified !== undefined) {
     refuseBelowUse(asked.memory ?? {}, unified);
   }
-  if (unit === undefined) writeLimits(writes);
-  else {
+  const apply = () => {
+    if (unit === undefined) return writeLimits(writes);
     const before = limitProperties(
       planUpdate({}, { ...recorded, devices: [] }, places).writes.map(({ request }) => request),
     );
     const rules = writes.some(({ request }) => request.file.startsWith("devices.")) ? asked.devices : undefined;
     changeUnit(unit, cgroups, writes, before, rules);
-  }
-  return { resources, warnings };
+  };
+  return { resources, warnings, apply };
 }
 
 type Writes = Parameters<typeof writeLimits>[0];
