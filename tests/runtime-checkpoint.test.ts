@@ -163,6 +163,11 @@ test("checkpoint, restore: what cannot be done is refused with its reason", need
   const criu = ["--criu", program];
   const images = ["--image-path", temporaryDirectory()];
   assert.equal(await call("--criu", "/no/criu", "checkpoint", ...images, id), "CRIU_MISSING");
+  const { stderr } = await runtime(["--criu", "/etc/passwd", "checkpoint", ...images, id]);
+  assert.match(
+    stderr,
+    /^error: \/etc\/passwd may not be executed \(CRIU_MISSING\)\n {2}flag: {3}--criu\n {2}kernel: faccessat\(.* = EACCES /,
+  );
   assert.equal(await call(...criu, "checkpoint", ...images, "no-such"), "CONTAINER_UNKNOWN");
   assert.equal(await call(...criu, "checkpoint", ...images, id), "CONTAINER_NOT_RUNNING");
   assert.equal(await call(...criu, "checkpoint", ...images, "--empty-ns", "mount", id), "BAD_NAMESPACE");

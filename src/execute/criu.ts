@@ -19,12 +19,14 @@ import { errnoText } from "../sys/errno.ts";
 import { readFileIfThere } from "../sys/files.ts";
 import { openStandardFiles } from "../sys/standard-files.ts";
 import { exitCodeOf } from "../sys/structs.ts";
-import { check, raw, sys } from "../sys/sys.ts";
+import { check, raw, SysError, sys } from "../sys/sys.ts";
 import { openChannel } from "./channel.ts";
 import { askCriu, type CriuAnswer, type Notification, type REQUESTS } from "./criu-rpc.ts";
 import { findProgram } from "./helper-program.ts";
 import { closeInherited } from "./init/descriptors.ts";
 import { keepEnds, waitFor } from "./wait.ts";
+
+const EACCES = -13;
 
 export interface CriuCall {
   program: string;
@@ -48,13 +50,19 @@ export interface CriuRequest {
 /** The program: the one named, else the machine's in the usual directories. Throws CRIU_MISSING. */
 export function findCriu(named: string | undefined): string {
   const X_OK = 1;
-  const isThere = named?.includes("/") === true && raw.faccessat(AT_FDCWD, named, X_OK) >= 0;
-  const path = isThere ? named : named?.includes("/") ? undefined : findProgram(named ?? "criu");
-  if (path !== undefined) return path;
+  const isPath = named?.includes("/") === true;
+  const access = isPath ? raw.faccessat(AT_FDCWD, named, X_OK) : 0;
+  const path = isPath ? named : findProgram(named ?? "criu");
+  if (path !== undefined && access >= 0) return path;
   throw new ContainerError(
     "CRIU_MISSING",
-    named === undefined ? "criu is not installed" : `there is no program ${named}`,
+    named === undefined
+      ? "criu is not installed"
+      : access === EACCES
+        ? `${named} may not be executed`
+        : `there is no program ${named}`,
     {
+      ...(isPath ? { cause: new SysError("faccessat", -access, [named, "X_OK"]) } : {}),
       ...(named === undefined ? {} : { field: "--criu" }),
       hint: "checkpoint and restore are done by CRIU: install it (apt install criu, dnf install criu), or name the program with --criu",
     },
