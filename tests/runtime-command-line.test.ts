@@ -163,6 +163,9 @@ test("a single dash is enough before a flag's whole name, as in Go's programs", 
   const exec = ["exec", "-cwd", "/etc", "-env", "A=b", id, "sh", "-c", 'echo "$PWD $A $*"', "sh", "-tty", "-cwd"];
   assert.equal(await runtimePrints(exec), "/etc b -tty -cwd\n");
   assert.equal(await runtimePrints(["-root", temporaryDirectory(), "list", "-quiet"]), "");
+  assert.equal(await runtimePrints([`-root=${temporaryDirectory()}`, "list", "-quiet=true"]), "");
+  const runs = ["exec", "-cwd=/etc", "-env=A=b", "-tty=false", id, "sh", "-c", 'echo "$PWD $A $*"', "sh", "-cwd=/"];
+  assert.equal(await runtimePrints(runs), "/etc b -cwd=/\n");
   const restore = ["restore", "-no-subreaper", "-image-path", "/no/such", "-bundle", bundle, newId()];
   assert.match(await runtimeFails(restore), /^(RESTORE_IMAGES|CRIU_MISSING): /);
   assert.match(await runtimeFails(["list", "-quite"]), /^UNKNOWN_FLAG: /);

@@ -8,7 +8,6 @@ import type { GlobalOptions } from "./runtime/global-options.ts";
 import { hasLogFile, logError, oneLine } from "./runtime/log.ts";
 import { runtimeProgram } from "./runtime/program.ts";
 import { writeOut } from "./terminal.ts";
-import { UsageError } from "./usage-error.ts";
 import { versionText } from "./version.ts";
 
 /** Returns the exit code. What it throws is in the log file already. */
@@ -25,31 +24,12 @@ export function runtimeMain(argv: readonly string[]): number {
       protectBinary(argv);
       openStandardFiles();
     }
-    parse(args);
+    runtimeProgram.parse(args, { from: "user" });
     return lastExitCode();
   } catch (error) {
     logError(runtimeProgram.opts<GlobalOptions>(), error);
     throw error;
   }
-}
-
-function parse(args: readonly string[]): void {
-  try {
-    runtimeProgram.parse([...args], { from: "user" });
-  } catch (error) {
-    const plain = withoutBoolean(args, error);
-    if (plain === undefined) throw error;
-    parse(plain);
-  }
-}
-
-/** `--tty=false`, as runc has it of all such flags: the flag alone for what Go reads as true, else nothing. Looked for when a flag takes no value. */
-function withoutBoolean(args: readonly string[], error: unknown): string[] | undefined {
-  if (!(error instanceof UsageError)) return undefined;
-  const [, flag = "", value = ""] = /^(--\S+) cannot be "(1|0|t|f|true|false)"$/i.exec(error.message) ?? [];
-  const at = args.indexOf(`${flag}=${value}`);
-  if (at < 0 || error.hint !== `${flag} takes no value`) return undefined;
-  return args.flatMap((word, i) => (i !== at ? [word] : /^[1t]/i.test(value) ? [flag] : []));
 }
 
 /** Words that make this program a container's process for a moment. As an argument of another command they cost a little time. */

@@ -1,5 +1,5 @@
 /** The OCI runtime command line that containerd, Docker, Podman and CRI-O call. It is assembled in the build, as tupper's is. */
-import { Command, type Option } from "commander";
+import { Command, Option } from "commander";
 import { completionCommand } from "../completion.ts";
 import { configureProgram } from "../configure-program.ts";
 import { versionText } from "../version.ts";
@@ -53,15 +53,34 @@ export const runtimeProgram = addGlobalOptions(new Command("tupper-runtime"))
   .helpCommand("help [COMMAND]", "show the help of a command");
 
 configureProgram(runtimeProgram);
-takeOneDash(runtimeProgram);
-
-/** `-no-subreaper` is `--no-subreaper`, as in programs written in Go: so containerd and Docker restore. A whole name goes before short flags put together. */
-function takeOneDash(command: Command): void {
-  Object.assign(command, { _findOption: findOption });
-  command.commands.forEach(takeOneDash);
+/** What commander's types leave out. */
+interface Emitter {
+  emit(event: string, value?: string): boolean;
 }
 
-function findOption(this: Command, word: string): Option | undefined {
+/** An option that nobody waits for. */
+const DONE = new Option("--done");
+readAsGo(runtimeProgram);
+
+/** How runc's command line is read, by Go: see findOption. */
+function readAsGo(command: Command): void {
+  Object.assign(command, { _findOption: findOption });
+  command.commands.forEach(readAsGo);
+}
+
+/**
+ * `-no-subreaper` is `--no-subreaper`: so containerd and Docker restore. A whole name goes before short flags put together. `-root=/x` is
+ * `--root /x`, and `--tty=false` nothing: such a word has done what it does by the time that this returns.
+ */
+function findOption(this: Command & Emitter, word: string): Option | undefined {
   const find = (name: string) => this.options.find(({ short, long }) => short === name || long === name);
-  return find(word) ?? (/^-[^-]./.test(word) ? find(`-${word}`) : undefined);
+  const whole = find(word) ?? (/^-[^-]./.test(word) ? find(`-${word}`) : undefined);
+  if (whole !== undefined) return whole;
+  const [, name, value = ""] = /^--?([^-=][^=]+)=(.*)$/s.exec(word) ?? [];
+  const option = find(`--${name}`);
+  if (option === undefined) return undefined;
+  if (option.required || option.optional) this.emit(`option:${option.name()}`, value);
+  else if (/^(1|t|true)$/i.test(value)) this.emit(`option:${option.name()}`);
+  else if (!/^(0|f|false)$/i.test(value)) return undefined;
+  return DONE;
 }
