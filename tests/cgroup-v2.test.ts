@@ -279,6 +279,21 @@ test("run: the usual devices work under the program", needs(), async () => {
   assert.equal(await runtimePrints(["run", "-b", makeBundle(config), newId()]), "1\n1\nok\n");
 });
 
+test(
+  "create: a limit of locked memory keeps no device program away, as it would before Linux 5.11",
+  needs(),
+  async () => {
+    const id = newId();
+    const bundle = makeBundle(makeConfig(root, { args: ["sh", "-c", "ulimit -l; ulimit -Hl"] }));
+    atEnd(() => runtime(["delete", "--force", id]));
+    // And it is the container's then, as before.
+    assert.equal(
+      await runtimePrints(["run", "--bundle", bundle, id], { prefix: ["prlimit", "--memlock=0:65536"] }),
+      "0\n64\n",
+    );
+  },
+);
+
 test("exec: the device program holds for it too", needs("file:/dev/fuse"), async () => {
   const id = await running(makeConfig(root, { process: MKNOD }));
   const { stderr, code } = await runtime(["exec", "--cap", "CAP_MKNOD", id, "sh", "-c", OPEN_FUSE]);

@@ -25,9 +25,10 @@ import { setCpuAffinity } from "./cpu-affinity.ts";
 import { delegateCgroup } from "./delegate-cgroup.ts";
 import type { GivesUp } from "./give-up.ts";
 import { startHelper } from "./helper-program.ts";
-import { slotValue } from "./init/context.ts";
+import { EPERM, slotValue } from "./init/context.ts";
 import { shiftClock } from "./init/namespaces.ts";
 import { joinProcess } from "./join-process.ts";
+import { withLockedMemory } from "./locked-memory.ts";
 import { namespaceFlag, namespaceFlags } from "./namespace-flags.ts";
 import { type MovedDevice, moveDevice, openOwnNamespace } from "./net-devices.ts";
 import type { Watch } from "./ptrace.ts";
@@ -220,9 +221,11 @@ const performers: Performers = {
 
   attachDeviceProgram({ path, program }) {
     const cgroup = sys.openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    const result = raw.attachDeviceProgram(cgroup, program.slice().buffer);
+    const attach = () => raw.attachDeviceProgram(cgroup, program.slice().buffer);
+    const result = attach();
+    const again = result === EPERM ? withLockedMemory(attach) : result;
     raw.close(cgroup);
-    check(result, "bpf", "BPF_CGROUP_DEVICE", path);
+    check(again, "bpf", "BPF_CGROUP_DEVICE", path);
   },
 
   delegateCgroup({ path, uid }) {
