@@ -5,6 +5,7 @@ import { INHERITED, requestCriu } from "../execute/criu.ts";
 import { mountCriuRoot } from "../execute/criu-root.ts";
 import type { Notification } from "../execute/criu-rpc.ts";
 import type { Started } from "../execute/execute.ts";
+import { endInit } from "../execute/give-up.ts";
 import { closeWrittenFile, GROUP_STEPS, makeParentContext, performParentStep, undoGroups } from "../execute/parent.ts";
 import { probeHost } from "../execute/probe.ts";
 import { runHooks } from "../execute/run-hooks.ts";
@@ -30,7 +31,7 @@ import { raw, sys } from "../sys/sys.ts";
 import type { Bundle } from "./bundle.ts";
 import { bindsOf, criuConfigFile } from "./checkpoint.ts";
 import { sendToConsoleSocket } from "./console-socket.ts";
-import { type ContainerRecord, type Lock, writeInit, writeRecord } from "./container.ts";
+import { type Container, type ContainerRecord, type Lock, writeInit, writeRecord } from "./container.ts";
 import { closeStreams, openHookFiles } from "./hook-files.ts";
 import { newRecord } from "./launch.ts";
 import { offerNotify } from "./notify.ts";
@@ -53,7 +54,7 @@ interface Restore {
 }
 
 /** Its processes run when this returns. Throws RESTORE_FAILED and others; then nothing is left but the record. */
-export function restoreBundle(restore: Restore): Started {
+export function restoreBundle(restore: Restore): Started & { container: Container } {
   const { id, bundle, lock, manager, warn } = restore;
   const { seccomp: _, ...linux } = bundle.config.linux;
   const config: Config = { ...bundle.config, linux };
@@ -88,9 +89,10 @@ export function restoreBundle(restore: Restore): Started {
     for (const step of some) performParentStep(step, context);
     closeWrittenFile(context);
   };
+  let restored: Started | undefined;
   try {
     perform(steps.slice(0, cloned));
-    const restored = restoreProcesses(
+    restored = restoreProcesses(
       restore,
       config,
       { state, streams },
@@ -103,13 +105,15 @@ export function restoreBundle(restore: Restore): Started {
         },
       },
     );
-    writeInit(lock, restored.pid);
+    const init = writeInit(lock, restored.pid);
     if (!isolates(config, "time") && isElsewhere("time", restored.pid)) {
       record.timeNamespace = true;
       writeRecord(lock, record);
     }
-    return restored;
+    return { ...restored, container: { path: lock.path, record, text: "", init } };
   } catch (error) {
+    // Without control groups nothing else would end it.
+    if (restored !== undefined) endInit(restored.pid, undefined);
     closeWrittenFile(context);
     undoGroups(context, error);
     runHooks("poststop", record.poststop ?? [], state, 0, {
@@ -191,7 +195,8 @@ function restoreProcesses(
     );
     return { pid, terminal };
   } finally {
-    sys.unlinkat(AT_FDCWD, root, AT_REMOVEDIR);
+    // If it stays, it goes with the record: what runs by now is no reason to fail.
+    raw.unlinkat(AT_FDCWD, root, AT_REMOVEDIR);
     for (const { from } of namespaces) raw.close(from);
   }
 }

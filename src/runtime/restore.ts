@@ -9,7 +9,7 @@ import { readFileIfThere } from "../sys/files.ts";
 import { sys } from "../sys/sys.ts";
 import { absolute, type Bundle, loadBundle } from "./bundle.ts";
 import { makeDirectory } from "./checkpoint.ts";
-import { claimContainer, loadContainer, unlock } from "./container.ts";
+import { claimContainer, unlock } from "./container.ts";
 import { deleteContainer, destroyFailed, leftOf } from "./delete.ts";
 import { type CgroupManager, checkConsole, withManager } from "./launch.ts";
 import { writePidFile } from "./pid-file.ts";
@@ -57,7 +57,7 @@ export function restoreContainer(request: RestoreRequest): number {
       manager: systemd ?? (request.cgroupManager === "disabled" ? "disabled" : "cgroupfs"),
     }),
   );
-  const container = loadContainer(root, id);
+  const { container } = restored;
   const undo = () => destroyFailed(container, lock, warn);
   try {
     if (pidFile !== undefined) writePidFile(pidFile, restored.pid);
