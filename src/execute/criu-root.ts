@@ -12,7 +12,7 @@ import {
   O_DIRECTORY,
   O_PATH,
 } from "../sys/constants.ts";
-import { raw, sys } from "../sys/sys.ts";
+import { check, raw, sys } from "../sys/sys.ts";
 import { openInRoot, openOrMake } from "./init/live-mounts.ts";
 import { parentOf } from "./init/paths.ts";
 
@@ -51,10 +51,12 @@ const openTree = (path: string): number => sys.openat(AT_FDCWD, path, O_PATH | O
 /** Where a path of the container leads past symbolic links of its root filesystem: the name that the kernel has for a mount there. */
 export function resolveInRoot(root: string, path: string): string {
   const top = openTree(root);
-  const nameOf = (fd: number) => raw.readlinkText(AT_FDCWD, `/proc/self/fd/${fd}`) as string;
+  const nameOf = (fd: number) => sys.readlinkText(AT_FDCWD, `/proc/self/fd/${fd}`);
   const resolve = (wanted: string): string => {
     const place = openInRoot(wanted, O_PATH | O_CLOEXEC, top);
-    if (place < 0) return `${resolve(parentOf(wanted)).replace(/\/$/, "")}${wanted.slice(wanted.lastIndexOf("/"))}`;
+    if (place < 0 && wanted !== "/")
+      return `${resolve(parentOf(wanted)).replace(/\/$/, "")}${wanted.slice(wanted.lastIndexOf("/"))}`;
+    check(place, "openat2", wanted, "RESOLVE_IN_ROOT");
     const [base, name] = [nameOf(top), nameOf(place)];
     raw.close(place);
     return base === "/" ? name : name.slice(base.length) || "/";
