@@ -99,6 +99,7 @@ export function askCriu(
   let failure: unknown;
   for (;;) {
     const got = raw.receiveMessage(socket);
+    if (typeof got === "number" && got !== ECONNRESET) throw new SysError("recvmsg", -got, [socket]);
     const { text = "", fds = [] } = typeof got === "number" ? {} : (got as { text: string; fds: number[] });
     const answer = text === "" ? undefined : parse(text);
     if (answer !== undefined && numberOf(answer, 1) === NOTIFY) {
