@@ -62,7 +62,7 @@ export class Bus {
     this.peer = peer;
     this.#socket = socket;
     // Into an empty socket: there is room.
-    raw.sendto(socket, `\0AUTH EXTERNAL ${hexOf(String(ownUid()))}\r\nBEGIN\r\n`, MSG_NOSIGNAL, null, 0);
+    sys.sendto(socket, `\0AUTH EXTERNAL ${hexOf(String(ownUid()))}\r\nBEGIN\r\n`, MSG_NOSIGNAL, null, 0);
     if (peer.bus) this.send({ ...BUS, member: "Hello", signature: "", body: [] });
   }
 
