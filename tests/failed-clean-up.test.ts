@@ -138,17 +138,16 @@ test(
 
 test("run: a command that is not found is the error also where a control group cannot be removed again", {
   skip: needs.skip || missing("programs", "arch:x64") || (isSanitizer ? "what the sanitizer calls is not ours" : false),
-}, () => {
+}, async () => {
   const directory = temporaryDirectory();
   const name = `unclean-${process.pid}-${++runs}`;
   const command = [binary, "run", "--name", name, "--pids-limit", "40", rootfs, "no-such-command"];
-  const points = pointsOf(command, directory).points.filter(
-    ({ process, call }) => process === 0 && call === "unlinkat",
-  );
+  const { points: all } = await pointsOf(command, directory);
+  const points = all.filter(({ process, call }) => process === 0 && call === "unlinkat");
   atEnd(() => tupper(["ps"]));
   const first = points[0];
   assert.ok(first !== undefined);
-  const { code, stderr } = withFault(first, "EROFS", command, directory);
+  const { code, stderr } = await withFault(first, "EROFS", command, directory);
   assert.equal(code, 127, stderr);
   assert.match(
     stderr,

@@ -9,6 +9,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { runtime } from "./bundle.ts";
 import { errnosOf, type Point, pointsOf, withFault } from "./fault-points.ts";
+import { SETTINGS } from "./fault-settings.ts";
 import {
   isAskedFor,
   leftSince,
@@ -64,9 +65,10 @@ const MEANT: ReadonlySet<string> = new Set(["ENOENT", "ESRCH", "ECONNREFUSED", "
 async function tryFault(trial: Trial, point: Point, errno: string): Promise<Outcome> {
   const { verb, id, directory } = trial;
   const faults: string[] = [];
+  await verb.ready?.(trial);
   const before = snapshot();
   await prepare(trial);
-  const outcome = withFault(point, errno, verb.command(trial), directory);
+  const outcome = await withFault(point, errno, verb.command(trial), directory, verb.env?.(trial));
   const { code, report, stderr } = outcome;
   const reached = /^reached$/m.test(report);
   for (const line of report.split("\n")) if (/^(did not|process)/.test(line)) faults.push(line);
@@ -86,6 +88,8 @@ async function tryFault(trial: Trial, point: Point, errno: string): Promise<Outc
   } else {
     const wrong = wrongMessage(stderr, errno);
     if (wrong !== undefined) faults.push(wrong);
+    const otherwise = await verb.failed?.(trial);
+    if (otherwise !== undefined) faults.push(otherwise);
   }
   const stays = !succeeded || /^warning: .*; left: /m.test(stderr);
   if (verb.makes && stays) left = await leftSince(before, id);
@@ -109,6 +113,10 @@ const FOUND: readonly (readonly [string, string, number, string])[] = [
   ["tupper run", "openat", 20, "EMFILE"], // control groups that nobody knew of stayed
   ["tupper run", "unlinkat", 1, "EROFS"], // the same
   ["delete --force", "ppoll", 1, "ENOMEM"], // does not end within 10 seconds
+  ["restore by disabled", "symlinkat", 1, "ENOSPC"], // what was restored ran on
+  ["restore by cgroupfs", "recvmsg", 1, "ENOMEM"], // a broken pipe of CRIU
+  ["checkpoint", "readlinkat", 6, "EIO"], // an internal error
+  ["create --systemd-cgroup", "sendto", 1, "ENOBUFS"], // did not end within 20 seconds
 ];
 
 /** So many of the kinds of calls, with one error each, one anywhere among those of its kind. */
@@ -133,7 +141,7 @@ function sample(points: readonly Point[], errnosFor: ErrnosFor): { point: Point;
 const everything = (points: readonly Point[], errnosFor: ErrnosFor) =>
   points.flatMap((point) => errnosFor(point).map((errno) => ({ point, errno })));
 
-for (const verb of VERBS) {
+for (const verb of [...VERBS, ...SETTINGS]) {
   test(
     `${verb.name}: whatever call fails, the error is clear, nothing is left, and the ID is free`,
     needs,
@@ -141,13 +149,14 @@ for (const verb of VERBS) {
       if (!isAskedFor(verb)) return t.skip("not asked for");
       const trial = makeTrial(verb);
       await prepare(trial);
-      const { points, outcome } = pointsOf(verb.command(trial), trial.directory);
+      await verb.ready?.(trial);
+      const { points, outcome } = await pointsOf(verb.command(trial), trial.directory, verb.env?.(trial));
       // A record that is gone cannot say what there is to delete.
       const errnosFor = (point: Point) =>
         errnosOf(point).filter((errno) => !verb.name.startsWith("delete") || errno !== "ENOENT");
       assert.equal(outcome.code, verb.code ?? 0, outcome.stderr);
       assert.equal(await verb.succeeded?.(trial, outcome), undefined);
-      await runtime(["delete", "--force", trial.id]);
+      await runtime(["delete", "--force", trial.id], { env: { ...process.env, ...verb.env?.(trial) } });
       const kinds = points.map(({ process, call }) => `${process} ${call}`);
       const busiest = [...new Set(kinds)].filter((kind) => kinds.filter((one) => one === kind).length > 1000);
       if (TORTURE !== undefined) assert.deepEqual(busiest, [], "calls that are made again and again");
@@ -156,7 +165,8 @@ for (const verb of VERBS) {
         const point = points.find((one) => one.process === 0 && one.call === call && one.nth === nth);
         return point === undefined ? [] : [{ point, errno }];
       });
-      const wanted = TORTURE === undefined ? [...found, ...sample(points, errnosFor)] : everything(points, errnosFor);
+      const more = VERBS.includes(verb) ? sample(points, errnosFor) : [];
+      const wanted = TORTURE === undefined ? [...found, ...more] : everything(points, errnosFor);
       const keyed = wanted.map(({ point, errno }) => ({
         point,
         errno,

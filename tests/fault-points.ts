@@ -2,7 +2,7 @@
  * The points at which a command can be given a fault: each system call that it and its init process make, and the errors
  * that the kernel gives there when memory, descriptors, space, rights or the call itself are lacking.
  */
-import { spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync } from "node:fs";
 import { constants } from "node:os";
 import { join } from "node:path";
@@ -137,26 +137,40 @@ export interface Traced {
 }
 
 /** Runs a command under the tracer, with `out`, `err` and `report` in the directory; `wanted` is the tracer's arguments before the file. */
-function traced(wanted: readonly string[], command: readonly string[], directory: string): Traced {
+async function traced(
+  wanted: readonly string[],
+  command: readonly string[],
+  directory: string,
+  env: NodeJS.ProcessEnv = {},
+): Promise<Traced> {
   const file = (name: string) => join(directory, name);
   // Files and no pipes: a created container keeps its output open.
   const fds = [openSync("/dev/null", "r"), openSync(file("out"), "w"), openSync(file("err"), "w")];
   const arguments_ = wanted.length === 0 ? ["list", file("report")] : [...wanted, file("report")];
-  const { status, error } = spawnSync(compiled("inject_fault"), [...arguments_, ...command], {
+  const child = spawn(compiled("inject_fault"), [...arguments_, ...command], {
     stdio: fds,
-    timeout: TIMEOUT_MS,
-    killSignal: "SIGKILL",
     cwd: "/",
+    env: { ...process.env, ...env },
   });
+  let late = "";
+  const timer = setTimeout(() => {
+    late = `did not end within ${TIMEOUT_MS} ms\n`;
+    child.kill("SIGKILL");
+  }, TIMEOUT_MS);
+  const code = await new Promise<number | null>((done) => child.on("exit", done));
+  clearTimeout(timer);
   for (const fd of fds) closeSync(fd);
   const read = (name: string) => readFileSync(file(name), "utf8");
-  const late = error === undefined ? "" : `did not end within ${TIMEOUT_MS} ms\n`;
-  return { code: status, report: late + read("report"), stdout: read("out"), stderr: read("err") };
+  return { code, report: late + read("report"), stdout: read("out"), stderr: read("err") };
 }
 
 /** All points of a command that succeeds, in their order. */
-export function pointsOf(command: readonly string[], directory: string): { points: Point[]; outcome: Traced } {
-  const outcome = traced([], command, directory);
+export async function pointsOf(
+  command: readonly string[],
+  directory: string,
+  env?: NodeJS.ProcessEnv,
+): Promise<{ points: Point[]; outcome: Traced }> {
+  const outcome = await traced([], command, directory, env);
   const points = outcome.report
     .trim()
     .split("\n")
@@ -170,16 +184,18 @@ export function pointsOf(command: readonly string[], directory: string): { point
 
 /** Runs a command of which the call at this point fails. */
 export const withFault = (
-  { process, number, nth }: Point,
+  { process: of, number, nth }: Point,
   errno: string,
   command: readonly string[],
   directory: string,
-): Traced => traced([process, number, nth, errnoNumber(errno)].map(String), command, directory);
+  env?: NodeJS.ProcessEnv,
+): Promise<Traced> => traced([of, number, nth, errnoNumber(errno)].map(String), command, directory, env);
 
 /** Runs a command and sends SIGKILL before the call at this point: to the command, to what it cloned last, to a process of this number. */
 export const withKill = (
-  { process, number, nth }: Point,
+  { process: of, number, nth }: Point,
   whom: readonly ("parent" | "child" | number)[],
   command: readonly string[],
   directory: string,
-): Traced => traced([...[process, number, nth].map(String), `kill:${whom.join()}`], command, directory);
+  env?: NodeJS.ProcessEnv,
+): Promise<Traced> => traced([...[of, number, nth].map(String), `kill:${whom.join()}`], command, directory, env);

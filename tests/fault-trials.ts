@@ -119,9 +119,18 @@ export interface Verb {
   succeeded?: (trial: Trial, outcome: Traced) => Promise<string | undefined>;
   /** Makes a container: when it fails, nothing is left. */
   makes?: boolean;
+  /** What its containers are, beside the usual. */
+  change?: (config: Config, directory: string) => void;
+  /** What else is there before the command; asked for before each trial. */
+  ready?: (trial: Trial) => unknown;
+  /** Of the runtime, before the command. */
+  flags?: readonly string[];
+  env?: (trial: Trial) => NodeJS.ProcessEnv;
+  /** What must be so when it has failed; what is wrong. */
+  failed?: (trial: Trial) => Promise<string | undefined>;
 }
 
-const rt = (...args: string[]) => [runtimeBinary, ...args];
+export const rt = (...args: string[]) => [runtimeBinary, ...args];
 
 export const VERBS: readonly Verb[] = [
   {
@@ -209,8 +218,8 @@ export const VERBS: readonly Verb[] = [
 const expected = new Map<string, string>();
 
 /** What the container printed is what it prints without a fault. */
-async function reported({ verb, id, directory }: Trial): Promise<string | undefined> {
-  const path = verb.name === "start" ? "prepared" : "out";
+export async function reported({ verb, id, directory }: Trial): Promise<string | undefined> {
+  const path = verb.name.startsWith("start") ? "prepared" : "out";
   const read = () => readFileSync(join(directory, path), "utf8").replaceAll(id, "ID");
   for (let waitedMs = 0; !read().includes("end of report") && waitedMs < 5000 * slowness; waitedMs += 5) await sleep(5);
   const own = new Map(
@@ -240,7 +249,7 @@ async function reported({ verb, id, directory }: Trial): Promise<string | undefi
   return `the container is another: ${differences.join(" | ").slice(0, 1500)}`;
 }
 
-async function hasStatus(id: string, wanted: string): Promise<string | undefined> {
+export async function hasStatus(id: string, wanted: string): Promise<string | undefined> {
   for (let waitedMs = 0; ; waitedMs += 10) {
     const { status } = await stateOf(id);
     if (status === wanted) return undefined;
@@ -305,20 +314,20 @@ export function makeTrial(verb: Verb): Trial {
   mkdirSync(directory);
   atEnd(() => rmSync(above, { recursive: true, force: true }));
   atEnd(() => runtime(["delete", "--force", id]).catch(() => {}));
-  return {
-    verb,
-    id,
-    directory,
-    stays: makeBundle(configOf("exec sleep 600", id)),
-    ends: makeBundle(configOf("exit 7", id)),
+  const bundle = (after: string) => {
+    const config = configOf(after, id);
+    verb.change?.(config, above);
+    return makeBundle(config);
   };
+  return { verb, id, directory, stays: bundle("exec sleep 600"), ends: bundle("exit 7") };
 }
 
 /** What every trial ends with: the commands that come next remove what is left and can use the ID again; what is wrong. */
-export async function nextCommands({ verb, id, stays }: Trial, before: ReadonlySet<string>): Promise<string[]> {
+export async function nextCommands(trial: Trial, before: ReadonlySet<string>): Promise<string[]> {
+  const { verb, id, stays } = trial;
   const faults: string[] = [];
   const succeeds = async (what: string, args: string[]) => {
-    const { code, stderr } = await runtime(args);
+    const { code, stderr } = await runtime(args, { env: { ...process.env, ...verb.env?.(trial) } });
     if (code !== 0 || stderr !== "") faults.push(`${what}: ${stderr}`);
   };
   const isRuntime = verb.name !== "tupper run";
@@ -332,7 +341,8 @@ export async function nextCommands({ verb, id, stays }: Trial, before: ReadonlyS
   const still = await leftSince(before, id);
   if (still.length > 0) faults.push(`left: ${still.join(", ")}`);
   if (isRuntime) {
-    await succeeds("the next create", ["create", "--bundle", stays, id]);
+    await verb.ready?.(trial);
+    await succeeds("the next create", [...(verb.flags ?? []), "create", "--bundle", stays, id]);
     await succeeds("the next delete", ["delete", "--force", id]);
   } else {
     const next = await tupper(["run", "--name", id, ...RUN_FLAGS, rootfs, "true"]);

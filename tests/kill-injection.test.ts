@@ -60,7 +60,14 @@ async function tryKill(trial: Trial, { point, whom }: Kill): Promise<Outcome> {
   await prepare(trial);
   const init = verb.makes || whom === "parent" ? "child" : (await stateOf(id)).pid;
   const victims = { parent: ["parent"], init: [init], both: ["parent", init], joining: ["child"] } as const;
-  const { code, report, stderr } = withKill(point, victims[whom], verb.command(trial), directory);
+  await verb.ready?.(trial);
+  const { code, report, stderr } = await withKill(
+    point,
+    victims[whom],
+    verb.command(trial),
+    directory,
+    verb.env?.(trial),
+  );
   const reached = /^reached$/m.test(report);
   for (const line of report.split("\n")) if (/^(did not|process)/.test(line)) faults.push(line);
   const isKilled = reached && (whom === "parent" || whom === "both");
@@ -103,7 +110,8 @@ for (const verb of VERBS)
       if (!isAskedFor(verb)) return t.skip("not asked for");
       const trial = makeTrial(verb);
       await prepare(trial);
-      const { points, outcome } = pointsOf(verb.command(trial), trial.directory);
+      await verb.ready?.(trial);
+      const { points, outcome } = await pointsOf(verb.command(trial), trial.directory, verb.env?.(trial));
       assert.equal(outcome.code, verb.code ?? 0, outcome.stderr);
       await runtime(["delete", "--force", trial.id]);
       const kills = points.flatMap((point) =>
