@@ -18,6 +18,7 @@ import { rounds } from "./weakened.ts";
 
 watchForLeftovers();
 const needs = { skip: missing("root", "package:busybox-static", "programs", "weakened") };
+const planted = { skip: missing("root", "package:busybox-static") };
 
 /** More than any race needed so far, on a machine that has much else to do. */
 const UNTIL_IT_WORKS = 600;
@@ -225,6 +226,28 @@ test(
     };
     assert.match(await written("proc-writes-by-path"), /^1/);
     assert.equal(await written(), "untouched\n");
+  },
+);
+
+/* ---- /dev ----------------------------------------------------------------------------------- */
+
+test(
+  "/dev that is a link is a place in the container, or is refused (CVE-2026-41579, CVE-2026-47766)",
+  planted,
+  async () => {
+    // Of runc 1.1.5 the machine's directory has fd, ptmx, stdin, stdout and stderr afterwards.
+    for (const up of ["", "../../../../../../../../../.."]) {
+      const [outside, root] = [temporaryDirectory(), makeRootfs()];
+      rmdirSync(join(root, "dev"));
+      symlinkSync(`${up}${outside}`, join(root, "dev"));
+      mkdirSync(join(root, outside), { recursive: true });
+      const config = makeConfig(root, { args: ["ls", "/dev"], mounts: [proc], root: { readonly: false } });
+      assert.match(
+        await printed(config),
+        /^(core\n)?fd\nfull\nnull\nptmx\nrandom\nstderr\nstdin\nstdout\ntty\nurandom\nzero\n$/,
+      );
+      assert.deepEqual(readdirSync(outside), []);
+    }
   },
 );
 

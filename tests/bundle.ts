@@ -8,6 +8,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { capabilityNames } from "../src/spec/capabilities.ts";
 import type { Config, Resources } from "../src/spec/config.ts";
 import { stringifyExactly } from "../src/spec/json-text.ts";
 import {
@@ -36,13 +37,23 @@ export interface ConfigChange {
   hooks?: NonNullable<Config["hooks"]>;
 }
 
+/** All that there are here: a config without `capabilities` gives none. */
+const ALL = capabilityNames(BigInt(`0x${/^CapBnd:\t(\w+)$/m.exec(readFileSync("/proc/self/status", "utf8"))?.[1]}`));
+
 /** `readonly`: the root is shared by tests. */
 export function makeConfig(root: string, change: ConfigChange = {}): Config {
   const { args = ["sleep", "600"], process, linux, resources, mounts, hostname, annotations, hooks } = change;
   const config: Config = {
     ociVersion: "1.2.0",
     root: { path: root, readonly: true, ...change.root },
-    process: { user: { uid: 0, gid: 0 }, args, env: ["PATH=/bin"], cwd: "/", ...process },
+    process: {
+      user: { uid: 0, gid: 0 },
+      args,
+      env: ["PATH=/bin"],
+      cwd: "/",
+      capabilities: { bounding: ALL, effective: ALL, permitted: ALL },
+      ...process,
+    },
     hostname: hostname ?? "box",
     ...(annotations === undefined ? {} : { annotations }),
     ...(hooks === undefined ? {} : { hooks }),

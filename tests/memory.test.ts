@@ -9,6 +9,7 @@ import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } fr
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { DEFAULT_CAPABILITIES } from "../src/plan/seccomp/default-profile.ts";
 import { makeBundle, makeConfig } from "./bundle.ts";
 import { binary, isSanitizer, runDirectory, start, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
@@ -88,10 +89,13 @@ function blocksBroughtIn(...words: readonly string[]): number {
 test("run, create, state, start, exec, ps, list, delete: nothing of the compressed heap is used", {
   skip: elsewhere || missing("root", "package:busybox-static", "package:strace"),
 }, () => {
-  const bundle = makeBundle(makeConfig(root));
+  // Of engines, not all that there are: those are named nowhere else.
+  const sets = { bounding: [...DEFAULT_CAPABILITIES], effective: [...DEFAULT_CAPABILITIES] };
+  const usual = { process: { capabilities: { ...sets, permitted: sets.effective } } };
+  const bundle = makeBundle(makeConfig(root, usual));
   const [id, once] = [`memory-${process.pid}`, `memory-once-${process.pid}`];
   const [run = "", byPath = ""] = ["true", "/bin/true"].map(
-    (command) => `runtime run --bundle ${makeBundle(makeConfig(root, { args: [command] }))} ${once}`,
+    (command) => `runtime run --bundle ${makeBundle(makeConfig(root, { args: [command], ...usual }))} ${once}`,
   );
   blocksBroughtIn(...run.split(" ")); // the first on a machine makes the state root
   const asEngines = `--root ${runDirectory}/tupper-runtime --log ${join(work, "log")} --log-format json`;

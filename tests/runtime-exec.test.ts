@@ -371,6 +371,29 @@ test("exec --process: the whole process from a file, relative to the caller's di
   assert.match(await runtimeFails(["exec", "--process", "no-args.json", id], { cwd }), /args/);
 });
 
+test("exec --process: what the file leaves out is the container's, capabilities first of all", needs(), async () => {
+  const sets = { bounding: ["CAP_CHOWN"], effective: ["CAP_CHOWN"], permitted: ["CAP_CHOWN"] };
+  const process: Partial<Process> = {
+    user: { uid: 0, gid: 0, umask: 0o027 },
+    capabilities: sets,
+    rlimits: [{ type: "RLIMIT_NOFILE", soft: 20, hard: 30 }],
+    oomScoreAdj: 321,
+    ioPriority: { class: "IOPRIO_CLASS_BE", priority: 6 },
+    noNewPrivileges: true,
+  };
+  const id = await running(makeConfig(root, { process }));
+  const args = ["sh", "-c", "umask; ulimit -n; cat /proc/self/oom_score_adj; ionice -p $$; cat /proc/self/status"];
+  const text = await seesAs(id, { args });
+  assert.ok(text.startsWith("0027\n20\n321\nbest-effort: prio 6\n"), text);
+  const of = (status: string) => ["Inh", "Prm", "Eff", "Bnd", "Amb"].map((set) => capabilities(status, set));
+  assert.deepEqual(of(text), [0n, CHOWN, CHOWN, CHOWN, 0n]);
+  // As under runc and crun, which take what is not there for false.
+  assert.match(text, /^NoNewPrivs:\t0$/m);
+  const own = await seesAs(id, { args, capabilities: {}, oomScoreAdj: 400, user: { uid: 0, gid: 0, umask: 0 } });
+  assert.ok(own.startsWith("0000\n20\n400\n"), own);
+  assert.deepEqual(of(own), [0n, 0n, 0n, 0n, 0n]);
+});
+
 test("exec --detach: returns at once, --pid-file has the number as the caller sees it", needs(), async () => {
   const id = await running(makeConfig(root));
   const cwd = temporaryDirectory();

@@ -108,6 +108,8 @@ export function planPrivileges(
   { diesWithParent = true, lastHooks = [], makesCwd = true, preservedFds = 0, filter }: PrivilegesOptions = {},
 ): InitStep[] {
   const { process } = config;
+  // Without the field there are none, as under runc and crun.
+  const { capabilities = {} } = process;
   const steps: InitStep[] = [];
   const confine: InitStep[] = [
     {
@@ -128,15 +130,13 @@ export function planPrivileges(
     because: "the command starts here",
   });
   if (!process.noNewPrivileges) steps.push(...confine);
-  if (process.capabilities !== undefined) {
-    steps.push({
-      op: "limitBoundingSet",
-      by: "init",
-      keep: process.capabilities.bounding ?? [],
-      field: "process.capabilities.bounding",
-      because: "no program, not even a set-user-id one, can gain more than this",
-    });
-  }
+  steps.push({
+    op: "limitBoundingSet",
+    by: "init",
+    keep: capabilities.bounding ?? [],
+    field: "process.capabilities.bounding",
+    because: "no program, not even a set-user-id one, can gain more than this",
+  });
   if (process.user.uid !== 0 && !process.terminal) {
     steps.push({
       op: "ownStdio",
@@ -162,15 +162,13 @@ export function planPrivileges(
     field: "process.user.umask",
     because: "the permissions that new files do not get",
   });
-  if (process.capabilities !== undefined) {
-    steps.push({
-      op: "setCapabilities",
-      by: "init",
-      sets: process.capabilities,
-      field: "process.capabilities",
-      because: "root without these is much less than root; inheritable stays empty (CVE-2022-24769)",
-    });
-  }
+  steps.push({
+    op: "setCapabilities",
+    by: "init",
+    sets: capabilities,
+    field: "process.capabilities",
+    because: "root without these is much less than root; inheritable stays empty (CVE-2022-24769)",
+  });
   if (diesWithParent && (process.user.uid !== 0 || process.user.gid !== 0)) {
     steps.push({ op: "parentDeathSignal", by: "init", signal: "SIGKILL", because: "changing ids cleared it" });
   }

@@ -72,7 +72,7 @@ export const execCommand = new Command("exec")
         if (file === "") return changedProcess(config.process, args, options, pid, warn);
         const parsed = parseProcess(readInput(file, PROCESS));
         for (const text of parsed.warnings) warn(text);
-        return parsed.value;
+        return withOwn(parsed.value, config.process);
       };
       return execInContainer({
         root,
@@ -92,6 +92,13 @@ export const execCommand = new Command("exec")
   );
 
 const PROCESS = { field: "--process", code: "PROCESS_UNREADABLE", what: "process" } as const;
+
+/** What a `--process` file leaves out of who and what may, is as the container has it, as under runc: nothing is given by being left out. */
+function withOwn(process: Process, { consoleSize: _size, ...own }: Process): Process {
+  const { umask } = own.user;
+  const user = umask === undefined ? process.user : { umask, ...process.user };
+  return { ...own, terminal: false, env: [], noNewPrivileges: false, ...process, user };
+}
 
 /** The container's process with what the flags change. An empty value is none, as for runc. */
 function changedProcess(
