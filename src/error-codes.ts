@@ -229,7 +229,10 @@ export const ERROR_CODES = {
   RESCTRL_MISSING: ["no resctrl is mounted", "mount -t resctrl resctrl /sys/fs/resctrl"],
   RESCTRL_REFUSED: ["resctrl refuses the schemata", "its own words are in the message"],
   RESCTRL_SCHEMATA_DIFFER: ["the class of service has other schemata", "another closID"],
-  RDT_UNSUPPORTED: ["Intel RDT of a running container cannot be changed", "create it anew"],
+  RDT_UNSUPPORTED: [
+    "Intel RDT of a container that was made without it cannot be changed",
+    "create it anew with linux.intelRdt",
+  ],
 
   // Privileges and process settings
   APPARMOR_PROFILE_MISSING: ["the kernel has no such AppArmor profile", "apparmor_parser -r FILE"],

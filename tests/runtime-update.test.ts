@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import type { Resources } from "../src/spec/config.ts";
+import type { Config, Resources } from "../src/spec/config.ts";
 import {
   created,
   makeBundle,
@@ -15,7 +15,7 @@ import {
   runtimePrints,
   untilStatus,
 } from "./bundle.ts";
-import { atEnd, eventually, output, temporaryDirectory, watchForLeftovers } from "./harness.ts";
+import { atEnd, eventually, output, runDirectory, temporaryDirectory, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { sharedRootfs } from "./rootfs.ts";
 
@@ -273,7 +273,16 @@ test("update: values that are none, and what this machine lacks", needs(), async
   assert.match(await fails("--cpu-share", "x"), /^BAD_NUMBER: /);
   assert.match(await fails("--cpuset-cpus", "a"), /^BAD_LIST: /);
   assert.match(await fails("--cpuset-cpus", "999"), /^CGROUP_(VALUE_REFUSED|FORBIDDEN): /);
-  if (!existsSync("/sys/fs/resctrl/schemata")) assert.match(await fails("--l3-cache-schema", "L3:0=f"), /^RDT_/);
+  assert.match(await fails("--l3-cache-schema", "L3:0=f"), /^RDT_UNSUPPORTED: .* it was made without/);
+  assert.match(await fails("--mem-bw-schema", "MB:0=10"), /^RDT_UNSUPPORTED: /);
+  assert.equal(await runtimePrints(["update", "--l3-cache-schema", "", id]), "");
+  // One that was made with a class of service, on a machine that has none any more.
+  const file = join(runDirectory, "tupper-runtime", id, "config.json");
+  const config = JSON.parse(readFileSync(file, "utf8")) as Config;
+  config.linux.intelRdt = { l3CacheSchema: "L3:0=ff" };
+  writeFileSync(file, JSON.stringify(config));
+  if (!existsSync("/sys/fs/resctrl/schemata"))
+    assert.match(await fails("--l3-cache-schema", "L3:0=f"), /^RESCTRL_MISSING: /);
   const { stderr, code } = await runtime(["update", "--kernel-memory", "5m", id]);
   assert.deepEqual(
     { stderr, code },

@@ -15,6 +15,15 @@ watchForLeftovers();
 const needs = { skip: missing("subuid", "package:busybox-static") };
 const asRoot = { skip: missing("root") || needs.skip };
 
+test("process.capabilities: without the field there are none, as under runc and crun", needs, () => {
+  const script = "grep '^Cap' /proc/self/status";
+  const none = ["Inh", "Prm", "Eff", "Bnd", "Amb"].map((set) => `Cap${set}:\t0000000000000000\n`).join("");
+  assert.equal(
+    sees(script, ({ process }) => Reflect.deleteProperty(process, "capabilities")),
+    none,
+  );
+});
+
 /* ---- hidden and read-only paths ------------------------------------------------------------ */
 
 test("linux.maskedPaths and readonlyPaths: a file, a directory, a link, what is not there", asRoot, () => {

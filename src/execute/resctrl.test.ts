@@ -3,22 +3,26 @@ import { test } from "node:test";
 import { ContainerError } from "../error.ts";
 import { recordingSys, type Script } from "../sys/recording.ts";
 import { replaceSys, SysError } from "../sys/sys.ts";
-import { makeResctrlGroup, schemataOf } from "./resctrl.ts";
+import { makeResctrlGroup, schemataOf, writeSchemata } from "./resctrl.ts";
 
 type Group = Parameters<typeof makeResctrlGroup>[0];
 
-/** What the kernel is asked for a group, and what was made of it. */
-function made(group: Group, script: Script = {}): { calls: string[]; made: string[] } {
+/** What the kernel is asked for. */
+function calls(action: () => void, script: Script): string[] {
   const recorder = recordingSys(script);
   const before = replaceSys(recorder);
-  const list: string[] = [];
   try {
-    makeResctrlGroup(group, list);
+    action();
   } finally {
     replaceSys(before);
   }
-  const calls = recorder.calls.filter(({ name }) => name !== "close").map(({ name, args }) => `${name} ${args[1]}`);
-  return { calls, made: list };
+  return recorder.calls.filter(({ name }) => name !== "close").map(({ name, args }) => `${name} ${args[1]}`);
+}
+
+/** What the kernel is asked for a group, and what was made of it. */
+function made(group: Group, script: Script = {}): { calls: string[]; made: string[] } {
+  const list: string[] = [];
+  return { calls: calls(() => makeResctrlGroup(group, list), script), made: list };
 }
 
 const PATH = "/sys/fs/resctrl/box";
@@ -49,8 +53,8 @@ test("makeResctrlGroup: a shared one that is there must say the same, however th
 });
 
 test("makeResctrlGroup: a shared one that is not there is made, and stays", () => {
-  const { made: list, calls } = made({ path: PATH, whose: "shared", schemata: ["MB:0=10"] }, { openat: 5 });
-  assert.deepEqual([list, calls.at(-1)], [[], "write MB:0=10\n"]);
+  const { made: list, calls: asked } = made({ path: PATH, whose: "shared", schemata: ["MB:0=10"] }, { openat: 5 });
+  assert.deepEqual([list, asked.at(-1)], [[], "write MB:0=10\n"]);
 });
 
 test("makeResctrlGroup: one without schemata must have been made before", () => {
@@ -72,6 +76,15 @@ test("makeResctrlGroup: what resctrl says in last_cmd_status is the reason", () 
       error.message === `resctrl refuses ${PATH}: non-consecutive 1-bits in the mask 5`,
   );
   assert.throws(refusal("ok\n"), (error) => error instanceof SysError && error.code === "EINVAL");
+});
+
+test("writeSchemata: all lines at once, and what resctrl says of them", () => {
+  const write = () => writeSchemata(PATH, ["L3:0=f", "MB:0=20"]);
+  assert.deepEqual(calls(write, { openat: 5 }), [`openat ${PATH}/schemata`, "write L3:0=f\nMB:0=20\n"]);
+  assert.throws(
+    () => calls(write, { openat: 5, write: -22, readText: "MB value 5 out of range [10,100]\n" }),
+    (error) => error instanceof ContainerError && error.code === "RESCTRL_REFUSED",
+  );
 });
 
 test("schemataOf: by resource and domain, without padding", () => {

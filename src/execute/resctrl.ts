@@ -30,8 +30,7 @@ export function makeResctrlGroup({ path, whose, schemata, monitor }: ResctrlGrou
       if (whose === "own") made.push(path);
     }
     if (result === EEXIST && whose === "shared") refuseOther(path, schemata);
-    // A line a write is what every kernel takes; all at once is what it takes as one change.
-    else if (schemata.length > 0) write(`${path}/schemata`, schemata.map((line) => `${line}\n`).join(""), path);
+    else if (schemata.length > 0) writeSchemata(path, schemata);
   }
   if (monitor === undefined) return;
   const result = raw.mkdirat(AT_FDCWD, monitor, 0o755);
@@ -40,9 +39,10 @@ export function makeResctrlGroup({ path, whose, schemata, monitor }: ResctrlGrou
   made.push(monitor);
 }
 
-function write(path: string, text: string, group: string): void {
+/** A line a write is what every kernel takes; all at once is what it takes as one change. */
+export function writeSchemata(group: string, schemata: readonly string[]): void {
   try {
-    writeFile(path, text);
+    writeFile(`${group}/schemata`, schemata.map((line) => `${line}\n`).join(""));
   } catch (error) {
     if (error instanceof SysError) throw explain(group, error);
     throw error;

@@ -3,7 +3,7 @@
  * config-linux.md, "IntelRdt"; Documentation/filesystems/resctrl.rst.
  */
 import { ContainerError } from "../error.ts";
-import type { Config } from "../spec/config.ts";
+import type { Config, IntelRdt } from "../spec/config.ts";
 import type { Host } from "./host.ts";
 import { unescapePath } from "./mountinfo.ts";
 import type { InitStep, ParentStep } from "./step.ts";
@@ -19,15 +19,8 @@ interface ResctrlPlan {
 export function planResctrl({ linux }: Config, host: Pick<Host, "mountinfo">, id: string): ResctrlPlan {
   const { intelRdt } = linux;
   if (intelRdt === undefined) return { create: [], join: [], cleanup: [] };
-  const root = resctrlMount(host.mountinfo);
-  if (root === undefined) {
-    throw new ContainerError("RESCTRL_MISSING", "no resctrl is mounted: this machine cannot divide its caches", {
-      field: "linux.intelRdt",
-      hint: "mount -t resctrl resctrl /sys/fs/resctrl, where processor and kernel have it",
-    });
-  }
   const { closID, l3CacheSchema, memBwSchema, enableMonitoring } = intelRdt;
-  const path = closID === "/" ? root : `${root}/${closID ?? id}`;
+  const path = resctrlGroup(intelRdt, host.mountinfo, id);
   const schemata = [l3CacheSchema, memBwSchema, ...(intelRdt.schemata ?? [])].filter((line) => line !== undefined);
   const monitor = enableMonitoring ? `${path}/mon_groups/${id}` : undefined;
   const whose = closID === undefined ? "own" : schemata.length === 0 ? "given" : "shared";
@@ -57,6 +50,16 @@ export function planResctrl({ linux }: Config, host: Pick<Host, "mountinfo">, id
     // Removing a class removes its monitoring groups; a class with a name of its own is not ours to remove.
     cleanup: whose === "own" ? [path] : monitor === undefined ? [] : [monitor],
   };
+}
+
+/** The directory of a container's class of service. Throws RESCTRL_MISSING. */
+export function resctrlGroup({ closID }: IntelRdt, mountinfo: string, id: string): string {
+  const root = resctrlMount(mountinfo);
+  if (root !== undefined) return closID === "/" ? root : `${root}/${closID ?? id}`;
+  throw new ContainerError("RESCTRL_MISSING", "no resctrl is mounted: this machine cannot divide its caches", {
+    field: "linux.intelRdt",
+    hint: "mount -t resctrl resctrl /sys/fs/resctrl, where processor and kernel have it",
+  });
 }
 
 /** Where resctrl is mounted. */

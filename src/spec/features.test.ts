@@ -19,7 +19,7 @@ test("features has the properties of features.md and features-linux.md", () => {
   assert.deepEqual(rest, {
     ociVersionMin: "1.0.0",
     ociVersionMax: "1.3.0",
-    annotations: { "tupper.version": "1.2.3" },
+    annotations: { "tupper.version": "1.2.3", "org.opencontainers.runc.checkpoint.enabled": "true" },
     potentiallyUnsafeConfigAnnotations: ["tupper.", "org.systemd.property.", "run.oci.", "org.criu.config"],
   });
   assert.deepEqual(hooks, ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]);

@@ -90,7 +90,8 @@ export function features(version: string, implemented: Implemented): Features {
       mountExtensions: { idmap: { enabled: implemented.idmap } },
       netDevices: { enabled: implemented.netDevices },
     },
-    annotations: { "tupper.version": version },
+    // The second is runc's, which crun has too: by it callers know what checkpoints.
+    annotations: { "tupper.version": version, "org.opencontainers.runc.checkpoint.enabled": "true" },
     // tupper.root.kind and its like say how the root filesystem is made, systemd's properties of the unit, crun's files and filters.
     potentiallyUnsafeConfigAnnotations: ["tupper.", "org.systemd.property.", "run.oci.", "org.criu.config"],
   };

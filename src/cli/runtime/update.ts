@@ -1,9 +1,9 @@
 /** `tupper-runtime update`. */
 import { Command, Option } from "commander";
 import { flagError, parseBytes, parseInteger } from "../../engine/containers/config/flag-value.ts";
-import { ContainerError } from "../../error.ts";
 import { didYouMean } from "../../nearest.ts";
 import { updateContainer } from "../../runtime/update.ts";
+import { updateRdt } from "../../runtime/update-rdt.ts";
 import type { CpuResources, Int64, MemoryResources, Resources } from "../../spec/config.ts";
 import { parseResources } from "../../spec/parse-config.ts";
 import { runtimeContext } from "./global-options.ts";
@@ -59,7 +59,8 @@ export const updateCommand = new Command("update")
   .addOption(new Option("--kernel-memory-tcp <BYTES>", "ignored: it counts as memory").hideHelp())
   .action((id: string, options: UpdateOptions, command: Command) => {
     const { root, warn } = runtimeContext(command);
-    refuseRdt(options);
+    const schemata = [options.l3CacheSchema ?? "", options.memBwSchema ?? ""].filter((line) => line !== "");
+    if (schemata.length > 0) updateRdt(root, id, schemata);
     if (options.resources) {
       const { value, warnings } = parseResources(readInput(options.resources, RESOURCES));
       for (const text of warnings) warn(text);
@@ -81,15 +82,6 @@ function warnOfNothing(resources: Resources, warn: (text: string) => void): void
   if (names.length === 0 || names.some((name) => SECTIONS.includes(name))) return;
   const meant = didYouMean(names[0] ?? "", SECTIONS) ?? "it is to have what linux.resources of a config has";
   warn(`--resources changes nothing: ${names.join(", ")} is no part of it; ${meant}`);
-}
-
-/** Resctrl groups are made by create. */
-function refuseRdt({ l3CacheSchema, memBwSchema }: UpdateOptions): void {
-  const flag = l3CacheSchema === undefined ? "--mem-bw-schema" : "--l3-cache-schema";
-  if (l3CacheSchema === undefined && memBwSchema === undefined) return;
-  throw new ContainerError("RDT_UNSUPPORTED", `${flag}: Intel RDT of a running container cannot be changed yet`, {
-    field: flag,
-  });
 }
 
 const MAX = Number.MAX_SAFE_INTEGER;
