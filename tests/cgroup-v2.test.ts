@@ -8,7 +8,7 @@ import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import type { Resources } from "../src/spec/config.ts";
+import type { Config, Resources } from "../src/spec/config.ts";
 import {
   created,
   makeBundle,
@@ -423,6 +423,113 @@ test("run: root of a user namespace makes groups below its own, and cannot raise
   const { stdout, stderr, code } = await runtime(["run", "-b", makeBundle(config), newId()]);
   assert.deepEqual({ stdout, code }, { stdout: "5\n33\n", code: 0 }, stderr);
   assert.match(stderr, /pids\.max: (Permission denied|Operation not permitted)/);
+});
+
+/* run.oci.delegate-cgroup */
+
+const FULL = [{ containerID: 0, hostID: 100_000, size: 65_536 }];
+const DELEGATE = "run.oci.delegate-cgroup";
+
+/** A container of a user namespace that lives in a delegated group, with a limit of 33 processes on its own. */
+function delegated(path: string, name: string, args: string[], more: Partial<Config["linux"]> = {}): Config {
+  const namespaces = (["user", "pid", "network", "ipc", "uts", "mount", "cgroup"] as const).map((type) => ({ type }));
+  const config = makeConfig(sharedTree(), {
+    args,
+    linux: { namespaces, uidMappings: FULL, gidMappings: FULL, cgroupsPath: path, ...more },
+    resources: { pids: { limit: 33 } },
+  });
+  config.mounts?.push({ ...cgroupMount(), source: "none" });
+  return { ...config, annotations: { [DELEGATE]: name } };
+}
+
+test(
+  "run.oci.delegate-cgroup: the container's root does with its group what it likes, and cannot leave it",
+  needs(),
+  async () => {
+    const script = `cat /proc/self/cgroup; cd /sys/fs/cgroup/deep/payload && cat cgroup.controllers && mkdir init sub && echo 1 >init/cgroup.procs &&
+    echo +pids >cgroup.subtree_control && echo 5 >sub/pids.max && cat sub/pids.max; cd ../.. && cat pids.max
+    mkdir out; mkdir deep/out; echo 1 >cgroup.procs; echo 1 >deep/cgroup.procs; echo 99 >pids.max; echo 99 >deep/payload/pids.max; echo -pids >cgroup.subtree_control; cat /proc/1/cgroup`;
+    const path = ownPath();
+    const config = delegated(path, "deep/payload", ["sh", "-c", script]);
+    const { stdout, stderr, code } = await runtime(["run", "-b", makeBundle(config), newId()]);
+    const controllers = read("/", "cgroup.controllers");
+    assert.deepEqual(
+      { stdout, code },
+      { stdout: `0::/deep/payload\n${controllers}\n5\n33\n0::/deep/payload/init\n`, code: 0 },
+      stderr,
+    );
+    assert.equal(stderr.match(/(Permission denied|Operation not permitted)$/gm)?.length, 7, stderr);
+    assert.equal(existsSync(join(CGROUPS, path)), false);
+  },
+);
+
+test(
+  "run.oci.delegate-cgroup: exec goes where the container is; signals, pause and delete take all of it",
+  needs(),
+  async () => {
+    const path = ownPath();
+    const id = await running(delegated(path, "payload", ["sleep", "600"]));
+    assert.equal(groupOf((await stateOf(id)).pid), `${path}/payload`);
+    assert.equal(await runtimePrints(["exec", id, "cat", "/proc/self/cgroup"]), "0::/payload\n");
+    assert.equal(statSync(join(CGROUPS, path)).uid, 0);
+    for (const file of ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"]) {
+      const { uid, gid } = statSync(join(CGROUPS, path, "payload", file));
+      assert.deepEqual([uid, gid], [100_000, 100_000], file);
+    }
+    assert.equal(statSync(join(CGROUPS, path, "payload/pids.max")).uid, 0);
+    const inner =
+      "mkdir /sys/fs/cgroup/payload/inner; echo $$ >/sys/fs/cgroup/payload/inner/cgroup.procs; exec sleep 600";
+    await runtimePrints(["exec", "--detach", id, "sh", "-c", inner]);
+    await eventually(
+      "it is in the group below",
+      () => existsSync(join(CGROUPS, path, "payload/inner")) && read(`${path}/payload/inner`, "cgroup.procs") !== "",
+    );
+    assert.equal(JSON.parse(await runtimePrints(["ps", "--format", "json", id])).length, 2);
+    await runtimePrints(["pause", id]);
+    assert.match(read(`${path}/payload/inner`, "cgroup.events"), /^frozen 1$/m);
+    await runtimePrints(["resume", id]);
+    await runtimePrints(["update", "--pids-limit", "44", id]);
+    assert.equal(read(path, "pids.max"), "44");
+    await runtimePrints(["delete", "--force", id]);
+    assert.equal(existsSync(join(CGROUPS, path)), false);
+  },
+);
+
+test("run.oci.delegate-cgroup: in the machine's cgroup namespace too", needs(), async () => {
+  const path = ownPath();
+  const linux = { cgroupsPath: path, namespaces: [{ type: "mount" as const }, { type: "pid" as const }] };
+  const config = makeConfig(root, { args: ["cat", "/proc/self/cgroup"], linux });
+  Reflect.deleteProperty(config, "hostname");
+  const bundle = makeBundle({ ...config, annotations: { [DELEGATE]: "payload" } });
+  assert.equal(await runtimePrints(["run", "-b", bundle, newId()]), `0::${path}/payload\n`);
+});
+
+test("run.oci.delegate-cgroup: of a process that was not born in its group", needs(), async () => {
+  const path = ownPath();
+  const config = makeConfig(root, { linux: { cgroupsPath: path }, resources: { pids: { limit: 0 } } });
+  const { pid } = await stateOf(await created({ ...config, annotations: { [DELEGATE]: "payload" } }));
+  assert.equal(groupOf(pid), `${path}/payload`);
+  const id = await running(delegated(ownPath(), "payload", ["sleep", "600"], { resources: { cpu: { mems: "0" } } }));
+  assert.equal(await runtimePrints(["exec", id, "cat", "/proc/1/cgroup"]), "0::/payload\n");
+});
+
+test("run.oci.delegate-cgroup: what cannot be made is an error, and nothing is left", needs(), async () => {
+  const field = `annotations["${DELEGATE}"]`;
+  for (const [name, code] of [
+    ["../other", /^CONFIG_INVALID: /],
+    ["/payload", /^CONFIG_INVALID: /],
+    ["cgroup.procs", /^[A-Z_]+: cannot move the process into /],
+    ["x".repeat(4096), /^[A-Z_]+: cannot move the process into /],
+    ["a\nb", /^[A-Z_]+: cannot move the process into /],
+  ] as const) {
+    const path = ownPath();
+    const bundle = makeBundle(delegated(path, name, ["true"]));
+    const { stderr, code: exit } = await runtime(["create", "-b", bundle, newId()]);
+    assert.equal(exit, 1);
+    assert.ok(stderr.includes(`config: ${field}`), stderr);
+    assert.match(await runtimeFails(["create", "-b", bundle, newId()]), code);
+    assert.equal(existsSync(join(CGROUPS, path)), false);
+  }
 });
 
 test(

@@ -190,6 +190,25 @@ test("create: a group below the scope, which hands its controllers down", { skip
   assert.equal(unitsOf(unit), "");
 });
 
+test("create: the group that is delegated lies below the scope's, for a user's container too", {
+  skip: needsSystemd,
+}, async () => {
+  for (const subgroup of ["container", ""]) {
+    const annotations = { "run.oci.systemd.subgroup": subgroup, "run.oci.delegate-cgroup": "payload" };
+    const { id, unit, create, group, reads } = scope({ resources: { memory: { limit: 64 * MIB } }, annotations });
+    await runtimePrints(create, options);
+    const path = group();
+    const below = subgroup === "" ? "payload" : `${subgroup}/payload`;
+    assert.equal(groupOf((await stateOf(id)).pid), `0::${path.slice("/sys/fs/cgroup".length)}/${below}`);
+    assert.deepEqual([reads("memory.max"), reads(`${below}/memory.max`)], [String(64 * MIB), "max"]);
+    await runtimePrints(["start", id], options);
+    assert.equal(await runtimePrints(["exec", id, "cat", "/proc/self/cgroup"], options), "0::/payload\n");
+    await runtimePrints(["delete", "--force", id], options);
+    assert.ok(!existsSync(path));
+    assert.equal(unitsOf(unit), "");
+  }
+});
+
 test("daemon-reload: limits stay as they are, those of update too, and devices stay closed", asRoot, async () => {
   const { id, create, reads } = scope({
     resources: { memory: { limit: 64 * MIB }, cpu: { quota: 20_000, period: 100_000 } },

@@ -22,6 +22,7 @@ export type Message =
     }
   | /** The master of the container's terminal, as a descriptor with the message. */ { kind: "pty" }
   | /** The parent is to run the hooks that run on its side. */ { kind: "hooks" }
+  | /** The parent is to put this process into the group that is delegated to it. */ { kind: "delegate" }
   | /** The parent is to put the container on record: it can live on its own. */ { kind: "created" }
   | /** Mounts are placed in a running container: to be put on record. */ {
       kind: "placed";

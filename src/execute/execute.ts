@@ -295,9 +295,13 @@ function serveInit(
         answer({ kind: "done" });
         break;
       case "map":
-        perform(({ op }) => op !== "runHooks" && !GROUP_STEPS.has(op));
+        perform(({ op }) => op !== "runHooks" && op !== "delegateBelow" && !GROUP_STEPS.has(op));
         answer({ kind: "mapped", trees: [...context.trees.keys()] }, [...context.trees.values()]);
         for (const fd of context.trees.values()) raw.close(fd);
+        break;
+      case "delegate":
+        perform(({ op }) => op === "delegateBelow");
+        answer({ kind: "done" });
         break;
       case "hooks":
         perform(({ op }) => op === "runHooks");

@@ -22,7 +22,7 @@ import { check, raw, SysError, sys } from "../sys/sys.ts";
 import { requireUnused, vacateCgroup } from "./cgroup-processes.ts";
 import { cleanUp } from "./clean-up.ts";
 import { setCpuAffinity } from "./cpu-affinity.ts";
-import { delegateCgroup } from "./delegate-cgroup.ts";
+import { delegateBelow, delegateCgroup } from "./delegate-cgroup.ts";
 import type { GivesUp } from "./give-up.ts";
 import { startHelper } from "./helper-program.ts";
 import { EPERM, slotValue } from "./init/context.ts";
@@ -230,6 +230,10 @@ const performers: Performers = {
 
   delegateCgroup({ path, uid }) {
     delegateCgroup(path, uid);
+  },
+
+  delegateBelow(step, { pid }) {
+    delegateBelow(step, pid);
   },
 
   write({ path, value, otherwise, ifPossible }, context) {

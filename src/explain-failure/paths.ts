@@ -30,6 +30,7 @@ function pathsOf(step: Step): { source?: string; target?: string } {
     case "makeNode":
     case "makeLink":
     case "makeCgroup":
+    case "delegateBelow":
     case "makeReadonly":
     case "mask":
     case "recordState":

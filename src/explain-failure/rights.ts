@@ -13,6 +13,7 @@ const NEEDED: Partial<Record<Step["op"], string>> = {
   setUser: "SETUID",
   limitBoundingSet: "SETPCAP",
   delegateCgroup: "CHOWN",
+  delegateBelow: "CHOWN",
   mapIds: "SETUID",
   makeDirectory: "DAC_OVERRIDE",
   makeCgroup: "DAC_OVERRIDE",

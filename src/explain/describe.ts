@@ -18,6 +18,10 @@ export function describeStep(step: Step): string {
       return `have systemd move the process into ${step.unit}`;
     case "moveProcess":
       return `move the process into ${step.path}`;
+    case "delegateBelow":
+      return `move the process into ${step.path}, and delegate that to it`;
+    case "awaitDelegation":
+      return "wait for the control group that is delegated";
     case "awaitScope":
       return "wait for its control groups";
     case "inheritCgroupValue":

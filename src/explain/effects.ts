@@ -33,6 +33,8 @@ const EFFECTS: Effects = {
   attachDeviceProgram: ({ path, program }) =>
     `Attach a device filter of ${program.length / 8} eBPF instructions to ${path}`,
   delegateCgroup: ({ path, uid }) => `Give the control group ${path} to uid ${uid}`,
+  delegateBelow: ({ path, owner }) =>
+    `Move the process into the control group ${path}, with all controllers of those above it${owner === undefined ? "" : `, and give it to uid ${owner.uid}, gid ${owner.gid}`}`,
   write: ({ path, value }) => `Write ${value === "" ? "nothing" : value}${amount(path, value)} to ${path}`,
   clone: ({ namespaces, cgroup }) =>
     `Start a child process in ${namespaces.length === 0 ? "no new namespaces" : `new namespaces: ${flagNames(namespaces)}`}${cgroup === undefined ? "" : `, born in the control group ${cgroup}`}`,
@@ -57,6 +59,7 @@ const EFFECTS: Effects = {
   refuseTracing: () => "Refuse to be traced or looked into",
   becomeMappedRoot: ({ otherwise }) =>
     `Wait for the id maps, then become uid 0 and gid 0 in the user namespace${otherwise === undefined ? "" : `, or uid ${otherwise.uid} and gid ${otherwise.gid} where it has no root`}`,
+  awaitDelegation: () => "Wait until the process is in the control group that is delegated to it",
   awaitParent: () => "Wait until the parent has done its part",
   unshare: ({ namespaces }) => `Move into new namespaces: ${flagNames(namespaces)}`,
   timeOffset: ({ clock, secs, nanosecs }) =>

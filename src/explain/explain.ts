@@ -87,6 +87,8 @@ function groupOf(step: Step, plan: Plan): Group {
     case "joinProcess":
     case "becomeMappedRoot":
     case "awaitParent":
+    case "delegateBelow":
+    case "awaitDelegation":
     case "unshare":
     case "timeOffset":
       return "Namespaces";

@@ -56,6 +56,11 @@ export const OPERATIONS: Readonly<Record<Op, Knowledge>> = {
     without: "the container could look at its control group, but neither make groups in it nor move processes",
     man: ["cgroups(7)", "chown(2)"],
   },
+  delegateBelow: {
+    gives: "a group whose files are the container's to write, while its limits lie above, where they are not",
+    without: "who may make groups in the container's own could leave it empty, and hand nothing down while it is in it",
+    man: ["cgroups(7)", "chown(2)"],
+  },
   write: {
     gives: "one value of the kernel, set through a file: everything is a file",
     without: "the kernel's default, or the machine's value, would hold",
@@ -172,6 +177,11 @@ export const OPERATIONS: Readonly<Record<Op, Knowledge>> = {
     gives: "root of the user namespace, who has power over what belongs to that namespace and nothing else",
     without: "the process would be nobody and lose its capabilities at the next execve",
     man: ["user_namespaces(7)"],
+  },
+  awaitDelegation: {
+    gives: "a process that lives in the delegated group from here on, and sees the one above as its root",
+    without: "its mounts would be made while it is still in the group that it is to leave",
+    man: ["cgroup_namespaces(7)"],
   },
   awaitParent: {
     gives: "the end of what only the parent may do, before anything here relies on it",

@@ -69,6 +69,10 @@ const writers: Writers = {
     "done",
   ],
 
+  delegateBelow: ({ path }, state) => [
+    warn(state, `${path} is not made by this script: the container stays in the group above it`),
+  ],
+
   write({ by, path, value, ...more }) {
     const line = writeLine(path, value);
     if (by !== "parent") return [line];
@@ -182,6 +186,7 @@ const writers: Writers = {
     ];
   },
 
+  awaitDelegation: () => note("the script delegates no control group"),
   awaitParent: () => ["read -r pid _ </proc/self/stat", 'echo "$pid" >"$work/ready"', 'read -r answer <"$work/mapped"'],
 
   unshare({ namespaces }, state) {

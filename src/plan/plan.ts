@@ -132,6 +132,7 @@ export function plan(config: Config, host: Host, options: PlanOptions): Plan {
       ? mounts.take.flatMap(asMachineRoot)
       : []),
     ...namespaces.inside,
+    ...cgroups.leave,
   ];
   if (mounts !== undefined) {
     const rootfs = planRootfs(config, host, state, mounts.apart);

@@ -72,6 +72,11 @@ export interface ParentOperations {
    */
   delegateCgroup: { path: string; uid: number };
   /**
+   * The process goes from its cgroup v2 group `group` into `path` below it, which is made; the groups from `group` on hand it
+   * their controllers, as far as the kernel lets them; with `owner` it becomes theirs, as `delegateCgroup` does it.
+   */
+  delegateBelow: { group: string; path: string; pid: Slot; owner?: { uid: number; gid: number } };
+  /**
    * One value into one file of cgroupfs, procfs or sysfs; `otherwise`: what to write where there is no such file (ENOENT);
    * `ifPossible`: a missing file changes nothing (`missing`), or whatever the kernel says is fine (`refused`).
    */
@@ -194,6 +199,8 @@ export interface InitOperations {
   becomeMappedRoot: { otherwise?: { uid: number; gid: number } };
   /** Waits until the parent has put this process into its control groups, where systemd makes them. */
   awaitScope: object;
+  /** Waits until the parent has put this process into the group that is delegated to it. */
+  awaitDelegation: object;
   /** Waits until the parent has done what it does after the clone. */
   awaitParent: object;
   /** unshare(2) of namespaces that clone cannot make at the right moment (cgroup after joining, time before exec). */

@@ -265,6 +265,8 @@ export const ANNOTATION = {
   seccompReceiver: "run.oci.seccomp.receiver",
   /** crun's: a filter in base64, which holds in place of `linux.seccomp`. */
   seccompData: "run.oci.seccomp_bpf_data",
+  /** crun's: on cgroup v2 the container lives in this group below its own, and may do with it what it likes. */
+  delegatedGroup: "run.oci.delegate-cgroup",
   /** crun's: as `--pidfd-socket`. */
   pidfdReceiver: "run.oci.pidfd_receiver",
 } as const;

@@ -370,7 +370,7 @@ function makeGuide(lesson: Lesson, hear: (told: Told) => void): LessonTracer {
 type Tell = (told: Told) => void;
 
 /** What is over when the parent has performed and told steps of its own. */
-const WAITS: ReadonlySet<Step["op"]> = new Set(["becomeMappedRoot", "awaitParent", "awaitScope"]);
+const WAITS: ReadonlySet<Step["op"]> = new Set(["becomeMappedRoot", "awaitParent", "awaitScope", "awaitDelegation"]);
 
 /** To the parent, which answers when the reader goes on. It may end us instead. */
 function say(channel: number, told: Told): void {

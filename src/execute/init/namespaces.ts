@@ -30,6 +30,7 @@ type Ops =
   | "refuseTracing"
   | "becomeMappedRoot"
   | "awaitScope"
+  | "awaitDelegation"
   | "awaitParent"
   | "unshare"
   | "timeOffset"
@@ -76,9 +77,11 @@ export const namespaceSteps: Performers<Ops> = {
   },
 
   awaitScope(_step, { channel }) {
-    send(channel, { kind: "place" });
-    if (receive(channel)?.message.kind !== "done")
-      throw new ContainerError("PARENT_GONE", "the parent went away during set-up");
+    askParent(channel, "place");
+  },
+
+  awaitDelegation(_step, { channel }) {
+    askParent(channel, "delegate");
   },
 
   awaitParent(_step, context) {
@@ -112,6 +115,12 @@ export const namespaceSteps: Performers<Ops> = {
     sys.setdomainname(name);
   },
 };
+
+function askParent(channel: number, kind: "place" | "delegate"): void {
+  send(channel, { kind });
+  if (receive(channel)?.message.kind !== "done")
+    throw new ContainerError("PARENT_GONE", "the parent went away during set-up");
+}
 
 /** uid and gid 0, or `otherwise` where the user namespace does not map both (EINVAL). Capabilities stay either way. */
 export function becomeRoot(otherwise: { uid: number; gid: number } | undefined): void {

@@ -3,9 +3,11 @@
  * it. config-linux.md, "Cgroup ownership": only on v2, only with a cgroup namespace of its own, only with a writable mount
  * of source `cgroup` at /sys/fs/cgroup, and to the user that the container's process is on the machine.
  */
-import type { Config, IdMapping } from "../../spec/config.ts";
+import { ContainerError } from "../../error.ts";
+import { ANNOTATION, type Config, type IdMapping } from "../../spec/config.ts";
 import type { Host } from "../host.ts";
 import type { ParentStep } from "../step.ts";
+import { isBelow } from "./sub-group.ts";
 
 export function delegateGroup({ linux, mounts = [], process }: Config, { cgroups }: Host, path: string): ParentStep[] {
   if (cgroups.mode !== "v2") return [];
@@ -23,6 +25,39 @@ export function delegateGroup({ linux, mounts = [], process }: Config, { cgroups
   if (uid === undefined || uid === 0) return [];
   const because = "the container may make groups below its own, but not change its own limits";
   return [{ op: "delegateCgroup", by: "parent", path, uid, field: `mounts[${at}]`, because }];
+}
+
+export const DELEGATED = `annotations["${ANNOTATION.delegatedGroup}"]`;
+
+/**
+ * crun's `run.oci.delegate-cgroup`: a group below the container's, in which it lives. Its limits stay with the group above, which
+ * is the root of its cgroup namespace, so the process moves when it has that; on v1 whoever may make groups could leave theirs.
+ * Undefined where none is asked for. Throws CONFIG_INVALID.
+ */
+export function delegatedName({ annotations = {} }: Config): string | undefined {
+  const name = annotations[ANNOTATION.delegatedGroup] ?? "";
+  if (name === "") return undefined;
+  if (isBelow(name)) return name;
+  throw new ContainerError(
+    "CONFIG_INVALID",
+    `${DELEGATED} is ${JSON.stringify(name)}: it must name a group below the container's own, such as payload`,
+    { field: DELEGATED },
+  );
+}
+
+/** The owner is root of the container, where that is somebody else on the machine; an ordinary user can give nothing away. */
+export function delegateBelow({ linux }: Config, { uid }: Host, group: string, name: string): ParentStep {
+  const root = { uid: hostId(0, linux.uidMappings) ?? 0, gid: hostId(0, linux.gidMappings) ?? 0 };
+  return {
+    op: "delegateBelow",
+    by: "parent",
+    group,
+    path: `${group}/${name}`,
+    pid: { slot: "init.pid" },
+    ...(uid === 0 && (root.uid !== 0 || root.gid !== 0) ? { owner: root } : {}),
+    field: DELEGATED,
+    because: "the container does with it what it likes; its limits are those of the group above",
+  };
 }
 
 /** What an id of the container is on the machine; undefined when nothing maps it. */

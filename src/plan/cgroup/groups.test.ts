@@ -42,6 +42,7 @@ test("planCgroups: on v1 a group in every hierarchy, whole steps", () => {
       { controller: "cpu,cpuacct", path: cpu, ...joins },
       { controller: "memory", path: memory, ...joins },
     ],
+    leave: [],
     cleanup: [cpuset, cpu, memory],
     groups: [
       { controller: "cpuset", path: cpuset },
@@ -164,7 +165,7 @@ test("planCgroups: without control groups no steps, and a warning for each limit
   };
   const fields = ["memory.limit", "memory.swap", "hugepageLimits[0]", 'unified["memory.high"]'];
   const expect = (names: string[], gap: string) => ({
-    ...{ create: [], afterClone: [], join: [], cleanup: [], groups: [] },
+    ...{ create: [], afterClone: [], join: [], leave: [], cleanup: [], groups: [] },
     warnings: names.map((name) => `linux.resources.${name} is ignored: ${gap}`),
   });
   const user = { uid: 1000, privileged: false };

@@ -11,7 +11,7 @@ import type { Config, CpuResources, DeviceRule, Resources } from "../../spec/con
 import type { Host } from "../host.ts";
 import { isolates } from "../namespaces.ts";
 import type { InitStep, ParentStep, Slot } from "../step.ts";
-import { delegateGroup } from "./delegation.ts";
+import { DELEGATED, delegateBelow, delegatedName, delegateGroup } from "./delegation.ts";
 import { assembleDeviceProgram } from "./device-program.ts";
 import { type DevicePolicy, devicesV1, parseDeviceRules } from "./devices.ts";
 import {
@@ -39,6 +39,8 @@ export interface CgroupPlan {
   /** The same where systemd makes the groups: it wants a process to put there, so this is done when there is one. */
   afterClone: ParentStep[];
   join: InitStep[];
+  /** When it has its namespaces. */
+  leave: InitStep[];
   /** The v2 directory that the container is born in: CLONE_INTO_CGROUP. */
   into?: string;
   /** Directories to remove when the container has ended, after the groups that it made below them. */
@@ -70,7 +72,15 @@ type Why = { field?: string; because: string };
 type WriteStep = Extract<ParentStep, { op: "write" }>;
 type DeviceStep = Extract<ParentStep, { op: "write" | "attachDeviceProgram" }>;
 
-const NO_GROUPS: CgroupPlan = { create: [], afterClone: [], join: [], cleanup: [], groups: [], warnings: [] };
+const NO_GROUPS: CgroupPlan = {
+  create: [],
+  afterClone: [],
+  join: [],
+  leave: [],
+  cleanup: [],
+  groups: [],
+  warnings: [],
+};
 
 /** runc warns of it in these words at their end. */
 const UNTRACKED =
@@ -83,10 +93,12 @@ export function planCgroups(
   id: string,
   { manager = "cgroupfs", strict = false }: CgroupOptions = {},
 ): CgroupPlan {
-  if (manager === "disabled") return NO_GROUPS;
+  const delegated = delegatedName(config);
+  if (manager === "disabled")
+    return delegated === undefined ? NO_GROUPS : { ...NO_GROUPS, warnings: refuseDelegation(NO_MANAGER, strict) };
   const target = typeof manager === "object" ? manager : undefined;
-  const { mode, writable, delegated } = host.cgroups;
-  const { hierarchies, unified } = delegated && !target ? { hierarchies: delegated, unified: undefined } : host.cgroups;
+  const { mode, writable, delegated: given } = host.cgroups;
+  const { hierarchies, unified } = given && !target ? { hierarchies: given, unified: undefined } : host.cgroups;
   const resources = config.linux.resources ?? {};
   if (mode === "none" || !(writable || target)) {
     // As under runc and crun, an ordinary user who asks for no group goes on without one.
@@ -96,6 +108,7 @@ export function planCgroups(
         hint: "leave linux.cgroupsPath and linux.resources away, or use --cgroup-manager disabled: the container stays in your own group then",
       });
     const warnings = refuseAll(resources, host, strict);
+    if (delegated !== undefined) warnings.push(...refuseDelegation(whyNoGroups(host), strict));
     if (strict && !host.privileged && !isolates(config, "pid")) warnings.push(UNTRACKED);
     return { ...NO_GROUPS, warnings };
   }
@@ -126,6 +139,7 @@ export function planCgroups(
     create: unified && !scope ? vacate(unified) : [],
     afterClone: [],
     join: [],
+    leave: [],
     cleanup: groups.map(({ path }) => path),
     groups,
     warnings: answerUnmet([...unmet, ...devices.unmet], strict),
@@ -195,6 +209,18 @@ export function planCgroups(
     // Into the scope, and out of it into a group below on v2, the process was moved.
     else if (!scope || (mode !== "v2" && (below !== "" || !/^(unified|name=systemd)$/.test(controller))))
       plan.join.push(joinStep(controller, path));
+  }
+  if (delegated === undefined) return plan;
+  const own = groups.at(-1);
+  if (mode !== "v2" || own === undefined) plan.warnings.push(...refuseDelegation(OLD_GROUPS, strict));
+  else {
+    plan.afterClone.push(delegateBelow(config, host, own.path, delegated));
+    plan.leave.push({
+      op: "awaitDelegation",
+      by: "init",
+      field: DELEGATED,
+      because: "the group that it leaves is the root of its cgroup namespace",
+    });
   }
   return plan;
 }
@@ -423,6 +449,24 @@ function planDevices(
   };
   return { ...nothing, steps: [step], group };
 }
+
+const NO_MANAGER = "the container has no control groups of its own (--cgroup-manager disabled)";
+const OLD_GROUPS =
+  "this machine has control groups of version 1, where whoever may make groups could leave the container's";
+
+const refuseDelegation = (why: string, strict: boolean): string[] =>
+  answerUnmet(
+    [
+      {
+        code: "CGROUP_FIELD_UNSUPPORTED",
+        field: DELEGATED,
+        why: `no control group can be delegated to the container: ${why}`,
+        hint: "leave the annotation away, or run it on a machine with cgroup v2 alone",
+        harmless: false,
+      },
+    ],
+    strict,
+  );
 
 /** Where no group can be made no controller takes a limit. */
 function refuseAll(resources: Resources, host: Host, strict: boolean): string[] {

@@ -38,6 +38,8 @@ function makeConfig(resources: Resources, more: Partial<Config["linux"]> = {}): 
 }
 
 const STRICT: CgroupOptions = { strict: true };
+const DELEGATE = "run.oci.delegate-cgroup";
+const FIELD = `annotations["${DELEGATE}"]`;
 
 function show(step: Step): string {
   switch (step.op) {
@@ -185,6 +187,7 @@ test("planCgroups: with the manager `disabled` there is no group and no error", 
     create: [],
     afterClone: [],
     join: [],
+    leave: [],
     cleanup: [],
     groups: [],
     warnings: [],
@@ -258,6 +261,60 @@ test("delegateCgroup: to the user on the machine, only with a cgroup namespace a
   assert.deepEqual(delegation({}, { ...maps, namespaces: [{ type: "user" }] }), []);
   assert.deepEqual(delegation({}, { ...maps, namespaces: [{ type: "cgroup", path: "/x" }, { type: "user" }] }), []);
   assert.deepEqual(delegation({}, maps, V1), []);
+});
+
+test("run.oci.delegate-cgroup: a group below the container's, for its root, once it has its namespaces", () => {
+  const found = (name: string, linux: Partial<Config["linux"]> = {}, cgroups = V2) =>
+    planCgroups({ ...makeConfig({}, linux), annotations: { [DELEGATE]: name } }, makeHost(cgroups), "id", STRICT);
+  const own = { op: "delegateBelow", by: "parent", group: "/cg/c", pid: { slot: "init.pid" } };
+  const why = {
+    field: FIELD,
+    because: "the container does with it what it likes; its limits are those of the group above",
+  };
+  const { into, afterClone, leave, cleanup } = found("a/b");
+  assert.deepEqual([into, cleanup, leave.map(show)], ["/cg/c", ["/cg/c"], ["awaitDelegation"]]);
+  assert.deepEqual(afterClone, [{ ...own, path: "/cg/c/a/b", ...why }]);
+  const maps = (hostID: number) => [{ containerID: 0, hostID, size: 1000 }];
+  const mapped = found("payload", { uidMappings: maps(100_000), gidMappings: maps(200_000) });
+  assert.deepEqual(mapped.afterClone, [
+    { ...own, path: "/cg/c/payload", owner: { uid: 100_000, gid: 200_000 }, ...why },
+  ]);
+  assert.deepEqual([found("").afterClone, found("").leave], [[], []]);
+});
+
+test("run.oci.delegate-cgroup: what is not below the container's group, and what cannot be delegated, is refused", () => {
+  const refused = (name: string, cgroups: HostCgroups, options: CgroupOptions = STRICT) => {
+    const config = { ...makeConfig({}), annotations: { [DELEGATE]: name } };
+    try {
+      return planCgroups(config, makeHost(cgroups), "id", options).warnings;
+    } catch (error) {
+      if (!(error instanceof ContainerError)) throw error;
+      return [error.code, error.field, error.message];
+    }
+  };
+  for (const name of ["..", ".", "/", "/a", "../victim", "a/../b", "a/..", "a/", "a//b", "./a"])
+    assert.deepEqual(refused(name, V2), [
+      "CONFIG_INVALID",
+      FIELD,
+      `${FIELD} is "${name}": it must name a group below the container's own, such as payload`,
+    ]);
+  const OLD = "this machine has control groups of version 1, where whoever may make groups could leave the container's";
+  const NONE = "no control group filesystem is mounted";
+  const none: HostCgroups = { mode: "none", hierarchies: [], writable: false };
+  const message = (why: string) => `no control group can be delegated to the container: ${why}`;
+  for (const [cgroups, why] of [
+    [V1, OLD],
+    [none, NONE],
+  ] as const) {
+    assert.deepEqual(refused("a", cgroups), ["CGROUP_FIELD_UNSUPPORTED", FIELD, message(why)]);
+    assert.ok(refused("a", cgroups, {}).includes(`${FIELD} is ignored: ${message(why)}`));
+  }
+  const disabled = "the container has no control groups of its own (--cgroup-manager disabled)";
+  assert.deepEqual(refused("a", V2, { ...STRICT, manager: "disabled" }), [
+    "CGROUP_FIELD_UNSUPPORTED",
+    FIELD,
+    message(disabled),
+  ]);
 });
 
 test("devices strict: /dev/net/tun is allowed too", () => {

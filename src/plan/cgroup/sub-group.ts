@@ -5,6 +5,9 @@
 import { ContainerError } from "../../error.ts";
 import type { ControlGroup } from "./limits.ts";
 
+/** Whether it names a group below another. */
+export const isBelow = (name: string): boolean => !name.split("/").some((part) => /^\.{0,2}$/.test(part));
+
 /** The container's groups with those that are asked for in their place. Throws CGROUP_FLAG_INVALID. */
 export function subGroups(groups: readonly ControlGroup[], flags: readonly string[]): ControlGroup[] {
   const paths = new Map<string, string>();

@@ -269,6 +269,22 @@ test("planCgroups with systemd on v2: run.oci.systemd.subgroup is a group below 
   assert.throws(() => plan(V2, config(undefined, {}, { "run.oci.systemd.subgroup": "../x" })), ContainerError);
 });
 
+test("planCgroups with systemd on v2: run.oci.delegate-cgroup lies below the scope, or the group in it", () => {
+  const of = (annotations: Record<string, string>) =>
+    plan(V2, config("m.slice:p:n", {}, { "run.oci.delegate-cgroup": "mine", ...annotations }));
+  const below = ({ afterClone }: ReturnType<typeof of>) =>
+    afterClone.flatMap((step) => (step.op === "delegateBelow" ? [[step.group, step.path]] : []));
+  const scope = "/cg/m.slice/p-n.scope";
+  assert.deepEqual(below(of({})), [[scope, `${scope}/mine`]]);
+  const inner = of({ "run.oci.systemd.subgroup": "container" });
+  assert.deepEqual(below(inner), [[`${scope}/container`, `${scope}/container/mine`]]);
+  assert.deepEqual(inner.cleanup, [`${scope}/container`, scope]);
+  assert.deepEqual(
+    inner.leave.map(({ op }) => op),
+    ["awaitDelegation"],
+  );
+});
+
 test("planCgroups with a user's systemd: below the manager's group, with the controllers that it has", () => {
   const manager = { user: true, root: "/user.slice/user@7.service", controllers: ["memory", "pids"] };
   const user = { privileged: false, uid: 7, gid: 7 };

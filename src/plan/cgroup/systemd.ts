@@ -12,6 +12,7 @@ import type { Config } from "../../spec/config.ts";
 import { parseNumberList } from "../../spec/number-list.ts";
 import { ACCESS, type DevicePolicy } from "./devices.ts";
 import type { CgroupWrite } from "./request.ts";
+import { isBelow } from "./sub-group.ts";
 
 /** Whose units: what the plan must know of the manager that makes them. */
 export interface SystemdTarget {
@@ -229,8 +230,7 @@ export function deviceProperties(policy: DevicePolicy | undefined): UnitProperty
 /** The group of the container below its scope, where an annotation of crun asks for one. Throws CGROUP_UNIT_INVALID. */
 export function subGroupOf({ annotations = {} }: Config): string {
   const name = annotations["run.oci.systemd.subgroup"] ?? "";
-  if (name === "" || (/^[^/]+(\/[^/]+)*$/.test(name) && !name.split("/").some((part) => /^\.\.?$/.test(part))))
-    return name;
+  if (name === "" || isBelow(name)) return name;
   throw new ContainerError("CGROUP_UNIT_INVALID", `${name} does not lie below the container's scope`, {
     field: 'annotations["run.oci.systemd.subgroup"]',
   });
