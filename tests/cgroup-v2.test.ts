@@ -22,7 +22,16 @@ import {
   stateOf,
   untilStatus,
 } from "./bundle.ts";
-import { atEnd, binary, eventually, isRunning, output, prints, watchForLeftovers } from "./harness.ts";
+import {
+  atEnd,
+  binary,
+  eventually,
+  isRunning,
+  output,
+  prints,
+  temporaryDirectory,
+  watchForLeftovers,
+} from "./harness.ts";
 import { missing } from "./missing.ts";
 import { sharedRootfs } from "./rootfs.ts";
 
@@ -531,6 +540,101 @@ test("run.oci.delegate-cgroup: what cannot be made is an error, and nothing is l
     assert.equal(existsSync(join(CGROUPS, path)), false);
   }
 });
+
+/* run.oci.systemd.force_cgroup_v1 */
+
+const FORCE = "run.oci.systemd.force_cgroup_v1";
+
+/** /proc/PID/cgroup without the numbers of hierarchies, which count up. */
+const unnumbered = (text: string): string => text.replace(/^\d+:/gm, "0:");
+
+/** The hierarchy name=systemd of v1, mounted for the test; it must be left as it was. */
+function systemdV1(): string {
+  const directory = temporaryDirectory();
+  assert.equal(output("mount", "-t", "cgroup", "-o", "none,name=systemd,xattr", "cgroup", directory), "");
+  atEnd(() => {
+    assert.deepEqual(
+      readdirSync(directory, { withFileTypes: true }).filter((entry) => entry.isDirectory()),
+      [],
+    );
+    output("umount", directory);
+  });
+  return directory;
+}
+
+test(
+  "run.oci.systemd.force_cgroup_v1: the mount is the container's group of name=systemd and no more",
+  needs(),
+  async () => {
+    const hierarchy = systemdV1();
+    const script = `cat /proc/self/cgroup; ls /sys/fs/cgroup; cd /sys/fs/cgroup/systemd && mkdir -p init.scope &&
+    echo 1 >init.scope/cgroup.procs && cat /proc/1/cgroup; ls release_agent`;
+    for (const isMapped of [true, false]) {
+      for (const type of ["cgroup", "bind"]) {
+        const config = isMapped
+          ? delegated(ownPath(), "", ["sh", "-c", script])
+          : makeConfig(root, { args: ["sh", "-c", script], linux: { cgroupsPath: ownPath() } });
+        config.mounts = (config.mounts ?? []).filter(({ destination }) => destination !== "/sys/fs/cgroup");
+        config.mounts.push(
+          type === "cgroup"
+            ? cgroupMount()
+            : { destination: "/sys/fs/cgroup/", type: "bind", source: "/nowhere", options: ["rbind"] },
+        );
+        config.annotations = { [FORCE]: "/sys/fs/cgroup" };
+        const { stdout, stderr } = await runtime(["run", "-b", makeBundle(config), newId()]);
+        assert.equal(unnumbered(stdout), "0:name=systemd:/\n0::/\nsystemd\n0:name=systemd:/init.scope\n0::/\n", stderr);
+        assert.equal(stderr, "ls: release_agent: No such file or directory\n");
+        const left = readdirSync(hierarchy, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+        assert.deepEqual(left, []);
+      }
+    }
+  },
+);
+
+test(
+  "run.oci.systemd.force_cgroup_v1: exec goes to the same groups, beside a delegated one too; create without it is as ever",
+  needs(),
+  async () => {
+    const hierarchy = systemdV1();
+    const path = ownPath();
+    const config = delegated(path, "payload", ["sleep", "600"]);
+    const id = await running({ ...config, annotations: { ...config.annotations, [FORCE]: "/sys/fs/cgroup" } });
+    assert.equal(
+      unnumbered(await runtimePrints(["exec", id, "cat", "/proc/self/cgroup"])),
+      "0:name=systemd:/\n0::/payload\n",
+    );
+    assert.equal(statSync(join(hierarchy, path)).uid, 100_000);
+    const { pid } = await stateOf(id);
+    assert.equal(
+      unnumbered(readFileSync(`/proc/${pid}/cgroup`, "utf8")),
+      `0:name=systemd:${path}\n0::${path}/payload\n`,
+    );
+    await runtimePrints(["pause", id]);
+    await runtimePrints(["resume", id]);
+    await runtimePrints(["delete", "--force", id]);
+    assert.deepEqual([existsSync(join(hierarchy, path)), existsSync(join(CGROUPS, path))], [false, false]);
+
+    const other = makeConfig(root, { args: ["sh", "-c", "cat /proc/self/cgroup; ls /sys/fs/cgroup/cgroup.procs"] });
+    other.mounts?.push(cgroupMount());
+    const plain = await runtimePrints(["run", "-b", makeBundle(other), newId()]);
+    assert.equal(unnumbered(plain), "0:name=systemd:/\n0::/\n/sys/fs/cgroup/cgroup.procs\n");
+  },
+);
+
+test(
+  "run.oci.systemd.force_cgroup_v1: without the hierarchy it is an error, without the mount nothing",
+  needs(),
+  async () => {
+    const config = makeConfig(root, { args: ["cat", "/proc/self/cgroup"] });
+    config.annotations = { [FORCE]: "/sys/fs/cgroup" };
+    assert.equal(await runtimePrints(["run", "-b", makeBundle(config), newId()]), "0::/\n");
+    config.mounts?.push(cgroupMount());
+    assert.equal(
+      await runtimeFails(["create", "-b", makeBundle(config), newId()]),
+      "CGROUP_CONTROLLER_MISSING: no control group hierarchy name=systemd is mounted on this machine",
+    );
+  },
+);
 
 test(
   "exec, delete: where the container's group is gone, the process goes where its first one is",

@@ -95,6 +95,35 @@ test("matchMounts: the options of the v2 tree, which a mount of it sets anew", (
   });
 });
 
+test("matchMounts: v2 at /sys/fs/cgroup stays v2 alone beside hierarchies of v1 without controllers", () => {
+  const V2 = "24 23 0:22 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n";
+  const named = (name: string, flags = "rw") =>
+    `41 24 0:40 / /sys/fs/cgroup/${name} ${flags} - cgroup cgroup rw,xattr,name=${name}\n`;
+  const found = (membership: string, mounts: string) =>
+    matchMounts(parseSelfCgroup(membership), parseCgroupMounts(mounts));
+  const unified = { mountPoint: "/sys/fs/cgroup", ownPath: "/a" };
+  const systemdV1 = { controllers: ["name=systemd"], mountPoint: "/sys/fs/cgroup/systemd", ownPath: "/b" };
+  assert.deepEqual(
+    found("2:name=elogind:/\n1:name=systemd:/b\n0::/a\n", `${V2}${named("elogind")}${named("systemd", "ro")}`),
+    {
+      hierarchies: [],
+      unified,
+      systemdV1,
+      readonly: false,
+    },
+  );
+  assert.deepEqual(found("2:name=elogind:/\n0::/a\n", `${V2}${named("elogind")}`), {
+    hierarchies: [],
+    unified,
+    readonly: false,
+  });
+  const { hierarchies, systemdV1: none } = found(
+    "3:pids:/\n1:name=systemd:/b\n0::/a\n",
+    `${V2}${named("systemd")}${named("pids").replace("name=", "")}`,
+  );
+  assert.deepEqual([hierarchies.length, none], [2, undefined]);
+});
+
 test("matchMounts: in a Docker container without a cgroup namespace paths count from the mounted group", () => {
   const mounts =
     "1 2 0:30 /docker/ab /sys/fs/cgroup/cpu,cpuacct ro,nosuid,nodev,noexec - cgroup cgroup rw,cpu,cpuacct\n";

@@ -8,7 +8,7 @@ import { unescapePath } from "../plan/mountinfo.ts";
 import { AT_FDCWD, O_CLOEXEC, O_RDONLY } from "../sys/constants.ts";
 import { readFile } from "../sys/files.ts";
 import { check, raw, sys } from "../sys/sys.ts";
-import { requireCgroups } from "./require-cgroups.ts";
+import { CGROUPS, requireCgroups } from "./require-cgroups.ts";
 
 const [ENOENT, EACCES] = [-2, -13];
 const SELF_CGROUP = "/proc/self/cgroup";
@@ -39,11 +39,12 @@ export interface CgroupMount {
 export function probeCgroups(euid: number, mountinfo: string, cgroupsPath?: string): HostCgroups {
   const text = readSmall(SELF_CGROUP);
   if (text === undefined) return { mode: "none", hierarchies: [], writable: false };
-  const { hierarchies, unified, readonly } = matchMounts(parseSelfCgroup(text), parseCgroupMounts(mountinfo));
+  const matched = matchMounts(parseSelfCgroup(text), parseCgroupMounts(mountinfo));
+  const { hierarchies, unified } = matched;
   const top = hierarchies[0]?.mountPoint ?? unified?.mountPoint;
   // Root of a user namespace, as under rootless Podman, may no more there than the user who made it.
   const isOrdinary = euid !== 0 || (top !== undefined && raw.faccessat(AT_FDCWD, top, W_OK) === EACCES);
-  return describe(hierarchies, unified, readonly, isOrdinary, cgroupsPath);
+  return describe(matched, isOrdinary, cgroupsPath);
 }
 
 /** /proc/PID/cgroup. cgroups(7). */
@@ -97,7 +98,7 @@ type MountedTree = Pick<NonNullable<HostCgroups["unified"]>, "mountPoint" | "own
 export function matchMounts(
   membership: CgroupMembership,
   mounts: readonly CgroupMount[],
-): Pick<HostCgroups, "hierarchies"> & { unified?: MountedTree; readonly: boolean } {
+): Pick<HostCgroups, "hierarchies" | "systemdV1"> & { unified?: MountedTree; readonly: boolean } {
   const used: CgroupMount[] = [];
   const find = (fits: (mount: CgroupMount) => boolean, ownPath: string) => {
     const mount = mounts.find(fits);
@@ -119,13 +120,20 @@ export function matchMounts(
     membership.unifiedPath === undefined
       ? undefined
       : find(({ fstype }) => fstype === "cgroup2", membership.unifiedPath);
+  // As runc and crun have it: what counts is what is mounted there. Others may keep hierarchies of v1 without controllers beside it.
+  if (
+    unified?.mountPoint === CGROUPS &&
+    hierarchies.every(({ controllers: [first = ""] }) => first.startsWith("name="))
+  ) {
+    const systemdV1 = hierarchies.find(({ controllers: [first] }) => first === "name=systemd");
+    const readonly = used.at(-1)?.readonly === true;
+    return { hierarchies: [], unified, ...(systemdV1 ? { systemdV1 } : {}), readonly };
+  }
   return { hierarchies, ...(unified ? { unified } : {}), readonly: used.some(({ readonly }) => readonly) };
 }
 
 function describe(
-  hierarchies: HostCgroups["hierarchies"],
-  tree: MountedTree | undefined,
-  readonly: boolean,
+  { hierarchies, unified: tree, systemdV1, readonly }: ReturnType<typeof matchMounts>,
   isOrdinary: boolean,
   cgroupsPath: string | undefined,
 ): HostCgroups {
@@ -139,7 +147,8 @@ function describe(
   }
   if (unified === undefined) return { mode: "none", hierarchies: [], writable: false };
   const writable = !isOrdinary || delegatedGroup(unified.mountPoint, unified.ownPath) !== undefined;
-  return { mode: "v2", hierarchies: [], unified, writable: writable && !readonly };
+  const beside = systemdV1 === undefined ? {} : { systemdV1 };
+  return { mode: "v2", hierarchies: [], unified, ...beside, writable: writable && !readonly };
 }
 
 /** What a v2 tree offers, or undefined where none is in sight. Throws CGROUPS_HIDDEN where root has no other. */

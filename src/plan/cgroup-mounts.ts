@@ -6,7 +6,8 @@
  * shown, as under runc and crun: who asks for the machine's cgroup namespace there means to see it. Such a mount sets the
  * options of the tree for everybody (cgroup-v2.rst, "Mounting"): it repeats those that the machine has.
  */
-import type { Config } from "../spec/config.ts";
+import { ContainerError } from "../error.ts";
+import { ANNOTATION, type Config } from "../spec/config.ts";
 import type { ControlGroup } from "./cgroup/limits.ts";
 import type { Host } from "./host.ts";
 import { isolates } from "./namespaces.ts";
@@ -49,6 +50,30 @@ export function planCgroupMount(mount: CgroupMount): Steps {
   };
 }
 
+/** Where crun's annotation wants no more than v1's hierarchy `name=systemd`. */
+export const systemdV1Place = ({ annotations }: Config): string | undefined =>
+  annotations?.[ANNOTATION.systemdV1] || undefined;
+
+/**
+ * What stands at {@link systemdV1Place}: a tmpfs with the directory `systemd`, for a systemd in the container that knows no v2. Of
+ * the hierarchy the container sees its own group, not all of it as under crun: at its root is release_agent, a command of the machine's.
+ */
+export function planSystemdV1(mount: CgroupMount): Steps {
+  const { systemdV1, hierarchies } = mount.host.cgroups;
+  const all = systemdV1 === undefined ? hierarchies : [...hierarchies, systemdV1];
+  if (all.some(({ controllers: [first] }) => first === SYSTEMD)) return planHierarchies(mount, SYSTEMD);
+  throw new ContainerError(
+    "CGROUP_CONTROLLER_MISSING",
+    `no control group hierarchy ${SYSTEMD} is mounted on this machine`,
+    {
+      field: `annotations["${ANNOTATION.systemdV1}"]`,
+      hint: `mkdir /sys/fs/cgroup/systemd && mount -t cgroup -o none,${SYSTEMD},xattr cgroup /sys/fs/cgroup/systemd`,
+    },
+  );
+}
+
+const SYSTEMD = "name=systemd";
+
 /** A v1 hierarchy, or the v2 tree beside them. */
 interface Hierarchy {
   /** Of its directory: `cpu,cpuacct`, `systemd`, `unified`. */
@@ -60,7 +85,7 @@ interface Hierarchy {
 }
 
 /** v1: a tmpfs with a directory per hierarchy, and a link for each controller that shares one. */
-function planHierarchies(mount: CgroupMount): Steps {
+function planHierarchies(mount: CgroupMount, only?: string): Steps {
   const { config, target, field } = mount;
   const flags = [...new Set([...mount.flags, "nosuid", "nodev", "noexec"])];
   const take: InitStep[] = [];
@@ -78,6 +103,7 @@ function planHierarchies(mount: CgroupMount): Steps {
     },
   ];
   for (const { name, controllers, fstype, group } of hierarchiesOf(mount)) {
+    if (only !== undefined && controllers[0] !== only) continue;
     const path = `${target}/${name}`;
     if (isolates(config, "cgroup")) {
       const data = controllers.join(",");
@@ -122,19 +148,21 @@ function planHierarchies(mount: CgroupMount): Steps {
 }
 
 function hierarchiesOf({ host, groups }: CgroupMount): Hierarchy[] {
-  const { hierarchies, unified } = host.cgroups;
+  const { hierarchies, unified, systemdV1 } = host.cgroups;
   const own = new Map(groups.map(({ controller, path }) => [controller, path]));
   const groupOf = (controller: string, mountPoint: string, ownPath: string): string =>
     own.get(controller) ?? (ownPath === "/" ? mountPoint : `${mountPoint}${ownPath}`);
-  const all = hierarchies.map(({ controllers, mountPoint, ownPath }): Hierarchy => {
-    const joined = controllers.join(",");
-    return {
-      name: joined.startsWith("name=") ? joined.slice(5) : joined,
-      controllers,
-      fstype: "cgroup",
-      group: groupOf(joined, mountPoint, ownPath),
-    };
-  });
+  const all = [...hierarchies, ...(systemdV1 === undefined ? [] : [systemdV1])].map(
+    ({ controllers, mountPoint, ownPath }): Hierarchy => {
+      const joined = controllers.join(",");
+      return {
+        name: joined.startsWith("name=") ? joined.slice(5) : joined,
+        controllers,
+        fstype: "cgroup",
+        group: groupOf(joined, mountPoint, ownPath),
+      };
+    },
+  );
   if (unified !== undefined)
     all.push({
       name: "unified",

@@ -51,6 +51,8 @@ export interface HostCgroups {
     /** A user's: the group in which the containers' groups are made. Our own, where that is what is delegated. */
     base?: string;
   };
+  /** `v2`: the hierarchy `name=systemd` of v1, where it is mounted too; it has no controllers. */
+  systemdV1?: HostCgroups["hierarchies"][number];
   /** An ordinary user's: the v1 hierarchies in which the group that the config names may be made. Unset where there is none. */
   delegated?: HostCgroups["hierarchies"];
   /** Whether the caller may create groups there. */

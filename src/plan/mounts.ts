@@ -9,7 +9,7 @@ import type { Config, Mount, NamespaceType } from "../spec/config.ts";
 import { MOUNT_OPTIONS } from "../spec/names.ts";
 import { hostId } from "./cgroup/delegation.ts";
 import type { ControlGroup } from "./cgroup/limits.ts";
-import { planCgroupMount } from "./cgroup-mounts.ts";
+import { planCgroupMount, planSystemdV1, systemdV1Place } from "./cgroup-mounts.ts";
 import type { Host } from "./host.ts";
 import { planIdMap } from "./id-mapped-mounts.ts";
 import { type MountOptions, parseMountOptions } from "./mount-options.ts";
@@ -79,6 +79,7 @@ export function planMounts(config: Config, host: Host, groups: readonly ControlG
   const view: View = { root, howTaken: new Map(), seen: 0, targets: new Set(), above: new Set() };
   const optionsOf = optionsReader();
   const mounts = config.mounts ?? [];
+  const systemdV1 = systemdV1Place(config);
   let request: Request | undefined;
   for (let index = 0; index < mounts.length; index++) {
     const mount = mounts[index] as Mount;
@@ -92,10 +93,12 @@ export function planMounts(config: Config, host: Host, groups: readonly ControlG
       request.index = index;
     }
     if (target === "/" || target.startsWith("/proc")) checkPlace(request);
+    const isSystemdV1 = systemdV1 !== undefined && target === cleanPath(systemdV1);
     if (options.remount) remount(request, plan);
-    else if (options.bind) bind(request, plan, bundle);
-    else if (mount.type === "cgroup") {
-      const cgroup = planCgroupMount({ ...request, flags: options.flags, data: options.data, groups });
+    else if (options.bind && !isSystemdV1) bind(request, plan, bundle);
+    else if (mount.type === "cgroup" || isSystemdV1) {
+      const planMount = isSystemdV1 ? planSystemdV1 : planCgroupMount;
+      const cgroup = planMount({ ...request, flags: options.flags, data: options.data, groups });
       plan.take.push(...cgroup.take);
       const [first, ...parts] = cgroup.place;
       if (first?.op === "mount") newFilesystem(request, first, plan);

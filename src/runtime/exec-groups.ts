@@ -28,13 +28,14 @@ export function execGroups(
       hint: "the process goes into a group that is there: make it first",
     });
   }
-  const [own] = groups;
-  if (own?.controller !== "unified" || groups.length > 1) return groups; // of version 1, or of both
+  const own = groups.at(-1);
+  const hasV1 = groups.some(({ controller }) => controller !== "unified" && !controller.startsWith("name="));
+  if (hasV1 || own?.controller !== "unified") return groups;
   if (readFileIfThere(`${own.path}/cgroup.subtree_control`)?.trim() === "") return groups;
   const { mode, unified } = host.cgroups;
   if (mode !== "v2" || unified === undefined) return groups;
   const current = parseSelfCgroup(readFileIfThere(`/proc/${init}/cgroup`) ?? "").unifiedPath;
-  return current === undefined ? groups : [{ ...own, path: `${unified.mountPoint}${current}` }];
+  return current === undefined ? groups : [...groups.slice(0, -1), { ...own, path: `${unified.mountPoint}${current}` }];
 }
 
 /**

@@ -267,6 +267,8 @@ export const ANNOTATION = {
   seccompData: "run.oci.seccomp_bpf_data",
   /** crun's: on cgroup v2 the container lives in this group below its own, and may do with it what it likes. */
   delegatedGroup: "run.oci.delegate-cgroup",
+  /** crun's: the mount at this path becomes a tmpfs with `systemd` in it, the container's group in v1's hierarchy of that name. */
+  systemdV1: "run.oci.systemd.force_cgroup_v1",
   /** crun's: as `--pidfd-socket`. */
   pidfdReceiver: "run.oci.pidfd_receiver",
 } as const;

@@ -6,7 +6,7 @@
 import { ContainerError } from "../../error.ts";
 import { ANNOTATION, type Config, type IdMapping } from "../../spec/config.ts";
 import type { Host } from "../host.ts";
-import type { ParentStep } from "../step.ts";
+import type { ParentStep, Why } from "../step.ts";
 import { isBelow } from "./sub-group.ts";
 
 export function delegateGroup({ linux, mounts = [], process }: Config, { cgroups }: Host, path: string): ParentStep[] {
@@ -45,19 +45,30 @@ export function delegatedName({ annotations = {} }: Config): string | undefined 
   );
 }
 
-/** The owner is root of the container, where that is somebody else on the machine; an ordinary user can give nothing away. */
-export function delegateBelow({ linux }: Config, { uid }: Host, group: string, name: string): ParentStep {
-  const root = { uid: hostId(0, linux.uidMappings) ?? 0, gid: hostId(0, linux.gidMappings) ?? 0 };
+export function delegateBelow(config: Config, host: Host, group: string, name: string): ParentStep {
+  const owner = rootOnMachine(config, host);
   return {
     op: "delegateBelow",
     by: "parent",
     group,
     path: `${group}/${name}`,
     pid: { slot: "init.pid" },
-    ...(uid === 0 && (root.uid !== 0 || root.gid !== 0) ? { owner: root } : {}),
+    ...(owner === undefined ? {} : { owner }),
     field: DELEGATED,
     because: "the container does with it what it likes; its limits are those of the group above",
   };
+}
+
+/** A group of v1 that has no controllers, and no limits that somebody could leave. */
+export function ownedByRoot(config: Config, host: Host, path: string, why: Why): ParentStep[] {
+  const owner = rootOnMachine(config, host);
+  return owner === undefined ? [] : [{ op: "delegateCgroup", by: "parent", path, uid: owner.uid, ...why }];
+}
+
+/** Root of the container, where that is somebody else on the machine; an ordinary user can give nothing away. */
+function rootOnMachine({ linux }: Config, { uid }: Host): { uid: number; gid: number } | undefined {
+  const root = { uid: hostId(0, linux.uidMappings) ?? 0, gid: hostId(0, linux.gidMappings) ?? 0 };
+  return uid === 0 && (root.uid !== 0 || root.gid !== 0) ? root : undefined;
 }
 
 /** What an id of the container is on the machine; undefined when nothing maps it. */

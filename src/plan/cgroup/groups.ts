@@ -7,11 +7,11 @@
  * once (cgroup.kill). Each controller is looked for in v1 first, then in v2; a limit of one that is nowhere is a warning.
  */
 import { ContainerError } from "../../error.ts";
-import type { Config, CpuResources, DeviceRule, Resources } from "../../spec/config.ts";
+import { ANNOTATION, type Config, type CpuResources, type DeviceRule, type Resources } from "../../spec/config.ts";
 import type { Host } from "../host.ts";
 import { isolates } from "../namespaces.ts";
 import type { InitStep, ParentStep, Slot } from "../step.ts";
-import { DELEGATED, delegateBelow, delegatedName, delegateGroup } from "./delegation.ts";
+import { DELEGATED, delegateBelow, delegatedName, delegateGroup, ownedByRoot } from "./delegation.ts";
 import { assembleDeviceProgram } from "./device-program.ts";
 import { type DevicePolicy, devicesV1, parseDeviceRules } from "./devices.ts";
 import {
@@ -177,6 +177,7 @@ export function planCgroups(
     });
     plan.cleanup.push(...(below === "" ? [] : groups.map(({ path }) => path.slice(0, -below.length - 1))));
   }
+  const systemdV1 = config.annotations?.[ANNOTATION.systemdV1] ? host.cgroups.systemdV1 : undefined;
   const how = { ...(scope ? { mayExist: true } : strict ? { mayExist: true, unused: true } : {}), ...why };
   // A process that is born in a group is counted before it is there: with pids.max 0 the clone itself would fail.
   // And before Linux 6.4 its memory came from where its parent's came from, whatever cpuset.mems said; who joins is told.
@@ -185,6 +186,16 @@ export function planCgroups(
     since(host.kernel, 5, 7) &&
     !(enable.some(({ name }) => name === "pids") && resources.pids?.limit === 0) &&
     !(isHeldToNodes && !since(host.kernel, 6, 4));
+  if (systemdV1) {
+    const path = `${systemdV1.mountPoint}${location.within(systemdV1.ownPath)}`;
+    const [controller = ""] = systemdV1.controllers;
+    const own = { field: SYSTEMD_V1, because: "systemd in the container makes its groups in this hierarchy" };
+    make.push({ op: "makeCgroup", by: "parent", controller, path, ...how, ...own });
+    make.push(...ownedByRoot(config, host, path, own));
+    plan.join.push({ ...joinStep(controller, path), ...own });
+    plan.cleanup.push(path, ...(below === "" ? [] : [path.slice(0, -below.length - 1)]));
+    plan.groups = [{ controller, path }, ...groups];
+  }
   for (const [i, { controller, path }] of groups.entries()) {
     const mountPoint = hierarchies[i]?.mountPoint ?? unified?.mountPoint ?? "";
     const isCpuset = hierarchies[i]?.controllers.includes("cpuset") ?? false;
@@ -449,6 +460,9 @@ function planDevices(
   };
   return { ...nothing, steps: [step], group };
 }
+
+/** crun's annotation, see cgroup-mounts.ts. */
+const SYSTEMD_V1 = `annotations["${ANNOTATION.systemdV1}"]`;
 
 const NO_MANAGER = "the container has no control groups of its own (--cgroup-manager disabled)";
 const OLD_GROUPS =

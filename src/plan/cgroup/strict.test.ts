@@ -317,6 +317,30 @@ test("run.oci.delegate-cgroup: what is not below the container's group, and what
   ]);
 });
 
+test("run.oci.systemd.force_cgroup_v1: a group in the hierarchy name=systemd too, of which the process is no child", () => {
+  const systemdV1 = { controllers: ["name=systemd"], mountPoint: "/v1", ownPath: "/own" };
+  const maps = [{ containerID: 0, hostID: 100_000, size: 1000 }];
+  const found = (annotations: Record<string, string>, linux: Partial<Config["linux"]> = {}) =>
+    planCgroups({ ...makeConfig({}, linux), annotations }, makeHost({ ...V2, systemdV1 }), "id", STRICT);
+  const annotations = { "run.oci.systemd.force_cgroup_v1": "/sys/fs/cgroup" };
+  const { into, create, join, cleanup, groups } = found(annotations, { uidMappings: maps });
+  const { create: without, ...plain } = found({}, { uidMappings: maps });
+  const shown = create.map(show);
+  assert.deepEqual(
+    shown,
+    ["makeCgroup /v1/c (may exist unused)", "delegate /v1/c to 100000", ...without.map(show)].sort(
+      (a, b) => shown.indexOf(a) - shown.indexOf(b),
+    ),
+  );
+  assert.deepEqual([into, plain.into], ["/cg/c", "/cg/c"]);
+  assert.deepEqual([join.map((step) => "path" in step && step.path), plain.join], [["/v1/c"], []]);
+  assert.deepEqual([cleanup, plain.cleanup], [["/cg/c", "/v1/c"], ["/cg/c"]]);
+  assert.deepEqual(groups, [
+    { controller: "name=systemd", path: "/v1/c" },
+    { controller: "unified", path: "/cg/c" },
+  ]);
+});
+
 test("devices strict: /dev/net/tun is allowed too", () => {
   const lines = writesOf(V1, { devices: [{ allow: false, access: "rwm" }] });
   assert.deepEqual([lines[0], lines.at(-1), lines.length], ["devices.deny = a", "devices.allow = c 10:200 rwm", 13]);
