@@ -1,6 +1,6 @@
 /** NOTIFY_SOCKET, as sd_notify(3) has it: what the container gets of it, and what whoever started the runtime gets to know. */
 import assert from "node:assert/strict";
-import { type ChildProcessWithoutNullStreams, spawn } from "node:child_process";
+import { type ChildProcessWithoutNullStreams, execFileSync, spawn } from "node:child_process";
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -254,6 +254,37 @@ test("a container that floods its socket holds up nobody", needs(), async () => 
   run.kill("SIGTERM");
   assert.equal((await run.ended).code, 5);
   assert.deepEqual(manager.told(), []);
+});
+
+/** Fills the queue of a socket, over as many as that takes: each may send so much only. */
+const FILL = `
+import socket, sys
+while True:
+    one = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    one.connect(sys.argv[1])
+    try:
+        for _ in range(64): one.send(b'x')
+    except BlockingIOError: break
+`;
+
+test("run in the foreground: a manager that does not read holds up nobody, and is told when he does", {
+  skip: missing("package:python3") || needs().skip,
+}, async () => {
+  const manager = await listener();
+  manager.child.kill("SIGSTOP");
+  execFileSync("python3", ["-c", FILL, manager.env.NOTIFY_SOCKET]);
+  const { config, shared } = configOf(
+    "trap 'echo >/shared/usr1' USR1; trap 'exit 7' TERM; notify READY=1; echo >/shared/said; while :; do sleep 0.02; done",
+  );
+  const run = startRuntime(["run", "--bundle", makeBundle(config), newId()], { env: manager.env });
+  await eventually("the container has said that it is ready", () => existsSync(join(shared, "said")));
+  run.kill("SIGUSR1");
+  // As long as the old patience with him, after which it was a warning.
+  await eventually("the signal is passed on", () => existsSync(join(shared, "usr1")), 20_000);
+  manager.child.kill("SIGCONT");
+  await eventually("the manager is told", () => manager.told().some((text) => text.includes("READY=1")));
+  run.kill("SIGTERM");
+  assert.deepEqual(await run.ended, { stdout: "", stderr: "", code: 7 });
 });
 
 test("NOTIFY_SOCKET: an abstract name; one that nobody listens at is a warning", needs(), async () => {

@@ -8,7 +8,7 @@ import { isDirectoryOfProc, stillRuns } from "../execute/process-end.ts";
 import type { Config } from "../spec/config.ts";
 import { AF_UNIX, AT_FDCWD, POLLIN, POLLOUT, SOCK_CLOEXEC, SOCK_DGRAM, SOCK_NONBLOCK } from "../sys/constants.ts";
 import { packPollfds, packTimespec, parsePollfds } from "../sys/structs.ts";
-import { check, raw, SysError, sys } from "../sys/sys.ts";
+import { check, EAGAIN, raw, SysError, sys } from "../sys/sys.ts";
 import { connectUnix, withUnixAddress } from "../sys/unix-address.ts";
 import { type Container, inRecord, NOTIFY, NOTIFY_NAME } from "./container.ts";
 import { openProcess } from "./signal.ts";
@@ -75,27 +75,41 @@ function saysReady(socket: number): boolean {
   return false;
 }
 
-/** For the foreground: beside signals and terminal, until the container is ready. We are the unit's main process then. */
-export function notifyAside(socket: number, warn: (text: string) => void): Aside {
-  return {
+/** For the foreground: beside signals and terminal, until whoever wants to know has been told. We are the unit's main process then. */
+export function notifyAside(socket: number, warn: Warn): Aside {
+  const aside: Aside = {
     fd: socket,
+    events: POLLIN,
     isDone() {
       if (!saysReady(socket)) return false;
       raw.close(socket);
-      tellReady(raw.getpid(), false, warn);
-      return true;
+      const listening = orWarning(warn, connectListener);
+      if (listening === undefined) return true;
+      // At once, for the container may have ended; else as soon as he takes it, who may have much to read.
+      Object.assign(aside, { fd: listening, events: POLLOUT, isDone: () => isTold(listening, warn) });
+      return aside.isDone();
     },
   };
+  return aside;
+}
+
+function isTold(listening: number, warn: Warn): boolean {
+  const text = readyText(raw.getpid());
+  const sent = raw.sendMessage(listening, text, []);
+  if (sent === EAGAIN) return false;
+  orWarning(warn, () => check(sent, "sendmsg", listening, text));
+  raw.close(listening);
+  return true;
 }
 
 /** In the background: returns when the container is ready, or has ended; its process is the unit's main process from then on. */
-export function awaitReady(socket: number, { init }: Container, warn: (text: string) => void): void {
+export function awaitReady(socket: number, { init }: Container, warn: Warn): void {
   if (init === undefined) return;
   const process = openProcess(init);
   for (;;) {
     // Before what it says: it may have said so and ended.
     const isOver = process === undefined || !untilHeard(socket, process);
-    if (saysReady(socket)) return tellReady(init.pid, true, warn);
+    if (saysReady(socket)) return tellReady(init.pid, warn);
     if (isOver) return;
   }
 }
@@ -113,26 +127,40 @@ function untilHeard(socket: number, process: number): boolean {
 
 const PAUSE_MS = 100;
 
-/**
- * `barrier`: returns when it has been heard, after 30 s at the latest: systemd looks up who wrote, and believes nobody who is gone.
- * sd_notify_barrier(3)
- */
-function tellReady(mainPid: number, barrier: boolean, warn: (text: string) => void): void {
-  const path = listener();
-  if (path === undefined) return;
-  try {
-    const socket = sys.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+/** Returns when it has been heard, after 30 s at the latest: systemd looks up who wrote, and believes nobody who is gone. sd_notify_barrier(3) */
+function tellReady(mainPid: number, warn: Warn): void {
+  orWarning(warn, () => {
+    const socket = connectListener();
     try {
-      check(connectUnix(socket, path.replace(/^@/, "\0")), "connect", path);
       raw.ppoll(packPollfds([{ fd: socket, events: POLLOUT }]), 1, packTimespec(QUEUE_MS), null, 8);
-      sys.sendMessage(socket, `READY=1\nMAINPID=${mainPid}`, []);
-      if (barrier) awaitHeard(socket);
+      sys.sendMessage(socket, readyText(mainPid), []);
+      awaitHeard(socket);
     } finally {
       raw.close(socket);
     }
+  });
+}
+
+const readyText = (mainPid: number): string => `READY=1\nMAINPID=${mainPid}`;
+
+function connectListener(): number {
+  const path = listener() ?? "";
+  const socket = sys.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  const connected = connectUnix(socket, path.replace(/^@/, "\0"));
+  if (connected < 0) raw.close(socket);
+  check(connected, "connect", path);
+  return socket;
+}
+
+type Warn = (text: string) => void;
+
+function orWarning<T>(warn: Warn, act: () => T): T | undefined {
+  try {
+    return act();
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
-    warn(`the container is ready, but NOTIFY_SOCKET does not take that: ${path}: ${error.message}`);
+    warn(`the container is ready, but NOTIFY_SOCKET does not take that: ${listener()}: ${error.message}`);
+    return undefined;
   }
 }
 

@@ -44,7 +44,7 @@ function watch(passing: Passing, signals: number, aside: Aside | undefined): End
 /** Until it has ended, or nothing more is to be heard aside. */
 function watchBoth(passing: Passing, signals: number, aside: Aside): Ended | undefined {
   for (;;) {
-    const polled = packPollfds([signals, aside.fd].map((fd) => ({ fd, events: POLLIN })));
+    const polled = packPollfds([{ fd: signals, events: POLLIN }, aside]);
     raw.ppoll(polled, 2, null, null, 8);
     const [signal, other] = parsePollfds(polled);
     if (other !== 0 && aside.isDone()) return undefined;

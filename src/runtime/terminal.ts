@@ -68,7 +68,9 @@ export type RelayEvent = { signal: number; pid: number } | "hangup";
 /** Something else to hear. */
 export interface Aside {
   fd: number;
-  /** Takes what can be read, without waiting; whether that was all, and the descriptor is closed. */
+  /** POLLIN, or POLLOUT to have something to say. */
+  events: number;
+  /** Does what can be done without waiting; whether that was all, and the descriptor is closed. */
   isDone: () => boolean;
 }
 
@@ -118,7 +120,7 @@ export function relay(state: Relay): RelayEvent[] {
       { fd: state.terminalOpen && events !== 0 ? terminal : -1, events },
       { fd: state.stdinOpen && state.terminalOpen && !hasInput ? 0 : -1, events: POLLIN },
       { fd: hasOutput ? state.stdout : -1, events: POLLOUT },
-      { fd: state.aside?.fd ?? -1, events: POLLIN },
+      { fd: state.aside?.fd ?? -1, events: state.aside?.events ?? 0 },
     ]);
     const ready = raw.ppoll(polled, 5, null, null, 8);
     if (ready === EINTR) continue;
