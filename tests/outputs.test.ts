@@ -4,11 +4,13 @@ import { spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { binary, compiled, temporaryDirectory, watchForLeftovers } from "./harness.ts";
+import { binary, binaryFor, compiled, environmentOf, temporaryDirectory, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { sharedRootfs } from "./rootfs.ts";
+import { withTestUsers } from "./users.ts";
 
-watchForLeftovers();
+const users = withTestUsers();
+watchForLeftovers(() => [users.user, users.bare]);
 const root = sharedRootfs();
 
 test("tupper: the exit code says what failed, also where stderr takes nothing", {
@@ -60,7 +62,8 @@ test("tupper: output into a full pipe that does not block waits for who reads it
 const UNREAD = `
 import os, select, signal, subprocess, sys, time
 kind, when, *command = sys.argv[1:]
-reader, writer = os.openpty() if kind == 'terminal' else os.pipe()
+reader, writer = os.pipe() if kind == 'pipe' else os.openpty()
+if kind == 'closed terminal': os.fchmod(writer, 0)
 child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=writer, stderr=writer)
 def children(pid): return open(f'/proc/{pid}/task/{pid}/children').read().split()
 def sleeps(pid): return open(f'/proc/{pid}/stat').read().rpartition(')')[2].split()[0] == 'S'
@@ -83,21 +86,30 @@ try: print(child.wait(20))
 except subprocess.TimeoutExpired: child.kill(); sys.exit('SIGTERM did not end it')
 `;
 
+function unread(kind: string, when: string, ...command: string[]): string {
+  const { stdout, stderr } = spawnSync("python3", ["-c", UNREAD, kind, when, ...command], { encoding: "utf8" });
+  return stdout + stderr;
+}
+
 test("run --tty: SIGTERM reaches the command and ends tupper though nobody reads its output, a terminal or a pipe", {
   skip: missing("subuid", "package:busybox-static", "package:python3"),
 }, () => {
-  const unread = (kind: string, when: string, ...command: string[]) => {
-    const { stdout, stderr } = spawnSync("python3", ["-c", UNREAD, kind, when, binary, ...command], {
-      encoding: "utf8",
-    });
-    return stdout + stderr;
-  };
   for (const kind of ["terminal", "pipe"]) {
-    const run = (...flags: string[]) => ["run", "--tty", ...flags, root, "sh", "-c"];
+    const run = (...flags: string[]) => [binary, "run", "--tty", ...flags, root, "sh", "-c"];
     assert.equal(unread(kind, "full", ...run(), "trap 'exit 6' TERM; yes & wait"), "6\n", kind);
     // There is something to be said of this end, where nothing can be said.
     assert.equal(unread(kind, "full", ...run("--init"), "yes"), "143\n", kind);
     // What it has written is more than fits, and it has ended.
     assert.equal(unread(kind, "ended", ...run(), "yes"), "137\n", kind);
   }
+});
+
+test("run --tty: the same on a terminal that may not be opened, as another user's after su", {
+  skip: missing("root", "package:passwd", "package:uidmap", "package:python3", "package:setpriv"),
+}, () => {
+  const { user } = users;
+  const environment = Object.entries(environmentOf(user)).map(([name, value]) => `${name}=${value}`);
+  const asOther = ["setpriv", `--reuid=${user.uid}`, `--regid=${user.gid}`, "--clear-groups", "env", ...environment];
+  const run = ["run", "--tty", root, "sh", "-c", "trap 'exit 6' TERM; yes & wait"];
+  assert.equal(unread("closed terminal", "full", ...asOther, binaryFor(user), ...run), "6\n");
 });

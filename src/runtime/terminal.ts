@@ -5,6 +5,7 @@
 import { ENDING_SIGNALS } from "../execute/give-up.ts";
 import {
   AT_FDCWD,
+  F_GETFL,
   F_SETFL,
   O_CLOEXEC,
   O_NOCTTY,
@@ -99,8 +100,8 @@ export function openRelay(terminal: number, signals: number, aside?: Aside): Rel
 
 /**
  * A terminal that can be written to may still take less than it is given, and who writes sleeps for the rest: it is opened once more,
- * so that it does not block, and does for others who have it as their output. Somebody else's, after su(1), may not be opened. A master's
- * file is a new pty each time.
+ * so that it does not block, and does for others who have it as their output. Somebody else's, after su(1), may not be opened, and a
+ * master's file is a new pty each time: see writeNow.
  */
 function openOutput(): number {
   if (!isTerminal(1) || raw.ioctl(1, TIOCGPTN, new ArrayBuffer(4)) >= 0) return 1;
@@ -146,8 +147,18 @@ export function relay(state: Relay): RelayEvent[] {
 /** As much as a pipe that can be written takes at once: pipe(7), PIPE_BUF. */
 function passOutput(state: Relay): void {
   const chunk = state.output.slice(0, 4096);
-  const written = raw.write(state.stdout, chunk);
+  const written = writeNow(state.stdout, chunk);
   if (written !== EAGAIN) state.output = state.output.slice(check(written, "write", 1, chunk));
+}
+
+/** A descriptor that is the caller's too is made O_NONBLOCK, which is of all who have it, for no longer than a write. fcntl(2) */
+function writeNow(fd: number, chunk: ArrayBuffer): number {
+  if (fd !== 1) return raw.write(fd, chunk);
+  const flags = raw.fcntl(fd, F_GETFL, 0);
+  raw.fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+  const written = raw.write(fd, chunk);
+  raw.fcntl(fd, F_SETFL, flags);
+  return written;
 }
 
 function passInput(state: Relay): void {
