@@ -38,10 +38,17 @@ async function container(change: (config: ReturnType<typeof makeConfig>) => void
   };
 }
 
-function source(text = "of the machine"): string {
-  const directory = temporaryDirectory();
-  writeFileSync(join(directory, "file"), text);
+function source(directory = temporaryDirectory()): string {
+  writeFileSync(join(directory, "file"), "of the machine");
   return directory;
+}
+
+/** With the flags that a mount has by itself; those of /tmp, which a bind mount has from there, are the machine's. */
+function mountedSource(): string {
+  const directory = temporaryDirectory();
+  output("mount", "-t", "tmpfs", "source", directory);
+  atEnd(() => spawnSync("umount", ["--lazy", directory]));
+  return source(directory);
 }
 
 const bind = (from: string, destination: string, ...options: string[]) => ({
@@ -53,7 +60,7 @@ const bind = (from: string, destination: string, ...options: string[]) => ({
 
 test("mounts add: a directory and a file, their places are made; remove: they are gone", asRoot(), async () => {
   const { add, remove, sees, mounted } = await container();
-  const from = source();
+  const from = mountedSource();
   await add(bind(from, "/new/deep/directory", "ro", "nosuid"), bind(`${from}/file`, "/new/file"));
   assert.equal(await mounted(), "/new/deep/directory ro,nosuid,relatime\n/new/file rw,relatime\n");
   assert.equal(await sees("cat /new/deep/directory/file; cat /new/file"), "of the machineof the machine");
@@ -82,7 +89,7 @@ test("mounts add: a tmpfs with flags and options, an object with mounts, a file"
 
 test("mounts add: all or nothing, and the error names the field", asRoot(), async () => {
   const { add, refuses, mounted } = await container();
-  const from = source();
+  const from = mountedSource();
   assert.match(
     await refuses("add", bind(from, "/new/a"), bind("/no/such/source", "/new/b")),
     /^MOUNT_SOURCE_MISSING: cannot take \/no\/such\/source: the source does not exist$/,
