@@ -3,7 +3,7 @@
  * were written against runc and crun, and read these words.
  */
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Config } from "../src/spec/config.ts";
@@ -18,7 +18,7 @@ import {
   runtimePrints,
   stateOf,
 } from "./bundle.ts";
-import { atEnd, prints, temporaryDirectory, watchForLeftovers } from "./harness.ts";
+import { atEnd, output, prints, temporaryDirectory, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { makeRootfs, sharedRootfs } from "./rootfs.ts";
 import { withTestUsers } from "./users.ts";
@@ -204,6 +204,11 @@ test(
     assert.equal(await runtimePrints([...flags, "exec", id, "hostname"], { cwd }), "other\n");
     assert.equal((await runtime([...flags, "state", "unknown"], { cwd })).code, 1);
     assert.match(readFileSync(join(cwd, "sub/log"), "utf8"), /unknown does not exist/);
+    // What is said when the runtime has gone to the bundle already.
+    rmSync(join(cwd, "sub/log"));
+    writeFileSync(join(cwd, "sub/c.json"), JSON.stringify(makeConfig(root, { args: ["/no/such/command"] })));
+    assert.equal((await runtime([...flags, "run", ...create.slice(1, -1), newId()], { cwd })).code, 1);
+    assert.match(readFileSync(join(cwd, "sub/log"), "utf8"), /no\/such\/command/);
   },
 );
 
@@ -361,7 +366,10 @@ test(
   async () => {
     const config = makeConfig(root, { args: ["echo", "ran"], process: { capabilities: { bounding: ["CAP_FLY"] } } });
     const bundle = makeBundle(config);
+    const unread = join(temporaryDirectory(), "fifo");
+    output("mkfifo", unread);
     for (const [log, call] of [
+      [unread, /openat\(.*\) = ENXIO \(no such device or address\)/],
       ["/no/such/log", /openat\(.*\) = ENOENT \(no such file or directory\)/],
       ["/dev/full", /write\(.*\) = ENOSPC \(no space left on device\)/],
     ] as const) {

@@ -3,7 +3,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import { absolute } from "../../runtime/bundle.ts";
 import { runtimeRoot } from "../../runtime/container.ts";
 import type { CgroupManager } from "../../runtime/launch.ts";
-import { debugTo, type LogOptions, warnTo } from "./log.ts";
+import { debugTo, type LogOptions, logDestination, warnTo } from "./log.ts";
 
 export interface GlobalOptions extends LogOptions {
   root?: string;
@@ -21,6 +21,7 @@ export function addGlobalOptions(program: Command): Command {
     .option(
       "--log <FILE>",
       "where errors and warnings go, beside stderr; opened for the first of them. Or syslog:NAME, journald:NAME",
+      logDestination,
     )
     .addOption(new Option("--log-format <FORMAT>", "of the log file").choices(["text", "json"]).default("text"))
     .addOption(

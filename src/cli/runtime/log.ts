@@ -8,7 +8,8 @@
  */
 import { ContainerError } from "../../error.ts";
 import { printable, printableJson } from "../../printable.ts";
-import { AT_FDCWD, O_APPEND, O_CLOEXEC, O_CREAT, O_WRONLY } from "../../sys/constants.ts";
+import { absolute } from "../../runtime/bundle.ts";
+import { AT_FDCWD, O_APPEND, O_CLOEXEC, O_CREAT, O_NONBLOCK, O_WRONLY } from "../../sys/constants.ts";
 import { writeAll } from "../../sys/files.ts";
 import { raw, SysError, sys } from "../../sys/sys.ts";
 import { type ErrorObject, errorObject } from "../error-json.ts";
@@ -31,6 +32,10 @@ export const warnTo =
     if (hasLogFile(options)) append(options, "warning", text);
     else writeWarning(text);
   };
+
+/** What `--log` names, of the caller's directory: `create` and `run` go to that of the bundle. */
+export const logDestination = (value: string): string =>
+  value === "" || logService(value) !== undefined ? value : absolute(value.replace(/^file:/, ""));
 
 /** An empty name is none, as for runc. */
 export const hasLogFile = ({ log }: LogOptions): boolean => log !== undefined && log !== "";
@@ -75,7 +80,8 @@ function logLine(log: string, level: Level, line: string, bare: string): SysErro
       sendToService(service, level, printable(bare));
       return undefined;
     }
-    fd = sys.openat(AT_FDCWD, log.replace(/^file:/, ""), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o644);
+    // O_NONBLOCK: the open of a FIFO that nobody reads fails, and does not wait.
+    fd = sys.openat(AT_FDCWD, log, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_CLOEXEC, 0o644);
     writeAll(fd, line);
     return undefined;
   } catch (error) {
