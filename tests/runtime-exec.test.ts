@@ -392,6 +392,7 @@ test("exec --process: what the file leaves out is the container's, capabilities 
   const own = await seesAs(id, { args, capabilities: {}, oomScoreAdj: 400, user: { uid: 0, gid: 0, umask: 0 } });
   assert.ok(own.startsWith("0000\n20\n400\n"), own);
   assert.deepEqual(of(own), [0n, 0n, 0n, 0n, 0n]);
+  assert.equal(await seesAs(id, { args: ["sh", "-c", "ulimit -n"], rlimits: [] }), "20\n");
 });
 
 test("exec --detach: returns at once, --pid-file has the number as the caller sees it", needs(), async () => {

@@ -93,11 +93,14 @@ export const execCommand = new Command("exec")
 
 const PROCESS = { field: "--process", code: "PROCESS_UNREADABLE", what: "process" } as const;
 
-/** What a `--process` file leaves out of who and what may, is as the container has it, as under runc: nothing is given by being left out. */
+/** What a `--process` file leaves out or empty of who and what may is as the container has it, as under runc: nothing is given by that. */
 function withOwn(process: Process, { consoleSize: _size, ...own }: Process): Process {
   const { umask } = own.user;
   const user = umask === undefined ? process.user : { umask, ...process.user };
-  return { ...own, terminal: false, env: [], noNewPrivileges: false, ...process, user };
+  const given = { ...process };
+  for (const field of ["apparmorProfile", "selinuxLabel", "rlimits"] as const)
+    if (given[field]?.length === 0) delete given[field];
+  return { ...own, terminal: false, env: [], noNewPrivileges: false, ...given, user };
 }
 
 /** The container's process with what the flags change. An empty value is none, as for runc. */
