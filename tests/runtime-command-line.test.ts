@@ -166,6 +166,7 @@ test("a single dash is enough before a flag's whole name, as in Go's programs", 
   assert.equal(await runtimePrints([`-root=${temporaryDirectory()}`, "list", "-quiet=true"]), "");
   const runs = ["exec", "-cwd=/etc", "-env=A=b", "-tty=false", id, "sh", "-c", 'echo "$PWD $A $*"', "sh", "-cwd=/"];
   assert.equal(await runtimePrints(runs), "/etc b -cwd=/\n");
+  assert.equal(await runtimePrints(["exec", "-e=A=b", "-t=false", id, "sh", "-c", "echo $A"]), "b\n");
   const restore = ["restore", "-no-subreaper", "-image-path", "/no/such", "-bundle", bundle, newId()];
   assert.match(await runtimeFails(restore), /^(RESTORE_IMAGES|CRIU_MISSING): /);
   assert.match(await runtimeFails(["list", "-quite"]), /^UNKNOWN_FLAG: /);

@@ -70,14 +70,14 @@ function readAsGo(command: Command): void {
 
 /**
  * `-no-subreaper` is `--no-subreaper`: so containerd and Docker restore. A whole name goes before short flags put together. `-root=/x` is
- * `--root /x`, and `--tty=false` nothing: such a word has done what it does by the time that this returns.
+ * `--root /x`, `-b=/x` is `-b /x`, and `--tty=false` nothing: such a word has done what it does by the time that this returns.
  */
 function findOption(this: Command & Emitter, word: string): Option | undefined {
   const find = (name: string) => this.options.find(({ short, long }) => short === name || long === name);
   const whole = find(word) ?? (/^-[^-]./.test(word) ? find(`-${word}`) : undefined);
   if (whole !== undefined) return whole;
-  const [, name, value = ""] = /^--?([^-=][^=]+)=(.*)$/s.exec(word) ?? [];
-  const option = find(`--${name}`);
+  const [, name, value = ""] = /^--?([^-=][^=]*)=(.*)$/s.exec(word) ?? [];
+  const option = find(name?.length === 1 ? `-${name}` : `--${name}`);
   if (option === undefined) return undefined;
   if (option.required || option.optional) this.emit(`option:${option.name()}`, value);
   else if (/^(1|t|true)$/i.test(value)) this.emit(`option:${option.name()}`);
