@@ -160,6 +160,24 @@ test("create: pids, 0 and -1 and unset", needs("cgroup:pids"), async () => {
   assert.deepEqual(found, ["1", "max", "20", "max"]);
 });
 
+test(
+  "exec: pids.max of the container is reached, or of the group above where it is now: told as that",
+  needs("cgroup:pids"),
+  async () => {
+    const resources = { pids: { limit: 1 } };
+    const path = ownPath();
+    const told = new RegExp(
+      `^CLONE_FAILED: .*pids\\.max of the control group ${CGROUPS}${path}, which the process was to be in, is reached`,
+    );
+    for (const annotations of [{}, { "run.oci.delegate-cgroup": "payload" }]) {
+      const config = makeConfig(root, { args: ["sleep", "600"], resources, linux: { cgroupsPath: path } });
+      const id = await running({ ...config, annotations });
+      assert.match(await runtimeFails(["exec", id, "true"]), told);
+      await runtimePrints(["delete", "--force", id]);
+    }
+  },
+);
+
 test("run: with pids.limit 0 the command runs, and cannot fork", needs("cgroup:pids"), async () => {
   const config = makeConfig(root, {
     args: ["sh", "-c", "echo here; /bin/true & :"],

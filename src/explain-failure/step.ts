@@ -109,7 +109,7 @@ function findingOf(step: Step, error: SysError): Finding {
   const { code } = error;
   const older = whatIsOlder(error);
   if (older !== undefined) return { hint: older };
-  if (step.op === "clone" && code === "EAGAIN") return whyNoMoreProcesses();
+  if (step.op === "clone" && code === "EAGAIN") return whyNoMoreProcesses(step.cgroup);
   if (code === "ENOSPC" && MOUNT_CALLS.has(error.syscall) && !(step.op === "mount" && step.fstype === "overlay"))
     return tooManyMounts() ?? { why: NO_MORE_MOUNTS, hint: FEWER_MOUNTS };
   if (step.op === "takeFilesystem" || step.op === "mount") {
