@@ -275,6 +275,9 @@ test("update: values that are none, and what this machine lacks", needs(), async
   assert.match(await fails("--cpuset-cpus", "999"), /^CGROUP_(VALUE_REFUSED|FORBIDDEN): /);
   assert.match(await fails("--l3-cache-schema", "L3:0=f"), /^RDT_UNSUPPORTED: .* it was made without/);
   assert.match(await fails("--mem-bw-schema", "MB:0=10"), /^RDT_UNSUPPORTED: /);
+  // Nothing is changed before all has been understood.
+  assert.match(await fails("--mem-bw-schema", "MB:0=10", "--memory", "much"), /^BAD_SIZE: /);
+  assert.match(await fails("--mem-bw-schema", "MB:0=10", "--resources", "/no/such"), /^RESOURCES_UNREADABLE: /);
   assert.equal(await runtimePrints(["update", "--l3-cache-schema", "", id]), "");
   // One that was made with a class of service, on a machine that has none any more.
   const file = join(runDirectory, "tupper-runtime", id, "config.json");

@@ -59,22 +59,26 @@ export const updateCommand = new Command("update")
   .addOption(new Option("--kernel-memory-tcp <BYTES>", "ignored: it counts as memory").hideHelp())
   .action((id: string, options: UpdateOptions, command: Command) => {
     const { root, warn } = runtimeContext(command);
+    // Nothing is set before all that is asked has been understood.
+    const resources = options.resources ? resourcesOfFile(options.resources, warn) : resourcesOf(options);
     const schemata = [options.l3CacheSchema ?? "", options.memBwSchema ?? ""].filter((line) => line !== "");
     if (schemata.length > 0) updateRdt(root, id, schemata);
-    if (options.resources) {
-      const { value, warnings } = parseResources(readInput(options.resources, RESOURCES));
-      for (const text of warnings) warn(text);
-      warnOfNothing(value, warn);
-      return updateContainer(root, id, value, warn);
-    }
-    if (options.kernelMemory !== undefined || options.kernelMemoryTcp !== undefined)
+    if (!options.resources && (options.kernelMemory !== undefined || options.kernelMemoryTcp !== undefined))
       warn("limits of kernel memory are ignored: it counts as memory");
-    updateContainer(root, id, resourcesOf(options), warn);
+    const asksMore = Object.values(resources).some((section) => Object.keys(section).length > 0);
+    if (schemata.length === 0 || asksMore) updateContainer(root, id, resources, warn);
   });
 
 const RESOURCES = { field: "--resources", code: "RESOURCES_UNREADABLE", what: "resources" } as const;
 
 const SECTIONS = ["devices", "memory", "cpu", "pids", "blockIO", "hugepageLimits", "network", "rdma", "unified"];
+
+function resourcesOfFile(file: string, warn: (text: string) => void): Resources {
+  const { value, warnings } = parseResources(readInput(file, RESOURCES));
+  for (const text of warnings) warn(text);
+  warnOfNothing(value, warn);
+  return value;
+}
 
 /** Unknown properties are ignored, as in a config. A text that has no other, a whole config for one, would change nothing without a word. */
 function warnOfNothing(resources: Resources, warn: (text: string) => void): void {
