@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { closeSync, openSync, readlinkSync } from "node:fs";
+import { closeSync, openSync, readFileSync, readlinkSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { type TestContext, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -150,6 +150,7 @@ test("ns: pid namespaces nest, and hang below their parent in the tree", { skip:
 
 test("ns PID: the inodes are those of readlink, and say what differs", { skip: missing("root") }, async (t) => {
   const child = await inNamespaces(t, "--uts", "--mount");
+  while (!readFileSync(`/proc/${child.pid}/cmdline`, "utf8").startsWith("sleep")) await sleep(5);
   const report = json([String(child.pid)]);
   assert.deepEqual([report.pid, report.command], [child.pid, "sleep 60"]);
   assert.deepEqual(
