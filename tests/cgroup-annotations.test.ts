@@ -5,7 +5,7 @@
  * Needs: cgroup2, root
  */
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, readFileSync, rmdirSync, statSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Config } from "../src/spec/config.ts";
@@ -23,25 +23,11 @@ import {
 import { atEnd, eventually, output, temporaryDirectory, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { sharedRootfs } from "./rootfs.ts";
+import { CGROUPS, groupOf, ownPath, read } from "./unified-groups.ts";
 
 watchForLeftovers();
 const root = sharedRootfs();
 const needs = (...more: string[]) => ({ skip: missing("root", "unified", "package:busybox-static", ...more) });
-const CGROUPS = "/sys/fs/cgroup";
-
-const read = (path: string, file: string): string => readFileSync(join(CGROUPS, path, file), "utf8").trim();
-const groupOf = (pid: number): string => readFileSync(`/proc/${pid}/cgroup`, "utf8").trim().replace("0::", "");
-
-/** A path of a group; it and those below are removed at the end of the test. */
-function ownPath(): string {
-  const path = `/tupper-test-${newId()}`;
-  atEnd(() => {
-    if (!existsSync(join(CGROUPS, path))) return;
-    const found = output("find", join(CGROUPS, path), "-depth", "-type", "d").trim().split("\n");
-    for (const directory of found) rmdirSync(directory);
-  });
-  return path;
-}
 
 const cgroupMount = (...options: string[]) => ({
   destination: "/sys/fs/cgroup",

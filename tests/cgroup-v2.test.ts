@@ -25,26 +25,12 @@ import {
 import { atEnd, binary, eventually, isRunning, output, prints, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { sharedRootfs } from "./rootfs.ts";
+import { CGROUPS, groupOf, ownPath, read } from "./unified-groups.ts";
 
 watchForLeftovers();
 const root = sharedRootfs();
 const needs = (...more: string[]) => ({ skip: missing("root", "unified", "package:busybox-static", ...more) });
-const CGROUPS = "/sys/fs/cgroup";
 const MIB = 1_048_576;
-
-const read = (path: string, file: string): string => readFileSync(join(CGROUPS, path, file), "utf8").trim();
-const groupOf = (pid: number | "self"): string => readFileSync(`/proc/${pid}/cgroup`, "utf8").trim().replace("0::", "");
-
-/** A path of a group; it and those below are removed at the end of the test. */
-function ownPath(): string {
-  const path = `/tupper-test-${newId()}`;
-  atEnd(() => {
-    if (!existsSync(join(CGROUPS, path))) return;
-    const found = output("find", join(CGROUPS, path), "-depth", "-type", "d").trim().split("\n");
-    for (const directory of found) rmdirSync(directory);
-  });
-  return path;
-}
 
 /** What a container with these resources has in its group's files. */
 async function limitsOf(resources: Resources, ...files: string[]): Promise<string[]> {

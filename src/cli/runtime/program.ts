@@ -53,13 +53,6 @@ export const runtimeProgram = addGlobalOptions(new Command("tupper-runtime"))
   .helpCommand("help [COMMAND]", "show the help of a command");
 
 configureProgram(runtimeProgram);
-/** What commander's types leave out. */
-interface Emitter {
-  emit(event: string, value?: string): boolean;
-}
-
-/** An option that nobody waits for. */
-const DONE = new Option("--done");
 readAsGo(runtimeProgram);
 
 /** How runc's command line is read, by Go: see findOption. */
@@ -67,6 +60,14 @@ function readAsGo(command: Command): void {
   Object.assign(command, { _findOption: findOption });
   command.commands.forEach(readAsGo);
 }
+
+/** What commander's types leave out. */
+interface Emitter {
+  emit(event: string, value?: string): boolean;
+}
+
+/** An option that nobody waits for. */
+const DONE = new Option("--done");
 
 /**
  * `-no-subreaper` is `--no-subreaper`: so containerd and Docker restore. A whole name goes before short flags put together. `-root=/x` is

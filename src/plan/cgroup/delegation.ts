@@ -7,6 +7,7 @@ import { ContainerError } from "../../error.ts";
 import { ANNOTATION, type Config, type IdMapping } from "../../spec/config.ts";
 import type { Host } from "../host.ts";
 import type { ParentStep, Why } from "../step.ts";
+import { answerUnmet } from "./limits.ts";
 import { isBelow } from "./sub-group.ts";
 
 export function delegateGroup({ linux, mounts = [], process }: Config, { cgroups }: Host, path: string): ParentStep[] {
@@ -58,6 +59,25 @@ export function delegateBelow(config: Config, host: Host, group: string, name: s
     because: "the container does with it what it likes; its limits are those of the group above",
   };
 }
+
+export const NO_MANAGER = "the container has no control groups of its own (--cgroup-manager disabled)";
+export const OLD_GROUPS =
+  "this machine has control groups of version 1, where whoever may make groups could leave the container's";
+
+/** Warnings; `strict`: throws CGROUP_FIELD_UNSUPPORTED. */
+export const refuseDelegation = (why: string, strict: boolean): string[] =>
+  answerUnmet(
+    [
+      {
+        code: "CGROUP_FIELD_UNSUPPORTED",
+        field: DELEGATED,
+        why: `no control group can be delegated to the container: ${why}`,
+        hint: "leave the annotation away, or run it on a machine with cgroup v2 alone",
+        harmless: false,
+      },
+    ],
+    strict,
+  );
 
 /** A group of v1 that has no controllers, and no limits that somebody could leave. */
 export function ownedByRoot(config: Config, host: Host, path: string, why: Why): ParentStep[] {

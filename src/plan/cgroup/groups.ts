@@ -11,7 +11,16 @@ import { ANNOTATION, type Config, type CpuResources, type DeviceRule, type Resou
 import type { Host } from "../host.ts";
 import { isolates } from "../namespaces.ts";
 import type { InitStep, ParentStep, Slot } from "../step.ts";
-import { DELEGATED, delegateBelow, delegatedName, delegateGroup, ownedByRoot } from "./delegation.ts";
+import {
+  DELEGATED,
+  delegateBelow,
+  delegatedName,
+  delegateGroup,
+  NO_MANAGER,
+  OLD_GROUPS,
+  ownedByRoot,
+  refuseDelegation,
+} from "./delegation.ts";
 import { assembleDeviceProgram } from "./device-program.ts";
 import { type DevicePolicy, devicesV1, parseDeviceRules } from "./devices.ts";
 import {
@@ -463,24 +472,6 @@ function planDevices(
 
 /** crun's annotation, see cgroup-mounts.ts. */
 const SYSTEMD_V1 = `annotations["${ANNOTATION.systemdV1}"]`;
-
-const NO_MANAGER = "the container has no control groups of its own (--cgroup-manager disabled)";
-const OLD_GROUPS =
-  "this machine has control groups of version 1, where whoever may make groups could leave the container's";
-
-const refuseDelegation = (why: string, strict: boolean): string[] =>
-  answerUnmet(
-    [
-      {
-        code: "CGROUP_FIELD_UNSUPPORTED",
-        field: DELEGATED,
-        why: `no control group can be delegated to the container: ${why}`,
-        hint: "leave the annotation away, or run it on a machine with cgroup v2 alone",
-        harmless: false,
-      },
-    ],
-    strict,
-  );
 
 /** Where no group can be made no controller takes a limit. */
 function refuseAll(resources: Resources, host: Host, strict: boolean): string[] {
