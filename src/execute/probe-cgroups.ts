@@ -2,7 +2,7 @@
  * How control groups are laid out on this machine: /proc/self/cgroup names the hierarchies and where we are in them,
  * /proc/self/mountinfo where they are mounted. A hierarchy that is mounted nowhere does not count.
  */
-import { normalizeCgroupsPath } from "../plan/cgroup/groups.ts";
+import { normalizeCgroupsPath } from "../plan/cgroup/location.ts";
 import type { HostCgroups } from "../plan/host.ts";
 import { unescapePath } from "../plan/mountinfo.ts";
 import { AT_FDCWD, O_CLOEXEC, O_RDONLY } from "../sys/constants.ts";

@@ -3,7 +3,7 @@
  * It ends with its last process.
  */
 import { ContainerError } from "../error.ts";
-import { CALLERS } from "../plan/cgroup/groups.ts";
+import { CALLERS } from "../plan/cgroup/hand-down.ts";
 import type { Host } from "../plan/host.ts";
 import { sys } from "../sys/sys.ts";
 import { probeHost } from "./probe.ts";

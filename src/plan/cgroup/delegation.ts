@@ -6,8 +6,8 @@
 import { ContainerError } from "../../error.ts";
 import { ANNOTATION, type Config, type IdMapping } from "../../spec/config.ts";
 import type { Host } from "../host.ts";
-import type { ParentStep, Why } from "../step.ts";
-import { answerUnmet } from "./limits.ts";
+import type { InitStep, ParentStep, Why } from "../step.ts";
+import { answerUnmet, type ControlGroup } from "./limits.ts";
 import { isBelow } from "./sub-group.ts";
 
 export function delegateGroup({ linux, mounts = [], process }: Config, { cgroups }: Host, path: string): ParentStep[] {
@@ -28,7 +28,7 @@ export function delegateGroup({ linux, mounts = [], process }: Config, { cgroups
   return [{ op: "delegateCgroup", by: "parent", path, uid, field: `mounts[${at}]`, because }];
 }
 
-export const DELEGATED = `annotations["${ANNOTATION.delegatedGroup}"]`;
+const DELEGATED = `annotations["${ANNOTATION.delegatedGroup}"]`;
 
 /**
  * crun's `run.oci.delegate-cgroup`: a group below the container's, in which it lives. Its limits stay with the group above, which
@@ -46,22 +46,38 @@ export function delegatedName({ annotations = {} }: Config): string | undefined 
   );
 }
 
-export function delegateBelow(config: Config, host: Host, group: string, name: string): ParentStep {
+/** What makes the group `name` below `group`, the container's own, and moves the container there. Throws CGROUP_FIELD_UNSUPPORTED. */
+export function planDelegation(
+  config: Config,
+  host: Host,
+  group: ControlGroup | undefined,
+  name: string,
+  strict: boolean,
+): { afterClone: ParentStep[]; leave: InitStep[]; warnings: string[] } {
+  if (host.cgroups.mode !== "v2" || group === undefined)
+    return { afterClone: [], leave: [], warnings: refuseDelegation(OLD_GROUPS, strict) };
   const owner = rootOnMachine(config, host);
-  return {
+  const make: ParentStep = {
     op: "delegateBelow",
     by: "parent",
-    group,
-    path: `${group}/${name}`,
+    group: group.path,
+    path: `${group.path}/${name}`,
     pid: { slot: "init.pid" },
     ...(owner === undefined ? {} : { owner }),
     field: DELEGATED,
     because: "the container does with it what it likes; its limits are those of the group above",
   };
+  const wait: InitStep = {
+    op: "awaitDelegation",
+    by: "init",
+    field: DELEGATED,
+    because: "the group that it leaves is the root of its cgroup namespace",
+  };
+  return { afterClone: [make], leave: [wait], warnings: [] };
 }
 
 export const NO_MANAGER = "the container has no control groups of its own (--cgroup-manager disabled)";
-export const OLD_GROUPS =
+const OLD_GROUPS =
   "this machine has control groups of version 1, where whoever may make groups could leave the container's";
 
 /** Warnings; `strict`: throws CGROUP_FIELD_UNSUPPORTED. */

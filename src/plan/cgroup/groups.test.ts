@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Resources } from "../../spec/config.ts";
-import { normalizeCgroupsPath, planCgroups } from "./groups.ts";
+import { planCgroups } from "./groups.ts";
+import { normalizeCgroupsPath } from "./location.ts";
 import { codeOf, HYBRID, limits, makeConfig, makeHost, NONE, show, V1, V2 } from "./machines-for-tests.ts";
 
 test("planCgroups: on v1 a group in every hierarchy, whole steps", () => {

@@ -10,28 +10,21 @@ import { ContainerError } from "../../error.ts";
 import { ANNOTATION, type Config, type CpuResources, type DeviceRule, type Resources } from "../../spec/config.ts";
 import type { Host } from "../host.ts";
 import { isolates } from "../namespaces.ts";
-import type { InitStep, ParentStep, Slot } from "../step.ts";
+import type { InitStep, ParentStep, Slot, Why } from "../step.ts";
 import {
-  DELEGATED,
-  delegateBelow,
   delegatedName,
   delegateGroup,
   NO_MANAGER,
-  OLD_GROUPS,
   ownedByRoot,
+  planDelegation,
   refuseDelegation,
 } from "./delegation.ts";
 import { assembleDeviceProgram } from "./device-program.ts";
 import { type DevicePolicy, devicesV1, parseDeviceRules } from "./devices.ts";
-import {
-  answerUnmet,
-  type ControlGroup,
-  distributeLimits,
-  type Limits,
-  limitedFields,
-  type UnmetRequest,
-} from "./limits.ts";
-import { type CgroupWrite, invalid, since } from "./request.ts";
+import { controllersToHandDown, type HandedDown, handDown, vacate } from "./hand-down.ts";
+import { answerUnmet, type ControlGroup, distributeLimits, limitedFields, type UnmetRequest } from "./limits.ts";
+import { ancestors, type Location, locate, locateScope } from "./location.ts";
+import { type CgroupWrite, since } from "./request.ts";
 import {
   deviceProperties,
   limitProperties,
@@ -74,10 +67,6 @@ export interface CgroupOptions {
 const MEMS = "cpuset.mems";
 const DEVICES_FIELD = "linux.resources.devices";
 
-/** Enabled on v2 even where nothing is limited: `stats` reads their files. */
-const COUNTED = ["cpu", "io", "memory", "pids"];
-
-type Why = { field?: string; because: string };
 type WriteStep = Extract<ParentStep, { op: "write" }>;
 type DeviceStep = Extract<ParentStep, { op: "write" | "attachDeviceProgram" }>;
 
@@ -107,20 +96,9 @@ export function planCgroups(
     return delegated === undefined ? NO_GROUPS : { ...NO_GROUPS, warnings: refuseDelegation(NO_MANAGER, strict) };
   const target = typeof manager === "object" ? manager : undefined;
   const { mode, writable, delegated: given } = host.cgroups;
+  if (mode === "none" || !(writable || target)) return planWithoutGroups(config, host, delegated, strict);
   const { hierarchies, unified } = given && !target ? { hierarchies: given, unified: undefined } : host.cgroups;
   const resources = config.linux.resources ?? {};
-  if (mode === "none" || !(writable || target)) {
-    // As under runc and crun, an ordinary user who asks for no group goes on without one.
-    if (strict && !host.privileged && config.linux.cgroupsPath)
-      throw new ContainerError("CGROUP_FORBIDDEN", `cannot make a control group: ${whyNoGroups(host)}`, {
-        field: "linux.cgroupsPath",
-        hint: "leave linux.cgroupsPath and linux.resources away, or use --cgroup-manager disabled: the container stays in your own group then",
-      });
-    const warnings = refuseAll(resources, host, strict);
-    if (delegated !== undefined) warnings.push(...refuseDelegation(whyNoGroups(host), strict));
-    if (strict && !host.privileged && !isolates(config, "pid")) warnings.push(UNTRACKED);
-    return { ...NO_GROUPS, warnings };
-  }
   const scope = target && scopeName(config, id, target.user);
   const below = scope === undefined ? "" : subGroupOf(config);
   const location =
@@ -184,27 +162,18 @@ export function planCgroups(
       by: "init",
       because: "the container's namespaces and mounts are made where it is counted and limited",
     });
-    plan.cleanup.push(...(below === "" ? [] : groups.map(({ path }) => path.slice(0, -below.length - 1))));
   }
-  const systemdV1 = config.annotations?.[ANNOTATION.systemdV1] ? host.cgroups.systemdV1 : undefined;
-  const how = { ...(scope ? { mayExist: true } : strict ? { mayExist: true, unused: true } : {}), ...why };
-  // A process that is born in a group is counted before it is there: with pids.max 0 the clone itself would fail.
-  // And before Linux 6.4 its memory came from where its parent's came from, whatever cpuset.mems said; who joins is told.
-  const isHeldToNodes = writes.some(({ group, request }) => request.file === MEMS && group === groups.at(-1)?.path);
-  const mayBeBornThere =
-    since(host.kernel, 5, 7) &&
-    !(enable.some(({ name }) => name === "pids") && resources.pids?.limit === 0) &&
-    !(isHeldToNodes && !since(host.kernel, 6, 4));
-  if (systemdV1) {
-    const path = `${systemdV1.mountPoint}${location.within(systemdV1.ownPath)}`;
-    const [controller = ""] = systemdV1.controllers;
-    const own = { field: SYSTEMD_V1, because: "systemd in the container makes its groups in this hierarchy" };
-    make.push({ op: "makeCgroup", by: "parent", controller, path, ...how, ...own });
-    make.push(...ownedByRoot(config, host, path, own));
-    plan.join.push({ ...joinStep(controller, path), ...own });
-    plan.cleanup.push(path, ...(below === "" ? [] : [path.slice(0, -below.length - 1)]));
-    plan.groups = [{ controller, path }, ...groups];
+  const taken = scope ? { mayExist: true } : strict ? { mayExist: true, unused: true } : {};
+  const into = unified && !scope ? birthplace(groups, host, enable, writes, resources) : undefined;
+  if (into !== undefined) plan.into = into;
+  const shown = planSystemdV1(config, host, location, taken);
+  if (shown) {
+    make.push(...shown.make);
+    plan.join.push(shown.join);
+    plan.cleanup.push(shown.group.path);
+    plan.groups = [shown.group, ...groups];
   }
+  if (below !== "") plan.cleanup.push(...plan.groups.map(({ path }) => aboveOf(path, below)));
   for (const [i, { controller, path }] of groups.entries()) {
     const mountPoint = hierarchies[i]?.mountPoint ?? unified?.mountPoint ?? "";
     const isCpuset = hierarchies[i]?.controllers.includes("cpuset") ?? false;
@@ -215,7 +184,7 @@ export function planCgroups(
       const others = enable.filter(({ name }) => !SYSTEMD_CONTROLLERS.includes(name));
       make.push(...handDown(mountPoint, scopePath(groups, below), others, "/", why));
     } else if (isCpuset) make.push(...ancestorCpusets(mountPoint, path, why));
-    make.push({ op: "makeCgroup", by: "parent", controller, path, ...how });
+    make.push({ op: "makeCgroup", by: "parent", controller, path, ...taken, ...why });
     if (isUnified && scope && below !== "" && mode === "v2") {
       // A group that hands controllers down has no processes.
       make.push({ op: "moveProcess", by: "parent", path, pid: PID, ...why });
@@ -225,134 +194,70 @@ export function planCgroups(
     make.push(...(settings.get(path) ?? []));
     if (isUnified) make.push(...delegateGroup(config, host, path));
 
-    if (isUnified && mayBeBornThere && !scope) plan.into = path;
     // Into the scope, and out of it into a group below on v2, the process was moved.
-    else if (!scope || (mode !== "v2" && (below !== "" || !/^(unified|name=systemd)$/.test(controller))))
+    if (path !== into && (!scope || (mode !== "v2" && (below !== "" || !/^(unified|name=systemd)$/.test(controller)))))
       plan.join.push(joinStep(controller, path));
   }
   if (delegated === undefined) return plan;
-  const own = groups.at(-1);
-  if (mode !== "v2" || own === undefined) plan.warnings.push(...refuseDelegation(OLD_GROUPS, strict));
-  else {
-    plan.afterClone.push(delegateBelow(config, host, own.path, delegated));
-    plan.leave.push({
-      op: "awaitDelegation",
-      by: "init",
-      field: DELEGATED,
-      because: "the group that it leaves is the root of its cgroup namespace",
-    });
-  }
+  const { afterClone, leave, warnings } = planDelegation(config, host, groups.at(-1), delegated, strict);
+  plan.afterClone.push(...afterClone);
+  plan.leave.push(...leave);
+  plan.warnings.push(...warnings);
   return plan;
 }
 
 const PID: Slot = { slot: "init.pid" };
 
+/** The scope of the group `below` it. */
+const aboveOf = (path: string, below: string): string => path.slice(0, below === "" ? undefined : -below.length - 1);
+
 /** The scope's own group where systemd counts processes: in the v2 tree, or in its own v1 hierarchy. */
 function scopePath(groups: readonly ControlGroup[], below: string): string {
   const group = groups.find(({ controller }) => controller === "unified" || controller === "name=systemd") ?? groups[0];
-  return (group?.path ?? "").slice(0, below === "" ? undefined : -below.length - 1);
-}
-
-/** `/a/b` of `a//b/` and of `../a/./b`: it cannot lead above the root of a hierarchy. */
-export function normalizeCgroupsPath(path: string): string {
-  const parts: string[] = [];
-  for (const part of path.split("/")) {
-    if (part === "..") parts.pop();
-    else if (part !== "" && part !== ".") parts.push(part);
-  }
-  return parts.map((part) => `/${part}`).join("");
-}
-
-interface Location {
-  /** The container's group, from the root of a hierarchy in which relative paths start at `base`. */
-  within(base: string): string;
-  /** Where a relative path starts on v2. */
-  unifiedBase: string;
-  /** The topmost v2 group whose controllers we may hand down. */
-  unifiedTop: string;
-}
-
-/** A controller that groups above the container's hand down; `extra`: no limit needs it, and it may be refused. */
-interface HandedDown {
-  name: string;
-  extra: boolean;
-}
-
-function controllersToHandDown(
-  { needed }: Limits,
-  offered: readonly string[],
-  mode: Host["cgroups"]["mode"],
-  strict: boolean,
-): HandedDown[] {
-  const names = new Set([...COUNTED.filter((name) => offered.includes(name)), ...needed]);
-  const all = strict && mode === "v2" ? offered.filter((name) => !names.has(name)) : [];
-  return [...[...names].map((name) => ({ name, extra: false })), ...all.map((name) => ({ name, extra: true }))];
-}
-
-/** Where processes at the root of our own tree go: the name that podman and Docker's dind give it. */
-const OUT_OF_THE_WAY = "/init";
-
-/** Where those go that are in a group that is delegated to a user. */
-export const CALLERS = "/tupper-callers";
-
-/** In a container of cgroup v2 the root of the tree has processes, ours among them, and so has a user's scope: EBUSY for whoever hands down. */
-function vacate({ mountPoint, ownPath, occupied, base }: NonNullable<Host["cgroups"]["unified"]>): ParentStep[] {
-  const delegated = base === ownPath && ownPath !== "/";
-  if (!delegated && !occupied) return [];
-  const path = delegated ? `${mountPoint}${ownPath}` : mountPoint;
-  const because =
-    "a group of cgroup v2 that has processes in it, and is not the machine's root, hands no controllers down";
-  const into = `${path}${delegated ? CALLERS : OUT_OF_THE_WAY}`;
-  return [{ op: "vacateCgroup", by: "parent", path, into, because }];
+  return aboveOf(group?.path ?? "", below);
 }
 
 /**
- * An absolute cgroupsPath starts at the root of each hierarchy, a relative one at the runtime's own group. On v2 it starts
- * at the parent of that: a group with processes in it, ours, cannot hand controllers down; or in it, where that is all that is
- * delegated to a user: then its processes make room. Unset is `/NAME`, relative
- * for a user, to whom only a part of the tree can be delegated.
+ * The group of v2 if the container can be born in it (CLONE_INTO_CGROUP, Linux 5.7). A process that is born in a group is
+ * counted before it is there: with pids.max 0 the clone itself would fail. And before Linux 6.4 its memory came from where
+ * its parent's came from, whatever cpuset.mems said; who joins is told.
  */
-function locate({ linux: { cgroupsPath } }: Config, { privileged, cgroups }: Host, name: string): Location {
-  const path = normalizeCgroupsPath(cgroupsPath || name);
-  if (path === "") {
-    throw invalid(
-      "linux.cgroupsPath",
-      `${cgroupsPath} is the root of the hierarchies, not a group`,
-      "name a group in it",
-    );
-  }
-  // Else thousands of groups would be made, and removed, before the kernel refuses the last.
-  if (path.length >= PATH_MAX)
-    throw invalid(
-      "linux.cgroupsPath",
-      `a path of ${path.length} bytes is longer than the kernel takes: ${PATH_MAX - 1}`,
-      "name a group that is nearer to the root of the hierarchies",
-    );
-  const absolute = cgroupsPath ? cgroupsPath.startsWith("/") : privileged;
-  const unifiedBase = cgroups.unified?.base ?? parentOf(cgroups.unified?.ownPath ?? "/");
-  return {
-    within: (base) => (absolute || base === "/" ? path : `${base}${path}`),
-    unifiedBase,
-    unifiedTop: privileged ? "/" : unifiedBase,
+function birthplace(
+  groups: readonly ControlGroup[],
+  { kernel }: Host,
+  enable: readonly HandedDown[],
+  writes: readonly { group: string; request: CgroupWrite }[],
+  { pids }: Resources,
+): string | undefined {
+  const path = groups.at(-1)?.path;
+  const holdsNone = pids?.limit === 0 && enable.some(({ name }) => name === "pids");
+  const isHeldToNodes = writes.some(({ group, request }) => request.file === MEMS && group === path);
+  return since(kernel, 5, 7) && !holdsNone && (!isHeldToNodes || since(kernel, 6, 4)) ? path : undefined;
+}
+
+/** crun's annotation, see cgroup-mounts.ts: a group of the container's in the hierarchy where an old systemd looks for its own. */
+function planSystemdV1(
+  config: Config,
+  host: Host,
+  location: Location,
+  taken: { mayExist?: boolean; unused?: boolean },
+): { group: ControlGroup; make: ParentStep[]; join: InitStep } | undefined {
+  const { systemdV1 } = host.cgroups;
+  if (!config.annotations?.[ANNOTATION.systemdV1] || !systemdV1) return undefined;
+  const path = `${systemdV1.mountPoint}${location.within(systemdV1.ownPath)}`;
+  const [controller = ""] = systemdV1.controllers;
+  const why = {
+    field: `annotations["${ANNOTATION.systemdV1}"]`,
+    because: "systemd in the container makes its groups in this hierarchy",
   };
-}
-
-/** With the NUL at its end. path_resolution(7). */
-const PATH_MAX = 4096;
-
-/** The same for a scope, and the group below it. */
-function locateScope(scope: string, below: string): Location {
-  return { within: () => (below === "" ? scope : `${scope}/${below}`), unifiedBase: "/", unifiedTop: scope };
-}
-
-/** `/a` of `/a/b`, `/` of `/a`. */
-const parentOf = (path: string): string => path.slice(0, path.lastIndexOf("/")) || "/";
-
-/** The directories strictly between a mount point and a group, topmost first. */
-function ancestors(mountPoint: string, path: string): string[] {
-  const found: string[] = [];
-  for (let above = parentOf(path); above.length > mountPoint.length; above = parentOf(above)) found.unshift(above);
-  return found;
+  return {
+    group: { controller, path },
+    make: [
+      { op: "makeCgroup", by: "parent", controller, path, ...taken, ...why },
+      ...ownedByRoot(config, host, path, why),
+    ],
+    join: { ...joinStep(controller, path), ...why },
+  };
 }
 
 /** A cpuset that is made on the way is as empty as the container's own. (Elsewhere mkdir alone makes what is missing.) */
@@ -368,47 +273,6 @@ function inheritCpuset(path: string, { cpus, mems }: CpuResources = {}): ParentS
   const steps: ParentStep[] = [];
   if (!cpus) steps.push({ op: "inheritCgroupValue", by: "parent", path: `${path}/cpuset.cpus`, because });
   if (!mems) steps.push({ op: "inheritCgroupValue", by: "parent", path: `${path}/cpuset.mems`, because });
-  return steps;
-}
-
-/** A v2 group has the controllers that every group above it hands down. */
-function handDown(
-  mountPoint: string,
-  path: string,
-  enable: readonly HandedDown[],
-  top: string,
-  why: Why,
-): ParentStep[] {
-  if (enable.length === 0) return []; // mkdir of the group itself makes what is missing above it
-  const steps: ParentStep[] = [];
-  const topPath = top === "/" ? mountPoint : `${mountPoint}${top}`;
-  const needed = enable.filter(({ extra }) => !extra).map(({ name }) => `+${name}`);
-  const extra = enable.filter(({ extra }) => extra).map(({ name }) => `+${name}`);
-  for (const above of [mountPoint, ...ancestors(mountPoint, path)]) {
-    if (above.length > topPath.length) {
-      steps.push({ op: "makeCgroup", by: "parent", controller: "unified", path: above, mayExist: true, ...why });
-    }
-    if (above.length < topPath.length) continue;
-    const { field } = why;
-    const file = `${above}/cgroup.subtree_control`;
-    const write = { op: "write", by: "parent", path: file, ...(field === undefined ? {} : { field }) } as const;
-    if (needed.length > 0) {
-      steps.push({
-        ...write,
-        value: needed.join(" "),
-        because: "a group of cgroup v2 has only the controllers that the group above hands down",
-      });
-    }
-    // One by one: the kernel takes all of a line or nothing.
-    for (const value of extra) {
-      steps.push({
-        ...write,
-        value,
-        ifPossible: "refused",
-        because: "the container may limit groups of its own with it",
-      });
-    }
-  }
   return steps;
 }
 
@@ -470,8 +334,19 @@ function planDevices(
   return { ...nothing, steps: [step], group };
 }
 
-/** crun's annotation, see cgroup-mounts.ts. */
-const SYSTEMD_V1 = `annotations["${ANNOTATION.systemdV1}"]`;
+/** As under runc and crun, an ordinary user who asks for no group goes on without one. Throws CGROUP_FORBIDDEN. */
+function planWithoutGroups(config: Config, host: Host, delegated: string | undefined, strict: boolean): CgroupPlan {
+  const why = whyNoGroups(host);
+  if (strict && !host.privileged && config.linux.cgroupsPath)
+    throw new ContainerError("CGROUP_FORBIDDEN", `cannot make a control group: ${why}`, {
+      field: "linux.cgroupsPath",
+      hint: "leave linux.cgroupsPath and linux.resources away, or use --cgroup-manager disabled: the container stays in your own group then",
+    });
+  const warnings = refuseAll(config.linux.resources ?? {}, host, strict);
+  if (delegated !== undefined) warnings.push(...refuseDelegation(why, strict));
+  if (strict && !host.privileged && !isolates(config, "pid")) warnings.push(UNTRACKED);
+  return { ...NO_GROUPS, warnings };
+}
 
 /** Where no group can be made no controller takes a limit. */
 function refuseAll(resources: Resources, host: Host, strict: boolean): string[] {
