@@ -134,7 +134,7 @@ export const ERROR_CODES = {
   MOUNT_NOT_ADDED: ["`mounts remove` of what `mounts add` has not made", "name a mount that was added"],
   MOUNT_NOT_LIVE: ["a mount of this kind cannot be added to a running container", "put it into config.json"],
   MOUNT_NOT_THERE: ["a mount that was added is gone or covered", "the container did that: nothing is left to remove"],
-  MOUNT_ON_ROOT: ["a mount on / would cover the root", "root.path says what the root is"],
+  MOUNT_ON_ROOT: ["a mount on / where it cannot be the root", "root.path says what the root is"],
   MOUNT_SOURCE_NEEDED: ["--mount without a source", "add src=PATH"],
   MOUNT_DESTINATION_NEEDED: ["--mount without a destination", "add dst=PATH"],
   MOUNT_TARGET_IS_A_LINK: ["/proc or /sys of the root filesystem is a symbolic link", "make it a directory"],

@@ -178,6 +178,12 @@ test("checkpoint, restore: what cannot be done is refused with its reason", need
   assert.equal(await call(...criu, "checkpoint", "--image-path", "/no/such/directory", id), "CHECKPOINT_DIRECTORY");
   const bundle = ["--bundle", makeBundle(makeConfig(root))];
   assert.equal(await call(...criu, "restore", ...bundle, "--image-path", "/no/such", newId()), "RESTORE_IMAGES");
+  const cover = { destination: "/", type: "bind", source: root };
+  const covered = makeConfig(root, { mounts: [cover, ...(makeConfig(root).mounts ?? [])] });
+  const coveredId = await created(covered);
+  await runtimePrints(["start", coveredId]);
+  assert.equal(await call(...criu, "checkpoint", ...images, coveredId), "MOUNT_ON_ROOT");
+  assert.equal((await stateOf(coveredId)).status, "running");
   const terminal = ["restore", "--bundle", makeBundle(makeConfig(root, { process: { terminal: true } })), ...images];
   assert.equal(await call(...criu, ...terminal, "--detach", newId()), "CONSOLE_SOCKET_NEEDED");
   const socket = ["--console-socket", "/no/such/socket"];

@@ -5,8 +5,9 @@ import { chownSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileS
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Config, Mount } from "../src/spec/config.ts";
-import { atEnd, binary, output, temporaryDirectory, watchForLeftovers } from "./harness.ts";
+import { atEnd, binary, isRoot, output, temporaryDirectory, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
+import { makeRootfs } from "./rootfs.ts";
 import {
   bind,
   configOf,
@@ -407,6 +408,118 @@ test("mounts[].options idmap: refused where it cannot be, with the reason", asRo
   );
   const nonsense = mounted(bind("/etc", "/data", "bind", "idmap=nonsense"));
   assert.equal(refused(nonsense), cannotMapOwners ? "MOUNT_IDMAP_REFUSED" : "BAD_MOUNT_OPTION");
+});
+
+/* ---- on the root ---------------------------------------------------------------------------- */
+
+const first =
+  (mount: Mount) =>
+  (config: Config): void => {
+    config.mounts?.unshift(mount);
+  };
+
+/** Another root filesystem, with a file that says so. */
+function otherRoot(): string {
+  const root = makeRootfs();
+  writeFileSync(join(root, "other"), "other\n");
+  return root;
+}
+
+/** What is on `/`, the places mounted below it, and how often there is a mount at `/`. */
+const COVERED = `cat /other; awk '$5 == "/" { n++; print $6 } END { print n }' /proc/self/mountinfo; ls -d /dev/null /sys/kernel`;
+const FLAGS_ON = /^other\n(rw|ro),relatime\n1\n\/dev\/null\n\/sys\/kernel\n$/;
+
+test(
+  "mounts[].destination /: a bind mount is the root, and what comes after it stands in it, as under crun",
+  needs,
+  () => {
+    const cover = bind(otherRoot(), "/", "bind");
+    const onCover = (change: (config: Config) => void, ...flags: string[]): string | undefined =>
+      FLAGS_ON.exec(
+        sees(
+          COVERED,
+          (config) => {
+            first(cover)(config);
+            change(config);
+          },
+          ...flags,
+        ),
+      )?.[1];
+    assert.equal(
+      onCover(() => {}),
+      "rw",
+    );
+    assert.equal(
+      onCover((config) => Object.assign(config.root, { readonly: true })),
+      "ro",
+    );
+    assert.equal(
+      onCover(() => {}, "--no-pivot"),
+      "rw",
+    );
+    // A mount namespace begins with the machine's mounts shared: pivot_root refuses that.
+    if (isRoot)
+      for (const rootfsPropagation of ["shared", "rslave", "private", "unbindable"])
+        assert.equal(
+          onCover((config) => Object.assign(config.linux, { rootfsPropagation })),
+          "rw",
+          rootfsPropagation,
+        );
+  },
+);
+
+test("mounts[].destination /: what was mounted before it is not there", needs, () => {
+  const cover = bind(otherRoot(), "/", "bind");
+  assert.equal(sees("cat /other; ls -d /proc/self /dev/pts/ptmx 2>/dev/null; true", mounted(cover)), "other\n");
+  const again = mounted(cover, { destination: "/proc", type: "proc" });
+  const masked = (config: Config) => {
+    again(config);
+    Object.assign(config.linux, { maskedPaths: ["/proc/uptime"], sysctl: { "net.ipv4.ip_forward": "1" } });
+  };
+  const script = "awk '{ print $5 }' /proc/self/mountinfo; cat /proc/sys/net/ipv4/ip_forward; wc -c </proc/uptime";
+  const seen = sees(script, masked);
+  assert.equal(seen.replace(/^\/dev.*\n/gm, ""), "/\n/proc\n/proc/uptime\n1\n0\n");
+});
+
+test("mounts[].destination /: a tmpfs, which tmpcopyup fills; ro holds once all is in it", needs, () => {
+  const root = (...options: string[]): Mount => ({ destination: "/", type: "tmpfs", options });
+  const script = "ls /; touch /made && ls -d /made";
+  const change = (config: Config) => {
+    writeFileSync(join(config.root.path, "of-the-root"), "");
+    first(root("size=32m", "tmpcopyup"))(config);
+    Object.assign(config.root, { readonly: false });
+  };
+  assert.match(sees(script, change), /^(.*\n)*bin\n(.*\n)*of-the-root\n(.*\n)*\/made\n$/);
+  const bin = bind(join(otherRoot(), "bin"), "/bin", "bind");
+  const empty = (config: Config) => config.mounts?.unshift(root("ro", "mode=750"), bin);
+  assert.equal(
+    sees("ls /; stat -c %a /; touch /made 2>&1; true", empty as (config: Config) => void).replace(/: .*/, ""),
+    "bin\ndev\nproc\nsys\n750\ntouch\n",
+  );
+});
+
+test("mounts[].destination /: with hooks they see it at root.path; exec is in it; remount changes it", asRoot, () => {
+  const other = otherRoot();
+  const hooked = (config: Config) => {
+    first(bind(other, "/", "bind"))(config);
+    const args = ["sh", "-c", `cat ${config.root.path}/other >${other}/seen`];
+    Object.assign(config, { hooks: { createContainer: [{ path: "/bin/sh", args }] } });
+  };
+  assert.equal(sees("cat /other /seen", hooked), "other\nother\n");
+  const remounted = mounted(bind("none", "/", "bind", "remount", "nosuid"));
+  assert.equal(sees("awk '$5 == \"/\" { print $6 }' /proc/self/mountinfo", remounted), "rw,nosuid,relatime\n");
+  const inside = (config: Config) => {
+    first(bind(other, "/", "rbind", "rslave"))(config);
+    inUserNamespace(config);
+    output("chown", "-hR", "100000:100000", other);
+  };
+  assert.match(sees(COVERED, inside), FLAGS_ON);
+});
+
+test("mounts[].destination /: no filesystem of the kernel's, no file", needs, () => {
+  for (const type of ["proc", "sysfs", "cgroup"])
+    assert.equal(refused(mounted({ destination: "/x/..", type })), "MOUNT_ON_ROOT");
+  assert.equal(refused(mounted(bind("/etc/passwd", "/", "bind"))), "PLACE_TREE_FAILED");
 });
 
 /* ---- control groups ------------------------------------------------------------------------ */

@@ -89,7 +89,10 @@ const EFFECTS: Effects = {
   changeDirectory: ({ path, inside, mustExist }) =>
     `Go to ${path}${inside && !mustExist ? ", making it if it is missing" : ""}`,
   pivotRoot: () => "Swap the roots: this directory becomes /, the old root lies on top of it for a moment",
-  moveRoot: ({ root }) => `Move ${root} onto /, which hides the old root, and make it the root by chroot`,
+  moveRoot: ({ root, there }) =>
+    there
+      ? "Make what lies on / the root by chroot"
+      : `Move ${root} onto /, which hides the old root, and make it the root by chroot`,
   detach: () => "Detach the old root, with everything that is mounted in it",
   mask: ({ path }) => `Hide ${path}`,
   makeReadonly: ({ path }) => `Make read-only ${path}`,

@@ -3,6 +3,7 @@
  * config what the two must agree on. A mount of the machine is `external`: known by its destination in the images, and given
  * again from its source. Network devices are an engine's, so a network namespace of the container's own comes back empty.
  */
+import { ContainerError } from "../error.ts";
 import type { Config, Mount } from "../spec/config.ts";
 import { isNew, namespaceOf } from "./namespaces.ts";
 import { cleanPath } from "./proc-files.ts";
@@ -231,6 +232,18 @@ export function externalMounts(config: Config, bundle: string, resolve: (path: s
 
 export const isBind = ({ type, options = [] }: Mount): boolean =>
   type === "bind" || options.includes("bind") || options.includes("rbind");
+
+/** CRIU is told of one root, `root.path`, and brings that back. Throws MOUNT_ON_ROOT. */
+export function requireUncovered({ mounts = [] }: Config): void {
+  const at = mounts.findIndex(
+    ({ destination, options = [] }) => cleanPath(destination) === "/" && !options.includes("remount"),
+  );
+  if (at < 0) return;
+  throw new ContainerError("MOUNT_ON_ROOT", "CRIU brings root.path back, and the container's root is a mount on it", {
+    field: `mounts[${at}].destination`,
+    hint: "make root.path what the mount shows",
+  });
+}
 
 /** Where a plan shows the container its own control groups: without a cgroup namespace, directories of the machine's. */
 export function boundGroups(steps: readonly Step[], config: Config): ExternalMount[] {

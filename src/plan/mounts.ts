@@ -17,6 +17,7 @@ import { BY_PARENT, IN_PLACE, IN_SIGHT, MountOrder, NOT_AGAIN } from "./mount-or
 import { isNew, isolates, namespaceOf } from "./namespaces.ts";
 import { cleanPath, PROC_FILES } from "./proc-files.ts";
 import { planPropagation } from "./propagation.ts";
+import { COVER } from "./rootfs.ts";
 import type { InitStep, MountFlag, ParentStep, Slot, TakenTree } from "./step.ts";
 
 export interface MountsPlan {
@@ -71,8 +72,19 @@ interface View {
   above: Set<string>;
 }
 
-/** `bundle`: of an OCI bundle, in which sources may lie below the root filesystem and be made by earlier mounts. */
-export function planMounts(config: Config, host: Host, groups: readonly ControlGroup[], bundle?: string): MountsPlan {
+interface OfBundle {
+  /** The directory: sources may lie below the root filesystem and be made by earlier mounts. */
+  bundle?: string | undefined;
+  /** What makes a mount on `/` the root: what is mounted after it stands in it. */
+  enter?: readonly InitStep[] | undefined;
+}
+
+export function planMounts(
+  config: Config,
+  host: Host,
+  groups: readonly ControlGroup[],
+  { bundle, enter }: OfBundle = {},
+): MountsPlan {
   const order = new MountOrder(config, host);
   const plan: MountsPlan = { before: [], take: [], place: [], seal: [], apart: order.apart, warnings: [] };
   const root = `${cleanPath(config.root.path)}/`;
@@ -92,9 +104,10 @@ export function planMounts(config: Config, host: Host, groups: readonly ControlG
       request.target = target;
       request.index = index;
     }
-    if (target === "/" || target.startsWith("/proc")) checkPlace(request);
+    if (target === "/" || target.startsWith("/proc")) checkPlace(request, enter !== undefined);
     const isSystemdV1 = systemdV1 !== undefined && target === cleanPath(systemdV1);
-    if (options.remount) remount(request, plan);
+    if (target === "/" && !options.remount) onRoot(request, plan, { bundle, enter });
+    else if (options.remount) remount(request, plan);
     else if (options.bind && !isSystemdV1) bind(request, plan, bundle);
     else if (mount.type === "cgroup" || isSystemdV1) {
       const planMount = isSystemdV1 ? planSystemdV1 : planCgroupMount;
@@ -162,12 +175,15 @@ const sysctlPath = (key: string): string =>
   [...key].map((letter) => (letter === "." ? "/" : letter === "/" ? "." : letter)).join("");
 
 /** What may be mounted on the root and in /proc: see proc-files.ts. */
-function checkPlace({ mount, options, target, field }: Request): void {
+function checkPlace({ mount, options, target, field }: Request, mayBeRoot: boolean): void {
   if (target === "/") {
-    throw new ContainerError("MOUNT_ON_ROOT", "a mount on / would cover the root filesystem", {
-      field: `${field}.destination`,
-      hint: "root.path says what the root is",
-    });
+    const isOfKernel = !options.bind && !options.remount && /^(proc|sysfs|cgroup2?)$/.test(mount.type ?? "");
+    if (mayBeRoot && !isOfKernel) return;
+    throw new ContainerError(
+      "MOUNT_ON_ROOT",
+      isOfKernel ? `a ${mount.type} is no root filesystem` : "a mount on / would cover the root filesystem",
+      { field: `${field}.destination`, hint: "root.path says what the root is" },
+    );
   }
   if (target === "/proc") {
     if (options.bind || options.remount || mount.type === "proc") return;
@@ -180,6 +196,29 @@ function checkPlace({ mount, options, target, field }: Request): void {
     field: `${field}.destination`,
     hint: `other files there are the kernel's; what can be mounted on: ${PROC_FILES.join(", ")}`,
   });
+}
+
+/** A mount on `/` covers the root, and all that was mounted in it before: it is entered as the root was. As under crun. */
+function onRoot(request: Request, plan: MountsPlan, { bundle, enter = [] }: OfBundle): void {
+  const { config, options, field } = request;
+  const { rootfsPropagation = "" } = config.linux;
+  const from = plan.place.length;
+  if (options.bind) bind(request, plan, bundle);
+  else filesystem(request, plan);
+  const { taken } = planPropagation(options, rootfsPropagation);
+  const isRoots = options.propagation.length === 0 && !/private$|slave$/.test(rootfsPropagation);
+  const cut: InitStep = {
+    op: "propagation",
+    by: "init",
+    target: COVER,
+    mode: "private",
+    field,
+    because: "pivot_root refuses a shared root, and what the machine mounts there later is not the container's",
+  };
+  // How it spreads, by its own options, is for the root that it is then.
+  const spreads = plan.place.findIndex(({ op }, at) => at >= from && op === "propagation");
+  const at = spreads < 0 ? plan.place.length : spreads;
+  plan.place.splice(at, 0, ...(options.bind && (taken === undefined || isRoots) ? [cut] : []), ...enter);
 }
 
 /** A bind mount: its source is taken, with its flags changed, and placed. */
@@ -307,7 +346,7 @@ function placeInView(request: Request, named: string, bundle: string): string | 
     view.targets.add(target);
     for (const path of aboveOrAt(target)) view.above.add(path);
   }
-  const isMade = aboveOrAt(inside).some((path) => view.targets.has(path));
+  const isMade = view.targets.has("/") || aboveOrAt(inside).some((path) => view.targets.has(path));
   return isMade || (options.recursiveBind && view.above.has(inside)) ? inside : undefined;
 }
 

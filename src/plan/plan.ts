@@ -21,7 +21,7 @@ import { isNew, planNamespaces, sharesMounts } from "./namespaces.ts";
 import { planIdentity, planPrivileges, planTerminal } from "./process.ts";
 import { planRootPropagation } from "./propagation.ts";
 import { planResctrl } from "./resctrl.ts";
-import { enterRoot, planRootfs } from "./rootfs.ts";
+import { enterCover, enterRoot, planRootfs } from "./rootfs.ts";
 import { planEveryCpu, planOomScore, UNTRACEABLE } from "./scheduling.ts";
 import type { SeccompFilter } from "./seccomp/profile-program.ts";
 import type { InitStep, ParentStep, Plan, Slot, Step } from "./step.ts";
@@ -71,7 +71,8 @@ export function plan(config: Config, host: Host, options: PlanOptions): Plan {
   const ownView = shared || isNew(config, "mount");
   // The sources of `tupper run` are always the machine's.
   const ofBundle = config.annotations?.[ANNOTATION.rootKind] === undefined ? bundle : undefined;
-  const mounts = ownView ? planMounts(config, host, cgroups.groups, ofBundle) : undefined;
+  const enter = ofBundle === undefined ? {} : { enter: enterCover(noPivot) };
+  const mounts = ownView ? planMounts(config, host, cgroups.groups, { bundle: ofBundle, ...enter }) : undefined;
   const inSight = namespaces.before.some(
     (step) => step.op === "joinNamespace" && (step.type === "user" || step.type === "pid"),
   );

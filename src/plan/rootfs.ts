@@ -90,6 +90,23 @@ export function enterRoot(root: string, noPivot = false): InitStep[] {
   ];
 }
 
+/** A mount that lies on the root becomes it: `..` at the root leads up into what is mounted on it. */
+export const enterCover = (noPivot: boolean): InitStep[] =>
+  noPivot
+    ? [
+        {
+          op: "moveRoot",
+          by: "init",
+          root: COVER,
+          there: true,
+          because: "what lies on the root is the root from here on",
+        },
+      ]
+    : enterRoot(COVER);
+
+/** The mount that lies on the root. */
+export const COVER = "/..";
+
 function planBind(config: Config, _host: Host, stateDirectory: string, apart: boolean): MadeRoot {
   const { rootfsPropagation } = config.linux;
   // Root of a user namespace may not reach the state directory: Docker's with --userns-remap lies in one of mode 0700. In a

@@ -298,9 +298,9 @@ export interface InitOperations {
   /**
    * `root` moves onto `/` and becomes the root by chroot(2), for roots that pivot_root refuses (initramfs). What is under it
    * can still be named by who escapes the chroot, so each proc and sysfs there is taken away first: seen whole, they would
-   * let a user namespace mount new ones. mount(2), MS_MOVE.
+   * let a user namespace mount new ones. `there`: it lies on `/` already. mount(2), MS_MOVE.
    */
-  moveRoot: { root: string };
+  moveRoot: { root: string; there?: true };
   /** umount2(MNT_DETACH), and on to `/`. */
   detach: { target: string };
   /** Goes on in a copy of the mount namespace; `original` keeps the one that was left. unshare(2). */

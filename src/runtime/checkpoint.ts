@@ -11,6 +11,7 @@ import {
   dumpOptions,
   type ExternalMount,
   externalMounts,
+  requireUncovered,
 } from "../plan/criu-options.ts";
 import { mountsUnder } from "../plan/mountinfo.ts";
 import { isolates } from "../plan/namespaces.ts";
@@ -43,6 +44,7 @@ export function checkpointContainer({ root, id, criu, flags, warn }: CheckpointR
     const container = loadContainer(root, id);
     const pid = pidOf(container);
     const config = recordedConfig(container);
+    requireUncovered(config);
     config.root = { ...config.root, path: container.record.rootfs };
     prepareDirectories(flags);
     if (!flags.preDump) replaceFile(`${flags.imagePath}/${DESCRIPTORS}`, JSON.stringify(standardDescriptors(pid)));

@@ -3,7 +3,7 @@ import { ContainerError } from "../error.ts";
 import { cleanUp } from "../execute/clean-up.ts";
 import { findCriu } from "../execute/criu.ts";
 import { blockSignals } from "../execute/execute.ts";
-import type { RestoreFlags } from "../plan/criu-options.ts";
+import { type RestoreFlags, requireUncovered } from "../plan/criu-options.ts";
 import { PR_SET_CHILD_SUBREAPER } from "../sys/constants.ts";
 import { readFileIfThere } from "../sys/files.ts";
 import { sys } from "../sys/sys.ts";
@@ -88,6 +88,7 @@ function check(bundle: Bundle, { flags, detach, consoleSocket, warn }: RestoreRe
       field: "--image-path",
       hint: "`checkpoint --image-path` writes one",
     });
+  requireUncovered(bundle.config);
   // They belong between the mounts and pivot_root. CRIU stops before the first ("setup-namespaces") and after the second
   // ("post-setup-namespaces"), and mounts what they mounted at create itself.
   if ((bundle.config.hooks?.createContainer ?? []).length > 0)

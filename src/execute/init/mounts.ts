@@ -2,6 +2,7 @@
 
 import { ContainerError } from "../../error.ts";
 import { unescapePath } from "../../plan/mountinfo.ts";
+import { COVER } from "../../plan/rootfs.ts";
 import {
   AT_EMPTY_PATH,
   AT_FDCWD,
@@ -51,6 +52,7 @@ import {
   keepKernelRoot,
   openProc,
   refuseInsideProcFd,
+  releaseKernelRoots,
   requireProcRoot,
   setKernelRoot,
 } from "./proc.ts";
@@ -80,6 +82,7 @@ export const mountSteps: Performers<Ops> = {
 
   mount(step, context) {
     const { target, fstype, flags, like } = step;
+    if (target === "/" && context.inside && !flags.includes("remount")) leaveRoot(context);
     // In a tmpfs that is empty but for what we made there is no link, and the target is still to be made.
     const fresh = context.freshMounts.has(parentOf(target));
     if (fresh) makeFresh(target);
@@ -108,6 +111,7 @@ export const mountSteps: Performers<Ops> = {
     if (link !== undefined) return placeLink(link, target);
     const taken = slotValue(context.slots, tree);
     const fd = step.again ? madeAgain(taken) : taken;
+    if (target === "/" && context.inside) leaveRoot(context);
     const { freshMounts } = context;
     if (freshMounts.size === 0 || !freshMounts.has(parentOf(target)) || !placeInFresh(fd, step)) {
       placeTree(fd, step, context);
@@ -143,10 +147,12 @@ export const mountSteps: Performers<Ops> = {
     sys.pivotRoot(newRoot, putOld);
   },
 
-  moveRoot({ root }, context) {
+  moveRoot({ root, there }, context) {
     sys.chdir(root);
-    hideKernelFilesystems(root);
-    sys.mount(".", "/", null, MS_MOVE, null);
+    if (!there) {
+      hideKernelFilesystems(root);
+      sys.mount(".", "/", null, MS_MOVE, null);
+    }
     sys.chroot(".");
     sys.chdir("/");
     context.inside = true;
@@ -206,6 +212,13 @@ export const mountSteps: Performers<Ops> = {
     });
   },
 };
+
+/** What follows is mounted on the root, and nothing that was mounted in it counts any more. */
+function leaveRoot(context: InitContext): void {
+  for (const place of context.kernelRoots?.keys() ?? []) raw.umount2(place, MNT_DETACH);
+  releaseKernelRoots(context);
+  context.freshMounts.clear();
+}
 
 const isKernel = (fstype: string): boolean => fstype === "proc" || fstype === "sysfs";
 
@@ -273,7 +286,7 @@ function mountAt(
     result = raw.moveMount(tree, "", AT_FDCWD, place, MOVE_MOUNT_F_EMPTY_PATH);
     raw.close(tree);
   }
-  const path = place === "." ? target : place;
+  const path = place === "." ? (target === "/" ? COVER : target) : place;
   check(result, "mount", source, path, fstype, bits, options || null);
   if (needsRoot) {
     const root = sys.openat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
