@@ -186,7 +186,10 @@ static JSValue new_text(JSContext *ctx, const char *bytes, size_t length) {
 
 /* ---- files -------------------------------------------------------------------------------- */
 
-/* The rest of a file as text. Files of /proc and of cgroups are small, and want few reads. */
+/* No file of ours, of the kernel or of a caller is so long; /dev/zero is. */
+#define TEXT_BYTES (256u << 20)
+
+/* The rest of a file as text, or EFBIG. Files of /proc and of cgroups are small, and want few reads. */
 FN(read_text) {
   UNUSED;
   int64_t fd;
@@ -200,6 +203,7 @@ FN(read_text) {
     if (n == 0) break;
     length += n;
     if (length < size) continue;
+    if (size == TEXT_BYTES) { js_free(ctx, buffer); return JS_NewInt32(ctx, -EFBIG); }
     char *larger = js_malloc(ctx, size * 4);
     if (!larger) { if (buffer != small) js_free(ctx, buffer); return JS_EXCEPTION; }
     memcpy(larger, buffer, length);

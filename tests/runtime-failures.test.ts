@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, unlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Config } from "../src/spec/config.ts";
@@ -346,6 +346,9 @@ test("a config that is no file, or no JSON that anybody would write, is a clean 
   mkdirSync(config);
   assert.equal(await answer(), "BUNDLE_UNREADABLE");
   spawnSync("rmdir", [config]);
+  symlinkSync("/dev/zero", config);
+  assert.equal(await answer(), "BUNDLE_UNREADABLE", "without an end");
+  unlinkSync(config);
   const texts: Record<string, string> = {
     "": "CONFIG_SYNTAX",
     "{": "CONFIG_SYNTAX",

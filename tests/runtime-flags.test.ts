@@ -139,7 +139,8 @@ test("exec --process -: the process comes on standard input", needs(), async () 
   const id = await running(makeConfig(root));
   const process = { user: { uid: 7, gid: 8 }, args: ["id", "-u"], env: ["PATH=/bin"], cwd: "/" };
   assert.equal(await runtimePrints(["exec", "--process", "-", id], { input: JSON.stringify(process) }), "7\n");
-  assert.match(await runtimeFails(["exec", "--process", "/nowhere.json", id]), /^PROCESS_UNREADABLE: /);
+  for (const file of ["/nowhere.json", "/dev/zero"])
+    assert.match(await runtimeFails(["exec", "--process", file, id]), /^PROCESS_UNREADABLE: /);
 });
 
 test("an ID that is none is an error, of delete --force too: a variable may be empty", needs(), async () => {

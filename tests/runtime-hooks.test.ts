@@ -169,6 +169,14 @@ test("hooks: one that does not read its stdin is no failure, however long the st
   assert.equal(await runtimePrints(["run", "--bundle", bundle, newId()]), "ran\n");
 });
 
+test("hooks: how much one has printed does not matter", needs(), async () => {
+  const config = makeConfig(root, { args: ["echo", "ran"] });
+  // Two gigabytes, of which none is in memory.
+  const hook = script("", "truncate -s 2G /proc/self/fd/1");
+  const hooks = { createRuntime: [hook], createContainer: [hook] };
+  assert.equal(await runtimePrints(["run", "--bundle", makeBundle({ ...config, hooks }), newId()]), "ran\n");
+});
+
 test("hooks: get their arguments and their environment, and nothing else", needs(), async () => {
   const { config, directory, read } = withHooks({}, { args: ["true"] });
   const text =

@@ -64,7 +64,9 @@ kind = {1: 'dump', 2: 'restore', 4: 'pre-dump'}[kind]
 write('calls', repr([kind, options]).replace("'", '"') + '\n')
 there = lambda name: '/proc/%d/fd/%d' % (peer, one(name))
 def log(text):
-    with open(os.path.join(there('work_dir_fd'), one('log_file')), 'w') as out: out.write(text)
+    with open(os.path.join(there('work_dir_fd'), one('log_file')), 'w') as out:
+        out.write(text)
+        if open(file('fails')).read() == 'endless log': out.truncate(1 << 29)
 
 def notify(script, pid=None, fd=None):
     told = message((1, script.encode()), *([] if pid is None else [(2, pid)]))
@@ -122,7 +124,7 @@ export interface StandInCriu {
   /** What it wrote down besides: `root`, `cgroup`, `inherited`, `answers`. */
   file(name: string): string;
   /** From here on it says that it cannot. */
-  fail(): void;
+  fail(how?: "endless log"): void;
   /** From here on it ends without a word. */
   die(): void;
 }
@@ -141,7 +143,7 @@ export function standInCriu(): StandInCriu {
         .split("\n")
         .map((line) => JSON.parse(line)),
     file,
-    fail: () => writeFileSync(path("fails"), ""),
+    fail: (how: "endless log" | "" = "") => writeFileSync(path("fails"), how),
     die: () => writeFileSync(path("dies"), ""),
   };
 }

@@ -193,7 +193,7 @@ export function criuFailure(
   { code, said }: Ended,
   { program, log }: { program: string; log: string },
 ): ContainerError {
-  const written = readFileIfThere(log);
+  const written = readLog(log);
   const errors = errorLines(`${written ?? ""}\n${said}`);
   const why =
     errors.length > 0
@@ -212,6 +212,16 @@ export function criuFailure(
       hint: `${machine}${written === undefined ? "" : `; the whole log is ${log}`}`,
     },
   );
+}
+
+/** One that cannot be read, or is too long for us, does not hide what happened: CRIU's answer has the first error too. */
+function readLog(path: string): string | undefined {
+  try {
+    return readFileIfThere(path);
+  } catch (error) {
+    if (error instanceof SysError) return undefined;
+    throw error;
+  }
 }
 
 /** Lines; later ones are consequences. */

@@ -111,10 +111,12 @@ function waitWithin(pid: number, ms: number): WaitStatus | undefined {
   return waitIfEnded(pid);
 }
 
-/** `, output: …` of what the program wrote, on one line. */
+/** `, output: …` of what the program wrote first, on one line. */
 function readBack(output: number): string {
+  const start = new ArrayBuffer(16_384);
   sys.lseek(output, 0, 0);
-  const text = sys.readText(output).trim().replaceAll("\n", "; ");
+  const length = sys.read(output, start);
+  const text = (sys.decodeText(start, 0, length) as string).trim().replaceAll("\n", "; ");
   raw.close(output);
   return text === "" ? "" : `, output: ${text.slice(0, 4096)}`;
 }

@@ -10,9 +10,8 @@ export function readInput(
   file: string,
   { field, code, what }: { field: string; code: ErrorCode; what: string },
 ): string {
-  if (file === "-") return sys.readText(0);
   try {
-    return readFile(file);
+    return file === "-" ? sys.readText(0) : readFile(file);
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
     throw new ContainerError(code, `cannot read the ${what} ${file}`, { field, cause: error });
