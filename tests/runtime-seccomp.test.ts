@@ -165,26 +165,30 @@ const FOR_A_START = (
   "getrandom rseq poll ppoll pipe2 getgroups"
 ).split(" ");
 
-test("run: a profile need not allow what only the set-up makes: sendmsg, rt_sigreturn, uname", needs, async () => {
-  const without = (...names: string[]): LinuxSeccomp => ({
-    defaultAction: "SCMP_ACT_KILL_PROCESS",
-    syscalls: [
-      {
-        names: [...FOR_A_START, "readlink", "readlinkat"].filter((name) => !names.includes(name)),
-        action: "SCMP_ACT_ALLOW",
-      },
-    ],
-  });
-  for (const names of [["sendmsg"], ["rt_sigreturn"], ["rt_sigreturn", "sendmsg", "uname"]]) {
-    const { stdout, stderr, code } = await run(without(...names), "/bin/busybox", "echo", "ran");
-    assert.deepEqual({ stdout, stderr, code }, { stdout: "ran\n", stderr: "", code: 0 }, names.join(" "));
-  }
-  // A command that is not there is told all the same, and so is what the profile keeps the set-up from.
-  assert.match((await run(without("sendmsg", "uname"), "/no/such")).stderr, /\(COMMAND_NOT_FOUND\)/);
-  const early = { ...without("sendmsg", "uname", "prctl"), defaultAction: "SCMP_ACT_ERRNO" as const };
-  const { stderr } = await run(early, "true");
-  assert.match(stderr, /^error: .*: the container's own seccomp profile answers prctl with EPERM \(\w+\)$/m);
-});
+test(
+  "run: a profile need not allow what only the set-up makes: sendmsg, rt_sigreturn, uname, umask",
+  needs,
+  async () => {
+    const without = (...names: string[]): LinuxSeccomp => ({
+      defaultAction: "SCMP_ACT_KILL_PROCESS",
+      syscalls: [
+        {
+          names: [...FOR_A_START, "readlink", "readlinkat"].filter((name) => !names.includes(name)),
+          action: "SCMP_ACT_ALLOW",
+        },
+      ],
+    });
+    for (const names of [["sendmsg"], ["umask"], ["rt_sigreturn"], ["rt_sigreturn", "sendmsg", "uname"]]) {
+      const { stdout, stderr, code } = await run(without(...names), "/bin/busybox", "echo", "ran");
+      assert.deepEqual({ stdout, stderr, code }, { stdout: "ran\n", stderr: "", code: 0 }, names.join(" "));
+    }
+    // A command that is not there is told all the same, and so is what the profile keeps the set-up from.
+    assert.match((await run(without("sendmsg", "uname"), "/no/such")).stderr, /\(COMMAND_NOT_FOUND\)/);
+    const early = { ...without("sendmsg", "uname", "prctl"), defaultAction: "SCMP_ACT_ERRNO" as const };
+    const { stderr } = await run(early, "true");
+    assert.match(stderr, /^error: .*: the container's own seccomp profile answers prctl with EPERM \(\w+\)$/m);
+  },
+);
 
 test("run: names and architectures that are not known here are left out", needs, async () => {
   const profile = {

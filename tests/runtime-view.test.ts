@@ -58,6 +58,15 @@ c
   }
 });
 
+test("linux.maskedPaths: a directory within one that is hidden too", asRoot, () => {
+  const seen = sees("ls -A /outer /other", (config) => {
+    for (const path of ["outer/inner/secret", "other/secret"])
+      mkdirSync(join(config.root.path, path), { recursive: true });
+    config.linux.maskedPaths = ["/outer/inner", "/outer", "/other"];
+  });
+  assert.equal(seen, "/other:\n\n/outer:\n");
+});
+
 test(
   "linux.maskedPaths: a /dev/null that is another file hides nothing, and is refused (CVE-2025-31133)",
   asRoot,
@@ -288,6 +297,16 @@ test("devices: in a user namespace they are the machine's; a FIFO is made", asRo
       config.linux.devices = [{ path: "/fifo", type: "p", fileMode: 0o600 }];
     }),
     "1:3\n1:5\nfifo\n",
+  );
+});
+
+test("mounts[] mqueue: in a user namespace the root of the queues is its root's", asRoot, () => {
+  assert.equal(
+    sees("stat -c %u:%g:%a /dev/mqueue", (config) => {
+      inUserNamespace(config);
+      config.mounts?.push({ destination: "/dev/mqueue", type: "mqueue", source: "mqueue" });
+    }),
+    "0:0:1777\n",
   );
 });
 

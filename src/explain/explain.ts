@@ -166,6 +166,7 @@ function groupOf(step: Step, plan: Plan): Group {
     case "closeDescriptors":
       return "The command";
     case "setUmask":
+      return at < pivot ? "Namespaces" : "The command";
     case "parentDeathSignal":
       return at < pivot ? "Namespaces" : "Identity and privileges";
     case "refuseTracing":

@@ -26,6 +26,18 @@ import { command, variable, word } from "./shell.ts";
 
 type Writers = { [O in Op]: (step: StepOf<O>, state: ScriptState) => string[] };
 
+/** Of unshare(1) and nsenter(1). */
+export const NAMESPACE_OPTIONS = {
+  mount: "--mount",
+  pid: "--pid",
+  network: "--net",
+  ipc: "--ipc",
+  uts: "--uts",
+  user: "--user",
+  cgroup: "--cgroup",
+  time: "--time",
+} as const;
+
 /** The lines for one step, without its comment. May begin a new stage, see `pendingStage`. */
 export function writeStep(step: Step, state: ScriptState): string[] {
   const write = writers[step.op] as (step: Step, state: ScriptState) => string[];
@@ -190,13 +202,14 @@ const writers: Writers = {
   awaitParent: () => ["read -r pid _ </proc/self/stat", 'echo "$pid" >"$work/ready"', 'read -r answer <"$work/mapped"'],
 
   unshare({ namespaces }, state) {
-    const early = namespaces.filter((type) => type !== "cgroup");
+    const early = namespaces.filter((type) => type === "time");
     state.launch.namespaces.push(...early);
-    if (!namespaces.includes("cgroup")) return EARLIER;
-    state.pendingStage = ["unshare", "--cgroup"];
+    const now = namespaces.filter((type) => type !== "time").map((type) => NAMESPACE_OPTIONS[type]);
+    if (now.length === 0) return EARLIER;
+    state.pendingStage = ["unshare", ...now];
     if (state.inside) {
       state.tools.add("unshare");
-      state.pendingStage = ["$ld", "./unshare", "--cgroup"];
+      state.pendingStage = ["$ld", "./unshare", ...now];
     }
     return early.length === 0 ? ["# The shell itself changes, through exec: its process stays the same."] : EARLIER;
   },

@@ -13,7 +13,7 @@ import { fieldOf, runsOf } from "./runs.ts";
 import { fillBag, shellInBag } from "./script-bag.ts";
 import { CALLS, FUNCTIONS, type FunctionName, REAPER } from "./script-functions.ts";
 import type { ScriptState } from "./script-state.ts";
-import { writeStep } from "./script-steps.ts";
+import { NAMESPACE_OPTIONS, writeStep } from "./script-steps.ts";
 import { comment, hereDocument, oneLine, word } from "./shell.ts";
 
 /** The script; it ends with the command's exit code, and with 125 when the set-up fails. Throws when a value has a NUL. */
@@ -242,17 +242,6 @@ function stageFiles(state: ScriptState): string[] {
 
 const startsInside = (state: ScriptState, stage: number): boolean =>
   state.stages[stage - 1]?.at(-1)?.endsWith(`./init-${stage + 1}.sh`) ?? false;
-
-const NAMESPACE_OPTIONS = {
-  mount: "--mount",
-  pid: "--pid",
-  network: "--net",
-  ipc: "--ipc",
-  uts: "--uts",
-  user: "--user",
-  cgroup: "--cgroup",
-  time: "--time",
-} as const;
 
 function launch(state: ScriptState): string[] {
   const { namespaces, joins, signal, clocks, mapIds, terminal } = state.launch;

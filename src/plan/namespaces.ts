@@ -71,7 +71,8 @@ export const sharesMounts = (config: Config): boolean =>
 /** `joinsCgroups`: the process moves itself into cgroup v1 groups, so a cgroup namespace must wait for that. */
 export function planNamespaces(config: Config, host: Host, joinsCgroups: boolean): NamespacePlan {
   checkNamespaces(config);
-  const cloned = CLONE_ORDER.filter((type) => isNew(config, type));
+  const ipcLater = host.uid === 0 && isolates(config, "user") && isNew(config, "ipc");
+  const cloned = CLONE_ORDER.filter((type) => isNew(config, type) && !(type === "ipc" && ipcLater));
   const inside: InitStep[] = [];
   const before: ParentStep[] = [];
   const afterClone: ParentStep[] = [];
@@ -157,7 +158,7 @@ export function planNamespaces(config: Config, host: Host, joinsCgroups: boolean
       because: `shares ${ISOLATES[type].replace(/^its own /, "the ")} with whoever is there`,
     });
   }
-  const unshared: NamespaceType[] = [];
+  const unshared: MadeLater[] = ipcLater ? ["ipc"] : [];
   if (isNew(config, "cgroup") && joinsCgroups) unshared.push("cgroup");
   const timeLast = hasOwnTime && !timeBefore && !clocksFirst;
   if (timeLast) unshared.push("time");
@@ -193,14 +194,20 @@ const timeNeedsRoot = ({ kernel }: Host): ContainerError =>
     },
   );
 
-const unshare = (namespaces: NamespaceType[]): UnshareStep => ({
+type MadeLater = "ipc" | "cgroup" | "time";
+
+const MADE_LATER: Readonly<Record<MadeLater, string>> = {
+  ipc: "its message queues belong to its maker, who must be root of the user namespace by then",
+  cgroup: "a cgroup namespace is rooted at the group of its maker, so it is made after joining the group",
+  time: "a time namespace is for processes that execute later, and its offsets are set before",
+};
+
+const unshare = (namespaces: MadeLater[]): UnshareStep => ({
   op: "unshare",
   by: "init",
   namespaces,
   field: "linux.namespaces",
-  because: namespaces.includes("time")
-    ? "a time namespace is for processes that execute later, and its offsets are set before"
-    : "a cgroup namespace is rooted at the group of its maker, so it is made after joining the group",
+  because: namespaces.map((type) => MADE_LATER[type]).join("; "),
 });
 
 function planClocks({ linux }: Config): ClockStep[] {

@@ -99,8 +99,8 @@ export interface PrivilegesOptions {
 
 /**
  * A seccomp filter needs CAP_SYS_ADMIN or no_new_privs: without the latter it is loaded while the set-up is still
- * privileged, and must let setresuid, capset and execve pass, as under runc. seccomp(2). What a filter might not know
- * (close_range, getcwd) comes before it.
+ * privileged, and must let setresuid, capset and execve pass, as under runc. seccomp(2). What a filter might not know or
+ * forbid (close_range, getcwd, umask) comes before it.
  */
 export function planPrivileges(
   config: Config,
@@ -129,6 +129,13 @@ export function planPrivileges(
     field: "process.cwd",
     because: "the command starts here",
   });
+  steps.push({
+    op: "setUmask",
+    by: "init",
+    mask: process.user.umask ?? 0o022,
+    field: "process.user.umask",
+    because: "the permissions that new files do not get",
+  });
   if (!process.noNewPrivileges) steps.push(...confine);
   steps.push({
     op: "limitBoundingSet",
@@ -154,13 +161,6 @@ export function planPrivileges(
     groups: groupsOf(config),
     field: "process.user",
     because: "who the command runs as",
-  });
-  steps.push({
-    op: "setUmask",
-    by: "init",
-    mask: process.user.umask ?? 0o022,
-    field: "process.user.umask",
-    because: "the permissions that new files do not get",
   });
   steps.push({
     op: "setCapabilities",

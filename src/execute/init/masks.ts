@@ -40,10 +40,15 @@ export function maskPath(path: string, context: InitContext): void {
 function maskDirectory(from: number, path: string, context: InitContext): void {
   const { maskedDirectory } = context;
   if (maskedDirectory !== undefined) {
-    const tree = sys.openTree(maskedDirectory.from, maskedDirectory.path, OPEN_TREE_CLONE | O_CLOEXEC);
-    sys.moveMount(tree, "", from, path, ONTO);
-    raw.close(tree); // a directory, which the command's directory could be named by
-    return;
+    const how = OPEN_TREE_CLONE | O_CLOEXEC;
+    const tree = raw.openTree(maskedDirectory.from, maskedDirectory.path, how);
+    // A directory above it may have been hidden since.
+    if (tree !== ENOENT) {
+      check(tree, "open_tree", maskedDirectory.from, maskedDirectory.path, how);
+      sys.moveMount(tree, "", from, path, ONTO);
+      raw.close(tree); // a directory, which the command's directory could be named by
+      return;
+    }
   }
   standingIn(from, () => sys.mount("tmpfs", path, "tmpfs", MS_RDONLY, "size=0k"));
   context.maskedDirectory = { from, path };

@@ -343,24 +343,24 @@ tool umount -n -i -c -l /
 # 59. changeDirectory: the command starts here [process.cwd]. See chdir(2).
 # (`env -C` of the last command: until then the shell must stay with its tools)
 
-# 60. closeDescriptors: a descriptor of the set-up would be a way out (CVE-2024-21626). See
+# 60. setUmask: the permissions that new files do not get [process.user.umask]. See umask(2).
+umask 022
+
+# 61. closeDescriptors: a descriptor of the set-up would be a way out (CVE-2024-21626). See
 # close_range(2).
 # (done by the last command of the init process)
 
-# 61. seccomp: system calls that a container has no use for are the largest attack surface of the
+# 62. seccomp: system calls that a container has no use for are the largest attack surface of the
 # shared kernel [linux.seccomp]. See seccomp(2).
 # (done by the last command of the init process)
 # (no shell hands a filter to the agent at /run/agent.sock: its calls answer ENOSYS here)
 
-# 62. limitBoundingSet: no program, not even a set-user-id one, can gain more than this
+# 63. limitBoundingSet: no program, not even a set-user-id one, can gain more than this
 # [process.capabilities.bounding]. See capabilities(7).
 # (done by the last command of the init process)
 
-# 63. setUser: who the command runs as [process.user]. See credentials(7), setresuid(2).
+# 64. setUser: who the command runs as [process.user]. See credentials(7), setresuid(2).
 # (done by the last command of the init process)
-
-# 64. setUmask: the permissions that new files do not get [process.user.umask]. See umask(2).
-umask 022
 
 # 65. setCapabilities: root without these is much less than root; inheritable stays empty
 # (CVE-2022-24769) [process.capabilities]. See capabilities(7).

@@ -404,15 +404,15 @@ tool umount -n -i -c -l /
 [ -d '/home/a b' ] || tool mkdir -p '/home/a b'
 # (`env -C` of the last command: until then the shell must stay with its tools)
 
-# 67. limitBoundingSet: no program, not even a set-user-id one, can gain more than this
+# 67. setUmask: the permissions that new files do not get [process.user.umask]. See umask(2).
+umask 077
+
+# 68. limitBoundingSet: no program, not even a set-user-id one, can gain more than this
 # [process.capabilities.bounding]. See capabilities(7).
 # (done by the last command of the init process)
 
-# 68. setUser: who the command runs as [process.user]. See credentials(7), setresuid(2).
+# 69. setUser: who the command runs as [process.user]. See credentials(7), setresuid(2).
 # (done by the last command of the init process)
-
-# 69. setUmask: the permissions that new files do not get [process.user.umask]. See umask(2).
-umask 077
 
 # 70. setCapabilities: root without these is much less than root; inheritable stays empty
 # (CVE-2022-24769) [process.capabilities]. See capabilities(7).

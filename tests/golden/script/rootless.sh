@@ -281,19 +281,19 @@ tool umount -n -i -c -l /
 # 45. changeDirectory: the command starts here [process.cwd]. See chdir(2).
 # (`env -C` of the last command: until then the shell must stay with its tools)
 
-# 46. closeDescriptors: a descriptor of the set-up would be a way out (CVE-2024-21626). See
+# 46. setUmask: the permissions that new files do not get [process.user.umask]. See umask(2).
+umask 022
+
+# 47. closeDescriptors: a descriptor of the set-up would be a way out (CVE-2024-21626). See
 # close_range(2).
 # (done by the last command of the init process)
 
-# 47. limitBoundingSet: no program, not even a set-user-id one, can gain more than this
+# 48. limitBoundingSet: no program, not even a set-user-id one, can gain more than this
 # [process.capabilities.bounding]. See capabilities(7).
 # (done by the last command of the init process)
 
-# 48. setUser: who the command runs as [process.user]. See credentials(7), setresuid(2).
+# 49. setUser: who the command runs as [process.user]. See credentials(7), setresuid(2).
 # (done by the last command of the init process)
-
-# 49. setUmask: the permissions that new files do not get [process.user.umask]. See umask(2).
-umask 022
 
 # 50. setCapabilities: root without these is much less than root; inheritable stays empty
 # (CVE-2022-24769) [process.capabilities]. See capabilities(7).
