@@ -312,6 +312,25 @@ static int on_shared_stack(void) {
   return shared_stack && (uintptr_t)__builtin_frame_address(0) - (uintptr_t)shared_stack < SHARED_STACK_BYTES;
 }
 
+/*
+ * Signals are blocked while a container is set up. One that comes to end us comes from somebody who wants the set-up to end, and a child
+ * that shares the heap may sleep in the kernel meanwhile, in a mount that hangs (FUSE, NFS), and keep its turn. So its parent looks
+ * for such a signal each LOOK_MS that it waits, and kills the child. True at the second look: who has not died by then is held by the
+ * kernel, and never comes back to use the heap.
+ */
+enum { LOOK_MS = 500 };
+static pid_t set_up_child;
+static int looks;
+
+static int is_given_up(void) {
+  sigset_t pending;
+  if (set_up_child == 0 || on_shared_stack() || sigpending(&pending)) return 0;
+  if (!sigismember(&pending, SIGHUP) && !sigismember(&pending, SIGINT) && !sigismember(&pending, SIGQUIT) &&
+      !sigismember(&pending, SIGTERM)) return 0;
+  kill(set_up_child, SIGKILL);
+  return looks++ > 0;
+}
+
 static void heap_release(void) {
   int mine = on_shared_stack() ? HEAP_CHILD : HEAP_PARENT;
   if (__atomic_compare_exchange_n(&heap_turn, &mine, HEAP_NOBODY, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
@@ -327,11 +346,14 @@ static void *give_turn(JSContext *ctx) {
 
 static void take_turn(JSContext *ctx, void *frame) {
   int mine = on_shared_stack() ? HEAP_CHILD : HEAP_PARENT;
+  struct timespec look = { .tv_nsec = LOOK_MS * 1000000 };
   for (;;) {
     int turn = __atomic_load_n(&heap_turn, __ATOMIC_SEQ_CST);
     if (turn == HEAP_ALONE || turn == mine) break;
-    if (turn != HEAP_NOBODY) syscall(SYS_futex, &heap_turn, FUTEX_WAIT, turn, NULL, NULL, 0);
-    else if (__atomic_compare_exchange_n(&heap_turn, &turn, mine, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) break;
+    if (turn != HEAP_NOBODY) {
+      long r = syscall(SYS_futex, &heap_turn, FUTEX_WAIT, turn, mine == HEAP_PARENT ? &look : NULL, NULL, 0);
+      if (r < 0 && errno == ETIMEDOUT && is_given_up()) __atomic_store_n(&heap_turn, HEAP_ALONE, __ATOMIC_SEQ_CST);
+    } else if (__atomic_compare_exchange_n(&heap_turn, &turn, mine, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) break;
   }
   host_set_stack_frame(JS_GetRuntime(ctx), frame);
   JS_UpdateStackTop(JS_GetRuntime(ctx));
@@ -352,6 +374,7 @@ FN(spawn) {
   int64_t flags, cgroup, child_end, parent_end;
   if (take_int(ctx, argv[0], &flags) || take_int(ctx, argv[1], &cgroup)) return JS_EXCEPTION;
   if (take_int(ctx, argv[2], &child_end) || take_int(ctx, argv[3], &parent_end)) return JS_EXCEPTION;
+  int sets_up = (flags & CLONE_VM) != 0;
 #ifdef HOST_PLAIN
   flags &= ~(int64_t)CLONE_VM; /* AddressSanitizer does not follow a second stack in one memory */
 #endif
@@ -391,8 +414,15 @@ FN(spawn) {
   close(child_end);
   if (parent_end < 0) return JS_NewInt64(ctx, pid);
   struct pollfd wait = { .fd = parent_end, .events = POLLIN };
+  if (sets_up) {
+    struct timeval look = { .tv_usec = LOOK_MS * 1000 };
+    setsockopt(parent_end, SOL_SOCKET, SO_RCVTIMEO, &look, sizeof look); /* for receive_message */
+    set_up_child = pid;
+    looks = 0;
+  }
   heap_release(); /* a child that shares the heap and forks in turn */
-  while (poll(&wait, 1, -1) < 0 && errno == EINTR) {}
+  int n;
+  do n = poll(&wait, 1, sets_up ? LOOK_MS : -1); while (n < 0 ? errno == EINTR : n == 0 && !is_given_up());
   take_turn(ctx, frame);
   return JS_NewInt64(ctx, pid);
 }
@@ -438,7 +468,7 @@ FN(send_message) {
   return JS_NewInt64(ctx, n < 0 ? -e : n);
 }
 
-/* receive_message(fd): { text, fds }, { text: "" } at end of file, or -errno. The other side may use the heap meanwhile. */
+/* receive_message(fd): { text, fds }, { text: "" } at end of file, or -errno, EAGAIN where it is given up. The other side may use the heap meanwhile. */
 FN(receive_message) {
   UNUSED;
   int64_t fd;
@@ -451,7 +481,7 @@ FN(receive_message) {
   struct msghdr message = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control };
   void *frame = give_turn(ctx);
   ssize_t n;
-  do n = recvmsg(fd, &message, MSG_CMSG_CLOEXEC); while (n < 0 && errno == EINTR);
+  do n = recvmsg(fd, &message, MSG_CMSG_CLOEXEC); while (n < 0 && (errno == EINTR || (errno == EAGAIN && !is_given_up())));
   int e = errno;
   take_turn(ctx, frame);
   if (n < 0) { js_free(ctx, buffer); return JS_NewInt32(ctx, -e); }

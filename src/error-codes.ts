@@ -93,6 +93,10 @@ export const ERROR_CODES = {
     "a signal (HUP, INT, QUIT, TERM) came to exec, to mounts add or remove, or to who shares another container's namespace, before they were done",
     "if it had waited long: what runs in the container holds whoever joins it, by SIGSTOP or by its freezer; kill or delete the container",
   ],
+  SETUP_INTERRUPTED: [
+    "a signal (HUP, INT, QUIT, TERM) came while a container was set up, and the set-up took long",
+    "the message says what it was about: the source of a mount may lie on a filesystem that does not answer (FUSE, NFS)",
+  ],
   INIT_DIED: [
     "the init process ended before the command ran: killed, or for want of memory",
     "the message says what is known; raise the memory limit; --trace shows the last step",

@@ -24,9 +24,9 @@ import { readSmallFile, writeFile } from "../sys/files.ts";
 import { exitCodeOf, type WaitStatus } from "../sys/structs.ts";
 import { check, raw, SysError, sys } from "../sys/sys.ts";
 import { type Message, openChannel, packError, receive, send, unpackError } from "./channel.ts";
-import { awaitUnlessEnded, endInit } from "./give-up.ts";
+import { awaitUnlessEnded, endInit, pendingSignals, setUpInterrupted } from "./give-up.ts";
 import { closeInherited } from "./init/descriptors.ts";
-import { runInit } from "./init.ts";
+import { currentStep, runInit } from "./init.ts";
 import { namespaceFlags } from "./namespace-flags.ts";
 import { keepDevices, returnDevices } from "./net-devices.ts";
 import { sendNull } from "./null-device.ts";
@@ -100,7 +100,9 @@ function start(
   try {
     return { pid, terminal: serveInit(ours, pid, afterClone, context) };
   } catch (error) {
-    const status = endInit(pid, options.givesUp);
+    const signals = options.givesUp === undefined ? pendingSignals() : undefined;
+    const status = endInit(pid, signals === undefined ? options.givesUp : { signals, cgroups: [] });
+    if (signals !== undefined && !(error instanceof ContainerError)) throw setUpInterrupted(signals, currentStep());
     throw error === GONE && status !== undefined ? diedEarly(status, plan) : error;
   } finally {
     raw.close(ours);

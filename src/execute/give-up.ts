@@ -4,10 +4,13 @@
  * it, and it dies wherever it was put.
  */
 import { ContainerError } from "../error.ts";
+import { describeStep } from "../explain/describe.ts";
+import type { Step } from "../plan/step.ts";
 import { AT_FDCWD, O_CLOEXEC, O_WRONLY, POLLIN, SIGNALS } from "../sys/constants.ts";
 import { sleepMs } from "../sys/sleep.ts";
 import {
   packPollfds,
+  packSigset,
   packTimespec,
   parsePollfds,
   parseSignals,
@@ -62,6 +65,27 @@ function readable(fds: readonly number[], ms?: number): boolean[] {
   const polled = packPollfds(fds.map((fd) => ({ fd, events: POLLIN })));
   sys.ppoll(polled, fds.length, ms === undefined ? null : packTimespec(ms), null, 8);
   return parsePollfds(polled).map((events) => events !== 0);
+}
+
+/**
+ * A signalfd of what ends the set-up, if there is such a signal: where the child shares our memory it is the host that looks, and kills
+ * the child (host/native.h).
+ */
+export function pendingSignals(): number | undefined {
+  const signals = raw.signalfd4(-1, packSigset(ENDING_SIGNALS), 8, O_CLOEXEC);
+  if (signals >= 0 && readable([signals], 0)[0]) return signals;
+  raw.close(signals);
+  return undefined;
+}
+
+/** `step`: what took so long. */
+export function setUpInterrupted(signals: number, step: Step | undefined): ContainerError {
+  const { message } = interrupted(signals, "before the command ran", "");
+  return new ContainerError("SETUP_INTERRUPTED", message, {
+    ...(step?.field === undefined ? {} : { field: step.field }),
+    hint: "where a mount takes so long: does its filesystem answer (FUSE, NFS)?",
+    evidence: step && `the init process was to ${describeStep(step)}`,
+  });
 }
 
 function interrupted(signals: number, before: string, hint: string): ContainerError {

@@ -34,11 +34,16 @@ const performers: Performers<PlainStep["op"]> = {
   ...labelSteps,
 };
 
+/** What it does at the moment: for its parent, where both share their memory and it does not come to an end. */
+let current: InitStep | undefined;
+export const currentStep = (): InitStep | undefined => current;
+
 /** Performs the steps in order and becomes the command. What goes wrong is told to the parent; then the process ends. */
 export function runInit(steps: readonly InitStep[], context: InitContext): never {
   let done = 0;
   for (const step of steps) {
     done++;
+    current = step;
     try {
       if (step.op === "forkInit") {
         const program = openInitProgram();

@@ -5,6 +5,7 @@ import { replaceSys } from "../sys/sys.ts";
 import { Following } from "./ptrace.ts";
 
 const ECHILD = -10;
+const NO_SIGNAL = 0;
 const [EXECUTED, STOPPED, CONTINUED, TERMINATED, KILLED] = [0x4057f, 0x80137f, 0x80057f, 0x0f7f, 9];
 const NAMES: Readonly<Record<number, string>> = { 7: "CONT", 24: "SYSCALL", 16896: "SETOPTIONS", 16904: "LISTEN" };
 
@@ -17,7 +18,7 @@ function followed(statuses: number[], act: (following: Following) => number | un
     new Int32Array(buffer)[0] = status;
     return 7;
   };
-  const recorder = recordingSys({ wait4, ppoll: [0, 1] });
+  const recorder = recordingSys({ wait4, ppoll: [0, NO_SIGNAL, 1] });
   const before = replaceSys(recorder);
   try {
     const end = act(new Following({}));

@@ -8,8 +8,9 @@
 import { ContainerError } from "../error.ts";
 import { POLLIN } from "../sys/constants.ts";
 import { packPollfds, packTimespec } from "../sys/structs.ts";
-import { raw, SysError } from "../sys/sys.ts";
+import { EINTR, raw, SysError } from "../sys/sys.ts";
 import { receive, send } from "./channel.ts";
+import { pendingSignals } from "./give-up.ts";
 
 /** What follows a command: both are called by `execute`. */
 export interface Watch {
@@ -90,7 +91,10 @@ export class Following implements Watch {
 
   awaitMessage(pid: number, channel: number): void {
     const polled = packPollfds([{ fd: channel, events: POLLIN }]);
-    while (raw.ppoll(polled, 1, packTimespec(PAUSE_MS), null, 8) === 0) this.handleStops(pid);
+    while (raw.ppoll(polled, 1, packTimespec(PAUSE_MS), null, 8) === 0) {
+      this.handleStops(pid);
+      if (pendingSignals() !== undefined) throw new SysError("ppoll", -EINTR, [channel]);
+    }
   }
 
   /** Handles all stops that there are now. The wait status of the command itself once it has ended. */

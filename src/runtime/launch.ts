@@ -188,14 +188,14 @@ function make(
   const container: Container = { path: lock.path, record, text: "", init: undefined };
   const socket = waits ? undefined : openNotify(lock.path);
   let sent = false;
-  // What runs in a namespace that is shared may hold our process there.
-  const joins = plan.steps.some((step) => step.op === "joinNamespace" && step.by === "parent");
-  const signals = joins ? openSignals(ENDING_SIGNALS) : -1;
+  // What runs in a namespace that is shared may hold our process there. Where our memory is shared, the host looks for signals.
+  const isApart = plan.steps.some((step) => step.op === "clone" && !step.sharedMemory);
+  const signals = isApart ? openSignals(ENDING_SIGNALS) : -1;
   try {
     const { pid, terminal } = execute(plan, {
       tracer: makeTracer("off"),
       warn,
-      ...(joins ? { givesUp: { signals, cgroups: record.cgroups } } : {}),
+      ...(isApart ? { givesUp: { signals, cgroups: record.cgroups } } : {}),
       ...(systemd === undefined ? {} : { systemd }),
       ...(output === undefined ? {} : { slots: output.slots }),
       startsLater: waits,
@@ -218,7 +218,7 @@ function make(
         sent = true;
       },
     });
-    if (joins) raw.close(signals);
+    if (isApart) raw.close(signals);
     if (sent && terminal !== undefined) raw.close(terminal);
     return { container, lock, pid, terminal: sent ? undefined : terminal, notify: socket };
   } catch (error) {

@@ -2,6 +2,7 @@
 import { ContainerError } from "../../error.ts";
 import { cleanUp } from "../../execute/clean-up.ts";
 import { blockSignals, execute } from "../../execute/execute.ts";
+import { ENDING_SIGNALS, type GivesUp } from "../../execute/give-up.ts";
 import { probeHost } from "../../execute/probe.ts";
 import type { Watch } from "../../execute/ptrace.ts";
 import { removeCgroups } from "../../execute/remove-cgroups.ts";
@@ -84,7 +85,7 @@ export function runContainer(request: RunRequest): number {
         groupsStay: () => {
           groupsStay = true;
         },
-        ...(follower === undefined ? {} : { watch: follower.watch }),
+        ...(follower === undefined ? givesUpOf(plan) : { watch: follower.watch }),
         ...(guide === undefined ? {} : { aside: guide.aside }),
         containerState: (pid) => ({ ...hookState(config, id, `${host.stateRoot}/${id}`), status: "creating", pid }),
       }),
@@ -113,6 +114,12 @@ export function runContainer(request: RunRequest): number {
     if (!groupsStay) cleanUp("remove the container's record", () => releaseState(lock), stays, warn);
   }
 }
+
+/** Where our memory is shared, the host looks for signals (host/native.h). */
+const givesUpOf = ({ steps }: Plan): { givesUp?: GivesUp } =>
+  steps.some((step) => step.op === "clone" && !step.sharedMemory)
+    ? { givesUp: { signals: openSignals(ENDING_SIGNALS), cgroups: [] } }
+    : {};
 
 /** For those who wait for its end. */
 function recordingFailure<T>(lock: StateLock, command: string[], start: () => T): T {
