@@ -87,6 +87,12 @@ test("mounts add: a tmpfs with flags and options, an object with mounts, a file"
   assert.equal(await mounted(), "");
 });
 
+test("mounts add: a tmpfs with owners mapped", { skip: asRoot().skip || missing("kernel:6.3") }, async () => {
+  const { add, sees } = await container();
+  await add({ type: "tmpfs", destination: "/new", options: ["idmap=uids=0-7-1;gids=0-8-1", "mode=711"] });
+  assert.equal(await sees("stat -c '%u:%g %a' /new; grep -c idmapped /proc/self/mountinfo"), "7:8 711\n1\n");
+});
+
 test("mounts add: all or nothing, and the error names the field", asRoot(), async () => {
   const { add, refuses, mounted } = await container();
   const from = mountedSource();

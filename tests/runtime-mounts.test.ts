@@ -399,7 +399,47 @@ test("mounts[].options idmap: the mappings of the container's user namespace; ri
   assert.equal(at("ridmap"), "a 1000:1001\nb 0:1\nbelow 0:0\n");
 });
 
+test("mounts[] uidMappings, idmap of a new filesystem: its files have other owners, as under crun", {
+  skip: asRoot.skip || missing("kernel:6.3"),
+}, () => {
+  const tmpfs = (change: Partial<Mount>, ...options: string[]): Mount => ({
+    destination: "/data",
+    type: "tmpfs",
+    options: ["size=1m", ...options],
+    ...change,
+  });
+  const range = (containerID: number, hostID: number, size: number) => ({ containerID, hostID, size });
+  const swapped = [range(0, 1000, 1), range(1000, 0, 1), range(1001, 1001, 10)];
+  const maps = { uidMappings: swapped, gidMappings: swapped };
+  const script =
+    "stat -c '%n %u:%g %a' /data /data/* 2>/dev/null; grep -c idmapped /proc/self/mountinfo; df -k /data | awk 'END { print $2 }'";
+  const withFile = (mount: Mount) => (config: Config) => {
+    mkdirSync(join(config.root.path, "data"), { mode: 0o751 });
+    writeFileSync(join(config.root.path, "data/file"), "");
+    chownSync(join(config.root.path, "data/file"), 1005, 1006);
+    chownSync(join(config.root.path, "data"), 1001, 1002);
+    mounted(mount)(config);
+  };
+  assert.equal(sees(script, withFile(tmpfs(maps, "mode=711"))), "/data 1000:1000 711\n1\n1024\n");
+  assert.equal(
+    sees(script, withFile(tmpfs(maps, "tmpcopyup"))),
+    "/data 1001:1002 751\n/data/file 1005:1006 644\n1\n1024\n",
+  );
+  const inside = (option: string) => (config: Config) => {
+    inUserNamespace(config);
+    mounted(tmpfs({}, option, "ro", "mode=750"))(config);
+  };
+  const owned = "stat -c '%u:%g %a' /data; touch /data/made 2>&1 | grep -c Read-only";
+  assert.equal(sees(owned, inside("idmap")), "0:0 750\n1\n");
+  assert.equal(sees(owned, inside("idmap=uids=0-100007-1;gids=0-100008-1")), "7:8 750\n1\n");
+});
+
 test("mounts[].options idmap: refused where it cannot be, with the reason", asRoot, () => {
+  const { stderr } = run(
+    configOf("true", mounted({ destination: "/data", type: "ramfs", options: ["idmap=uids=0-1-1;gids=0-1-1"] })),
+  );
+  if (!cannotMapOwners)
+    assert.match(stderr, /^error: ramfs cannot show other owners \(MOUNT_IDMAP_REFUSED\)\n {2}config: mounts\[4\]\n/);
   assert.equal(refused(mounted(bind("/proc", "/data", "bind", "idmap=uids=0-1-1;gids=0-1-1"))), "MOUNT_IDMAP_REFUSED");
   assert.match(refused(mounted(bind("/etc", "/data", "bind", "idmap"))), /^(MOUNT_IDMAP_REFUSED|CONFIG_CONFLICT)$/);
   assert.match(

@@ -7,11 +7,11 @@
 
 import { ContainerError } from "../error.ts";
 import type { ErrorCode } from "../error-codes.ts";
-import type { TakenTree } from "../plan/step.ts";
 import { isObject, type JsonObject } from "../spec/check.ts";
 import { AF_UNIX, SOCK_CLOEXEC, SOCK_SEQPACKET } from "../sys/constants.ts";
 import { errnoNumber } from "../sys/errno.ts";
 import { raw, SysError, sys } from "../sys/sys.ts";
+import type { TreeRequest } from "./take-for-init.ts";
 
 export type Message =
   | /** The parent is to write the id maps. */ { kind: "map" }
@@ -46,7 +46,7 @@ export type Message =
   | { kind: "oomScore"; score: number }
   | /** The parent is to take a tree that the init process may not reach. */ {
       kind: "take";
-      request: Omit<TakenTree, "tree">;
+      request: TreeRequest;
     }
   | /** The parent is to hand over a null device that cannot be changed. */ { kind: "null" }
   | /** It is the descriptor with the message. */ { kind: "taken" }

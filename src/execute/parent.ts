@@ -316,7 +316,7 @@ const performers: Performers = {
   takeIdMappedTree(step, { options }) {
     const namespace = openIdMap(step);
     const tree = takeTree(step);
-    mapOwners(tree, namespace, step);
+    mapOwners(tree, namespace, { source: step.source }, step.all);
     raw.close(namespace);
     options.slots ??= new Map();
     options.slots.set(step.tree.slot, tree);

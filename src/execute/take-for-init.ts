@@ -1,16 +1,24 @@
 /**
  * Sources of bind mounts that the root of a user namespace may not reach: below a directory of somebody else with mode 0700,
- * say. Who started the container may, and named the source; so the parent takes the tree. So it does where the owners in it are
- * to be mapped, which only root of the machine may.
+ * say. Who started the container may, and named the source; so the parent takes the tree. So it does where the owners in it, or in
+ * a new filesystem, are to be mapped, which only root of the machine may.
  */
-import type { TakenTree } from "../plan/step.ts";
+import type { IdMap, TakenTree } from "../plan/step.ts";
 import { AT_FDCWD, CLONE_NEWNS, O_CLOEXEC, O_RDONLY } from "../sys/constants.ts";
 import { check, raw, sys } from "../sys/sys.ts";
 import { type Message, openChannel, packError, receive, send, unpackError } from "./channel.ts";
-import { mapOwners, openIdMap, takeTree } from "./trees.ts";
+import { mapOwners, openIdMap, takeFilesystem, takeTree } from "./trees.ts";
 import { reap } from "./wait.ts";
 
-export type TreeRequest = Omit<TakenTree, "tree">;
+export type TreeRequest = Omit<TakenTree, "tree"> | NewFilesystem;
+
+interface NewFilesystem {
+  source: string;
+  fstype: string;
+  flags: string[];
+  data: string;
+  idMap: IdMap;
+}
 
 type Answer = Extract<Message, { kind: "taken" | "error" }>;
 
@@ -36,9 +44,8 @@ export function takeTreeForInit(channel: number, pid: number, request: TreeReque
       try {
         const { idMap } = request;
         const namespace = idMap === undefined ? -1 : openIdMap(idMap);
-        goToMountsOf(pid);
-        const tree = takeTree(request);
-        if (idMap !== undefined) mapOwners(tree, namespace, { source: request.source, all: idMap.all });
+        const tree = "fstype" in request ? makeFilesystem(request) : takeFrom(pid, request);
+        if (idMap !== undefined) mapOwners(tree, namespace, request, idMap.all);
         send(theirEnd, { kind: "taken" }, [tree]);
       } catch (error) {
         raw.sendMessage(theirEnd, JSON.stringify(packError(error)), []);
@@ -53,6 +60,15 @@ export function takeTreeForInit(channel: number, pid: number, request: TreeReque
   const died = () => packError(new Error("the process that takes a tree died")) as Answer;
   send(channel, (message as Answer | undefined) ?? died(), fds);
   for (const fd of fds) raw.close(fd);
+}
+
+/** In the machine's view: its source is a device or a directory of the machine. */
+const makeFilesystem = ({ source, fstype, flags, data }: NewFilesystem): number =>
+  takeFilesystem(source, fstype, flags, data);
+
+function takeFrom(pid: number, request: Omit<TakenTree, "tree">): number {
+  goToMountsOf(pid);
+  return takeTree(request);
 }
 
 /** setns(2) leaves one at the root of the namespace; a relative source is below the directory that the init process is in. */

@@ -151,10 +151,9 @@ export function takeFilesystem(source: string, fstype: string, flags: readonly s
     sys.fsconfig(fs, SET_STRING, "source", source, 0);
     // As mount(2) has it: the filesystem itself is read-only, not only this mount of it.
     for (const flag of flags) if (OF_SUPERBLOCK.has(flag)) sys.fsconfig(fs, SET_FLAG, flag, null, 0);
-    for (const option of data.split(",").filter((text) => text !== "")) {
-      const at = option.indexOf("=");
-      if (at < 0) sys.fsconfig(fs, SET_FLAG, option, null, 0);
-      else sys.fsconfig(fs, SET_STRING, option.slice(0, at), option.slice(at + 1), 0);
+    for (const [, name = "", quoted, plain = quoted] of data.matchAll(/([^,=]+)(?:="([^"]*)"|=([^,]*))?/g)) {
+      if (plain === undefined) sys.fsconfig(fs, SET_FLAG, name, null, 0);
+      else sys.fsconfig(fs, SET_STRING, name, plain, 0);
     }
     sys.fsconfig(fs, CREATE, null, null, 0);
     return sys.fsmount(fs, FSMOUNT_CLOEXEC, mountAttributeBits(flags));
@@ -167,13 +166,22 @@ export function takeFilesystem(source: string, fstype: string, flags: readonly s
  * Shows the owners in a taken tree through a user namespace. Only what is mounted nowhere yet can be changed so, and not
  * every filesystem can: tmpfs since Linux 6.3, overlay since 5.19. Throws a {@link ContainerError} that says that.
  */
-export function mapOwners(tree: number, namespace: number, { source, all }: { source: string; all: boolean }): void {
+export function mapOwners(
+  tree: number,
+  namespace: number,
+  { source, fstype }: { source: string; fstype?: string },
+  all: boolean,
+): void {
   const attributes = packMountAttr({ set: MOUNT_ATTR_IDMAP, usernsFd: namespace });
   const result = raw.mountSetattr(tree, "", AT_EMPTY_PATH | (all ? AT_RECURSIVE : 0), attributes);
   if (result === EINVAL)
-    throw new ContainerError("MOUNT_IDMAP_REFUSED", `the filesystem of ${source} cannot show other owners`, {
-      hint: "ext4, xfs, btrfs and most others can; tmpfs since Linux 6.3, an overlay since 5.19; a mount whose owners are mapped already cannot",
-    });
+    throw new ContainerError(
+      "MOUNT_IDMAP_REFUSED",
+      `${fstype ?? `the filesystem of ${source}`} cannot show other owners`,
+      {
+        hint: "ext4, xfs, btrfs and most others can, tmpfs since Linux 6.3; an overlay cannot, nor can a mount whose owners are mapped already",
+      },
+    );
   check(result, "mount_setattr", source, "MOUNT_ATTR_IDMAP");
 }
 

@@ -21,11 +21,15 @@ import { whatIsLacking } from "./rights.ts";
 import { filterAnswer, type LoadedFilter, mayLook } from "./seccomp.ts";
 
 /**
- * Wraps the kernel's answer once, with the step's purpose and config field. An error that is explained already passes.
+ * Wraps the kernel's answer once, with the step's purpose and config field. An error that is explained already passes, with
+ * the field where it names none.
  * `filter`: the container's own seccomp filter, where it holds already.
  */
 export function explainStep(step: Step, error: unknown, filter?: LoadedFilter): ContainerError {
-  if (error instanceof ContainerError) return error;
+  if (error instanceof ContainerError) {
+    const { field = error.field } = step;
+    return error.field === undefined ? Object.assign(error, { field }) : error;
+  }
   if (isOutOfMemory(error)) return outOfMemory(error, `cannot ${describeStep(step)}`);
   if (!(error instanceof SysError)) {
     return new ContainerError(

@@ -65,10 +65,10 @@ const EFFECTS: Effects = {
   timeOffset: ({ clock, secs, nanosecs }) =>
     `Shift the ${clock} clock by ${secs} s${nanosecs === 0 ? "" : ` ${nanosecs} ns`}`,
   propagation: ({ target, mode }) => `Make ${target} ${mode}`,
-  mount: ({ source, target, fstype, flags, data, like, label }) =>
+  mount: ({ source, target, fstype, flags, data, like, idMap, label }) =>
     flags.includes("remount")
       ? `Change what is mounted on ${target}${inBrackets([...flags.filter((flag) => flag !== "remount"), data])}`
-      : `Mount ${fstype}${source === fstype || source === "" ? "" : ` "${source}"`} on ${target}${inBrackets([...flags, data])}${like === undefined ? "" : like === "copy" ? ", with a copy of what is there" : ", with the mode of what is there"}${label === undefined ? "" : `, labelled ${label.text} where the kernel has SELinux`}`,
+      : `Mount ${fstype}${source === fstype || source === "" ? "" : ` "${source}"`} on ${target}${inBrackets([...flags, data])}${like === undefined ? "" : like === "copy" ? ", with a copy of what is there" : ", with the mode of what is there"}${idMap === undefined ? "" : ", with owners mapped"}${label === undefined ? "" : `, labelled ${label.text} where the kernel has SELinux`}`,
   takeTree: (step) =>
     `Take hold of ${step.source}${step.recursive ? " and all that is mounted below" : ""}${changesOf(step)}`,
   takeFilesystem: ({ fstype, tree }) => `Make a new ${fstype}, without a place yet (${tree.slot})`,

@@ -1,5 +1,5 @@
 /**
- * Bind mounts that show files under other owners: `uidMappings` and `gidMappings` of a mount, its options `idmap` and
+ * Mounts that show files under other owners: `uidMappings` and `gidMappings` of a mount, its options `idmap` and
  * `ridmap`, and crun's `idmap=uids=0-1000-10#…;gids=…`. config.md, "Mounts"; mount_setattr(2), "ID-mapped mounts".
  *
  * In a mapping the ids of the disk are on the left (containerID) and those that are shown on the right (hostID).

@@ -247,6 +247,8 @@ const REFUSED: [code: string, mount: Mount, host?: Host][] = [
   ["MOUNT_IDMAP_REFUSED", { destination: "/data", source: "/srv", options: ["bind", "idmap"] }],
   ["MOUNT_IDMAP_REFUSED", { destination: "/data", source: "/srv", options: ["bind"], uidMappings: MAPPINGS }],
   ["MOUNT_IDMAP_REFUSED", { destination: "/data", type: "tmpfs", options: ["idmap"] }],
+  ["MOUNT_IDMAP_REFUSED", { destination: "/proc", type: "proc", uidMappings: MAPPINGS, gidMappings: MAPPINGS }],
+  ["MOUNT_IDMAP_REFUSED", { destination: "/data", type: "cgroup", uidMappings: MAPPINGS, gidMappings: MAPPINGS }],
   [
     "MOUNT_IDMAP_REFUSED",
     { destination: "/data", source: "/srv", options: ["bind"], uidMappings: MAPPINGS, gidMappings: MAPPINGS },

@@ -110,6 +110,7 @@ export function planMounts(
     else if (options.remount) remount(request, plan);
     else if (options.bind && !isSystemdV1) bind(request, plan, bundle);
     else if (mount.type === "cgroup" || isSystemdV1) {
+      requireNoIdMap(request);
       const planMount = isSystemdV1 ? planSystemdV1 : planCgroupMount;
       const cgroup = planMount({ ...request, flags: options.flags, data: options.data, groups });
       plan.take.push(...cgroup.take);
@@ -372,6 +373,13 @@ const OF_NOTHING: ReadonlySet<string> = new Set([
 
 const isKernel = (fstype: string): boolean => fstype === "proc" || fstype === "sysfs";
 
+function requireNoIdMap({ mount: { type, uidMappings }, options, field }: Request): void {
+  if (uidMappings === undefined && options.idmap === undefined) return;
+  throw new ContainerError("MOUNT_IDMAP_REFUSED", `a ${type} cannot show other owners: its files are the kernel's`, {
+    field,
+  });
+}
+
 /** Filesystems that show a namespace, and what of the machine is shown where that is not the container's. */
 const SHOWN = table<readonly [NamespaceType, path: string]>({
   proc: ["pid", "/proc"],
@@ -408,8 +416,8 @@ function filesystem(request: Request, plan: MountsPlan): void {
       field: `${field}.type`,
       hint: "name a filesystem such as tmpfs, or a bind mount's option bind or rbind",
     });
-  if (mount.uidMappings !== undefined || mount.gidMappings !== undefined || options.idmap !== undefined)
-    throw new ContainerError("MOUNT_IDMAP_REFUSED", "owners can be mapped in bind mounts only", { field });
+  if (isKernel(fstype)) requireNoIdMap(request);
+  const idMap = planIdMap(request);
   if (options.copyUp && fstype !== "tmpfs")
     throw new ContainerError("BAD_MOUNT_OPTION", "tmpcopyup is for tmpfs only", { field: `${field}.options` });
   // Mount points, devices and copies are still to be made there.
@@ -418,7 +426,8 @@ function filesystem(request: Request, plan: MountsPlan): void {
     source: mount.source ?? fstype,
     fstype,
     flags: options.flags.filter((flag) => !later.includes(flag)),
-    data: knownOwners(request, plan),
+    // Of a filesystem that is made outside of the user namespace, owners are the machine's ids.
+    data: idMap === undefined ? knownOwners(request, plan) : options.data,
   };
   const because = mountPurpose(mount);
   const showsKernel = isKernel(fstype);
@@ -429,7 +438,7 @@ function filesystem(request: Request, plan: MountsPlan): void {
   const isForeign = shown !== undefined && (fstype === "sysfs" ? !isNew(config, shown) : !isolates(config, shown));
   const showsNamespace = showsKernel || (isForeign && fstype === "mqueue");
   const needsSight = restricted && showsNamespace;
-  if (needsSight || !OF_NOTHING.has(fstype)) {
+  if (idMap === undefined && (needsSight || !OF_NOTHING.has(fstype))) {
     const tree = { slot: `filesystem.${index}` };
     plan.take.push({
       op: "takeFilesystem",
@@ -460,6 +469,7 @@ function filesystem(request: Request, plan: MountsPlan): void {
       ...step,
       target,
       ...(like === undefined ? {} : { like }),
+      ...(idMap === undefined ? {} : { idMap }),
       ...labelOf(config, fstype),
       field,
       because,
@@ -494,10 +504,10 @@ type MountStep = Extract<InitStep, { op: "mount" }>;
 
 /** A filesystem that names nothing of the machine: mounted in its place, or made apart from it, in its turn. */
 function newFilesystem({ index, field, order }: Request, step: MountStep, plan: MountsPlan): void {
-  const { op: _, target, like, label, ...made } = step;
+  const { op: _, target, like, idMap, label, ...made } = step;
   const { fstype, data } = made;
   // What depends on its place, and options that only mount(2) takes as one text.
-  const isWhole = like !== undefined || label !== undefined || /"|mpol=/.test(data);
+  const isWhole = like !== undefined || idMap !== undefined || label !== undefined || /"|mpol=/.test(data);
   if (!order.apart || isWhole) {
     order.next(IN_PLACE);
     plan.place.push(step);

@@ -48,11 +48,11 @@ export function planMountsAdd(config: Config, host: Host, id: string, mounts: re
       const { tree, target, nofollow } = step;
       place.push({ op: "placeInside", by: "init", tree, target, ...(nofollow ? { nofollow } : {}), field, because });
     } else if (step.op === "mount" && step.like !== "copy" && !step.flags.includes("remount")) {
-      const { source, fstype, data, target } = step;
+      const { source, fstype, data, target, idMap } = step;
       const sealed = live.seal.some((seal) => seal.op === "setMountFlags" && seal.target === target);
       const tree = { slot: `filesystem.${place.length}` };
       // A tmpfs belongs to whoever makes it; others name devices and files of the machine.
-      (fstype === "tmpfs" ? takeInside : take).push({
+      (fstype === "tmpfs" && idMap === undefined ? takeInside : take).push({
         op: "takeFilesystem",
         by: "init",
         source,
@@ -60,6 +60,7 @@ export function planMountsAdd(config: Config, host: Host, id: string, mounts: re
         flags: sealed ? [...step.flags, "ro"] : step.flags,
         data,
         tree,
+        ...(idMap === undefined ? {} : { idMap }),
         field,
         because: "it is made with all its flags before anything can be done in it",
       });

@@ -212,7 +212,7 @@ export interface InitOperations {
   /**
    * mount(2) of a new filesystem; with the flag `remount` a change of the one that is there. `data` is what the filesystem
    * itself reads. A missing target is made. `like`: a tmpfs gets the mode of the directory that it covers, or (`copy`) all
-   * that is in it.
+   * that is in it. `idMap`: the parent makes it, outside of the user namespace, with owners mapped as `takeIdMappedTree` has it.
    */
   mount: {
     source: string;
@@ -221,6 +221,7 @@ export interface InitOperations {
     flags: MountFlag[];
     data: string;
     like?: "mode" | "copy";
+    idMap?: IdMap;
     /** What SELinux calls its files, where the kernel has it: a mount option such as `context`, or an attribute of its root. */
     label?: { text: string; as: string };
   };
@@ -228,7 +229,8 @@ export interface InitOperations {
   takeTree: TakenTree & { ifReachable?: boolean };
   /**
    * A new filesystem, not mounted anywhere yet. In a user namespace proc and sysfs may be made only while a whole one of
-   * the machine's is in sight. `otherwise`: where that is refused (EPERM), this tree is taken in its place. fsopen(2), fsmount(2).
+   * the machine's is in sight. `otherwise`: where that is refused (EPERM), this tree is taken in its place; `idMap` as of
+   * `mount`. fsopen(2), fsmount(2).
    */
   takeFilesystem: {
     source: string;
@@ -237,6 +239,7 @@ export interface InitOperations {
     data: string;
     tree: Slot;
     otherwise?: string;
+    idMap?: IdMap;
   };
   /**
    * Puts a taken tree or filesystem in place. A missing target is made, a file for a file. The target may not lie in procfs,

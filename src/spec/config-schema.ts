@@ -28,10 +28,6 @@ const hook = object<Hook>(
 );
 export const hooks = list(hook);
 
-const ONLY_BIND = "only bind mounts can be id-mapped";
-/** The spec's `idmap` and `ridmap`, and crun's, which have a map after `=`. */
-const isIdMap = (option: string): boolean => option.includes("idmap") && /^r?idmap(?:=|$)/.test(option);
-
 const mount = object<Mount>(
   {
     destination: text,
@@ -48,19 +44,12 @@ const mount = object<Mount>(
     const { destination, uidMappings, gidMappings } = mount;
     if (!destination.startsWith("/"))
       warnings.push(`the mount destination ${destination} is relative, which is deprecated: it is taken from /`);
-    if (mount.type === "bind" && uidMappings === undefined && gidMappings === undefined) return undefined;
-    const { options = [] } = mount;
-    const bind = mount.type === "bind" || options.includes("bind") || options.includes("rbind");
-    const at = bind ? -1 : options.findIndex(isIdMap);
-    if (at >= 0) return clash(`.options[${at}]`, options[at], ONLY_BIND);
-    if (uidMappings === undefined && gidMappings === undefined) return undefined;
-    if (uidMappings === undefined || gidMappings === undefined)
-      return clash(
-        uidMappings === undefined ? ".uidMappings" : ".gidMappings",
-        undefined,
-        "a mount has maps for both kinds of ids or for none",
-      );
-    return bind ? undefined : clash(".uidMappings", uidMappings, ONLY_BIND);
+    if ((uidMappings === undefined) === (gidMappings === undefined)) return undefined;
+    return clash(
+      uidMappings === undefined ? ".uidMappings" : ".gidMappings",
+      undefined,
+      "a mount has maps for both kinds of ids or for none",
+    );
   },
 );
 

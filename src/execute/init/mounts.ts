@@ -101,8 +101,12 @@ export const mountSteps: Performers<Ops> = {
     context.slots.set(slot, takeTreeOrAsk(step, context.channel));
   },
 
-  takeFilesystem({ source, fstype, flags, data, tree, otherwise }, { slots }) {
-    slots.set(tree.slot, takeFilesystemOr(source, fstype, flags, data, otherwise));
+  takeFilesystem({ source, fstype, flags, data, tree, otherwise, idMap }, { slots, channel }) {
+    const made =
+      idMap === undefined
+        ? takeFilesystemOr(source, fstype, flags, data, otherwise)
+        : takeTreeByParent(channel, { source, fstype, flags, data, idMap });
+    slots.set(tree.slot, made);
   },
 
   placeTree(step, context) {
@@ -253,7 +257,7 @@ function mountOnPlace(step: StepArguments<"mount">, context: InitContext): void 
 /** mount(2), with what its options leave out. */
 function mountAt(
   place: string,
-  { source, target, fstype, flags, data, like, label }: StepArguments<"mount">,
+  { source, target, fstype, flags, data, like, idMap, label }: StepArguments<"mount">,
   context: InitContext,
 ): void {
   const covered = like === undefined ? undefined : coveredDirectory(place);
@@ -268,7 +272,11 @@ function mountAt(
   const needsRoot = copied !== undefined || attribute !== undefined;
   // From the working directory no path leads into what is mounted on it.
   const tree =
-    place === "." && needsRoot && written === "" ? makeFilesystem(source, fstype, flags, options) : undefined;
+    idMap !== undefined
+      ? takeTreeByParent(context.channel, { source, fstype, flags, data: options, idMap })
+      : place === "." && needsRoot && written === ""
+        ? makeFilesystem(source, fstype, flags, options)
+        : undefined;
   if (tree !== undefined) {
     sys.moveMount(tree, "", AT_FDCWD, place, MOVE_MOUNT_F_EMPTY_PATH);
     const root = sys.openat(tree, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
