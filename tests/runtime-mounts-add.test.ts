@@ -1,11 +1,12 @@
 /** `tupper-runtime mounts add` and `remove`: what a running container sees, and what a hostile one cannot do with it. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { makeBundle, makeConfig, newId, running, runtime, runtimeFails, runtimePrints } from "./bundle.ts";
-import { atEnd, output, temporaryDirectory, watchForLeftovers } from "./harness.ts";
+import { pointsOf, withKill } from "./fault-points.ts";
+import { atEnd, binary, isSanitizer, output, temporaryDirectory, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { makeRootfs } from "./rootfs.ts";
 import { inUserNamespace } from "./runtime-config.ts";
@@ -128,6 +129,55 @@ test("mounts add: what cannot be put on record is taken away again", asRoot(), a
   assert.equal(code, 1);
   assert.equal(await runtimePrints([...root, "exec", id, "awk", '$5 ~ "^/new"', "/proc/self/mountinfo"]), "");
   output("mount", "-o", "remount,rw", records);
+});
+
+const traced = () => ({
+  skip: asRoot("programs", "arch:x64").skip || (isSanitizer ? "what the sanitizer calls is not ours" : false),
+});
+
+/** SIGKILL to such a command before it puts the last on record, and to its process in the container, which would take back what it can. */
+async function killedLate(id: string, verb: "add" | "remove", mount: object): Promise<void> {
+  const directory = temporaryDirectory();
+  const file = join(directory, "mounts.json");
+  writeFileSync(file, JSON.stringify([mount]));
+  const command = [`${binary}-runtime`, "mounts", verb, id, file];
+  const { points } = await pointsOf(command, directory);
+  if (verb === "add") await runtimePrints(["mounts", "remove", id, file]);
+  else await runtimePrints(["mounts", "add", id, file]);
+  const last = points.findLast(({ process, call }) => process === 0 && call === "renameat2");
+  assert.ok(last !== undefined);
+  assert.equal((await withKill(last, ["child", "parent"], command, directory)).code, 137);
+}
+
+test("mounts add: what was placed by a command that was killed can be removed", traced(), async () => {
+  const { id, remove, mounted } = await container();
+  await killedLate(id, "add", { type: "tmpfs", source: "t", destination: "/new" });
+  assert.equal(await mounted(), "/new rw,relatime\n");
+  await remove("/new");
+  assert.equal(await mounted(), "");
+});
+
+test("mounts remove: what a command that was killed has taken away is in nobody's way", traced(), async () => {
+  const { id, add, remove, refuses, mounted } = await container();
+  const mount = { type: "tmpfs", source: "t", destination: "/new" };
+  await add(mount);
+  await add(mount);
+  await killedLate(id, "remove", mount);
+  assert.equal(await mounted(), "/new rw,relatime\n");
+  await remove("/new");
+  assert.equal(await mounted(), "");
+  assert.match(await refuses("remove", mount), /^MOUNT_NOT_ADDED: /);
+});
+
+test("mounts remove: what its process may not look at is told as that", asRoot(), async () => {
+  const { root, add, remove, refuses, mounted } = await container(inUserNamespace);
+  mkdirSync(join(root, "new/a"), { recursive: true });
+  await add(bind(source(), "/new/a", "ro"));
+  chmodSync(join(root, "new"), 0o700);
+  assert.match(await refuses("remove", { destination: "/new/a" }), /^UNMOUNT_INSIDE_FAILED: /);
+  chmodSync(join(root, "new"), 0o755);
+  await remove("/new/a");
+  assert.equal(await mounted(), "");
 });
 
 test("mounts add: what cannot be given to a running container is refused", needs(), async () => {

@@ -24,10 +24,11 @@ export type Message =
   | /** The parent is to run the hooks that run on its side. */ { kind: "hooks" }
   | /** The parent is to put this process into the group that is delegated to it. */ { kind: "delegate" }
   | /** The parent is to put the container on record: it can live on its own. */ { kind: "created" }
-  | /** Mounts are placed in a running container: to be put on record. */ {
-      kind: "placed";
-      mounts: { target: string; mountId: string }[];
+  | /** Before a mount is placed in a running container: to be put on record. */ {
+      kind: "placing";
+      mount: { target: string; mountId: string };
     }
+  | /** What was asked for in a running container is done. */ { kind: "placed" }
   | /** What was asked for is done. */ { kind: "done" }
   | /** From `start`, with the socket for the answers. */ { kind: "start" }
   | /** The descriptor `fd` of the init process will be the listener of its seccomp filter, for the agent at `path`. */ {

@@ -337,12 +337,17 @@ function serveInit(
         answer({ kind: "done" });
         complete = options.startsLater === true;
         break;
+      case "placing":
       case "placed":
         try {
-          options.recordPlaced?.(message.mounts);
+          options.recordPlaced?.(message.kind === "placing" ? message.mount : undefined);
         } catch (error) {
           answer(packError(error));
           unrecorded = error;
+          break;
+        }
+        if (message.kind === "placing") {
+          answer({ kind: "done" });
           break;
         }
         // Nobody waits for its end: it has no more to do, and may be held.
@@ -356,7 +361,7 @@ function serveInit(
         complete = true;
         break;
       case "error":
-        throw unpackError(message.error);
+        throw unrecorded ?? unpackError(message.error);
     }
   }
 }

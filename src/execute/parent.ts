@@ -53,8 +53,8 @@ export interface ExecuteOptions {
   slots?: Map<string, number>;
   /** The init process is ready to outlive us: to be put on record, with the master of its terminal. */
   recordCreated?: (pid: number, terminal: number | undefined) => void;
-  /** Mounts are placed in a running container: to be put on record. */
-  recordPlaced?: (mounts: { target: string; mountId: string }[]) => void;
+  /** A mount is to be placed in a running container, or, without one, all is done there: to be put on record. */
+  recordPlaced?: (mount?: { target: string; mountId: string }) => void;
   /** What ends the set-up of a process that joins a container; else signals wait until it is through. */
   givesUp?: GivesUp;
   /** The init process waits for `start`: `execute` returns then. */

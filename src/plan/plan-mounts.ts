@@ -24,6 +24,8 @@ export interface AddedMount {
   target: string;
   /** As statx(2) says it: of this boot where the kernel can (6.8), else of this moment. */
   mountId: string;
+  /** Placing it, or taking it away, was begun, and nobody knows whether it was done. */
+  unsure?: true;
 }
 
 /** These show the namespaces of who makes them, or belong to what the container was made with. */

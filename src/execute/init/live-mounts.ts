@@ -25,8 +25,8 @@ import {
 } from "../../sys/constants.ts";
 import { packOpenHow, STATX_SIZE } from "../../sys/structs.ts";
 import { check, EAGAIN, raw, sys } from "../../sys/sys.ts";
-import { receive, send } from "../channel.ts";
-import { EEXIST, ENOENT, type InitContext, type Performers, slotValue } from "./context.ts";
+import { receive, send, unpackError } from "../channel.ts";
+import { EEXIST, ENOENT, ENOTDIR, type InitContext, type Performers, slotValue } from "./context.ts";
 import { parentOf, statOf } from "./paths.ts";
 import { refuseInsideProcFd } from "./proc.ts";
 
@@ -39,6 +39,10 @@ export const liveMountSteps: Performers<Ops> = {
     try {
       const place = openOrMake(target, { like: fd, nofollow });
       refuseInsideProcFd(place, target);
+      // Before it is there: whoever is killed after that leaves nothing that nobody knows of.
+      send(context.channel, { kind: "placing", mount: { target, mountId: mountIdOf(fd) } });
+      const { message } = receive(context.channel) ?? {};
+      if (message?.kind === "error") throw unpackError(message.error);
       sys.moveMount(fd, "", place, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH);
       raw.close(place);
     } catch (error) {
@@ -51,6 +55,7 @@ export const liveMountSteps: Performers<Ops> = {
   unmountInside({ mounts }, context) {
     const tops = mounts.map(({ target, mountId, field }) => {
       const fd = openInRoot(target, O_PATH | O_CLOEXEC);
+      if (!GONE.has(fd)) check(fd, "openat2", target, "RESOLVE_IN_ROOT");
       if (fd >= 0 && mountIdOf(fd) === mountId) return fd;
       throw new ContainerError("MOUNT_NOT_THERE", `the mount that was added at ${target} is not there any more`, {
         field,
@@ -62,8 +67,7 @@ export const liveMountSteps: Performers<Ops> = {
 
   reportPlaced(_step, context) {
     try {
-      const mounts = (context.placed ?? []).map(({ target, fd }) => ({ target, mountId: mountIdOf(fd) }));
-      send(context.channel, { kind: "placed", mounts });
+      send(context.channel, { kind: "placed" });
     } catch (error) {
       undo(context);
       throw error;
@@ -71,6 +75,10 @@ export const liveMountSteps: Performers<Ops> = {
     if (receive(context.channel)?.message.kind !== "done") undo(context);
   },
 };
+
+/** What the container may have made of a path meanwhile: it is not there, goes through a file, a ring of links, or a magic link. */
+const ELOOP = -40;
+const GONE: ReadonlySet<number> = new Set([ENOENT, ENOTDIR, ELOOP]);
 
 /** openat2(2) in the container's root: `top`, else our own. A descriptor or -errno. */
 export function openInRoot(path: string, flags: number, top?: number): number {
@@ -109,7 +117,7 @@ const STATX_MNT_ID = 0x1000;
 /** Linux 6.8: a number that is not given away again. */
 const STATX_MNT_ID_UNIQUE = 0x4000;
 
-function mountIdOf(fd: number): string {
+export function mountIdOf(fd: number): string {
   const buffer = new ArrayBuffer(STATX_SIZE);
   sys.statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID | STATX_MNT_ID_UNIQUE, buffer);
   return String(new DataView(buffer).getBigUint64(144, true));
