@@ -293,6 +293,26 @@ test("update: values that are none, and what this machine lacks", needs(), async
   );
 });
 
+test(
+  "update: where a limit is refused the others stay as they were, those of devices too",
+  needs("cgroup:blkio", "file:/sys/block/vda/dev"),
+  async () => {
+    const [major = 0, minor = 0] = readFileSync("/sys/block/vda/dev", "utf8").trim().split(":").map(Number);
+    const disk = (rate: number) => ({ major, minor, rate });
+    const { id, reads } = await container({ ...START, blockIO: { throttleReadBpsDevice: [disk(1_048_576)] } });
+    const files = isV1 ? ["read_bps", "write_iops"].map((name) => `blkio.throttle.${name}_device`) : ["io.max"];
+    const limits = () => [...files.map((file) => reads("blkio", file)), reads("pids", "pids.max")];
+    const before = limits();
+    const blockIO = {
+      throttleReadBpsDevice: [disk(2_097_152)],
+      throttleWriteIOPSDevice: [disk(100), { major: 4095, minor: 7, rate: 100 }],
+    };
+    const input = JSON.stringify({ pids: { limit: 50 }, blockIO });
+    assert.match(await runtimeFails(["update", "-r", "-", id], { input }), /^CGROUP_\w+: /);
+    assert.deepEqual(limits(), before);
+  },
+);
+
 test("update: where the new limits cannot be put on record they stay as they were", needs("cgroup:pids"), async () => {
   const state = temporaryDirectory();
   output("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", state);

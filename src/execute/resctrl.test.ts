@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { ContainerError } from "../error.ts";
 import { recordingSys, type Script } from "../sys/recording.ts";
 import { replaceSys, SysError } from "../sys/sys.ts";
-import { makeResctrlGroup, schemataOf, writeSchemata } from "./resctrl.ts";
+import { changeSchemata, makeResctrlGroup, schemataOf, writeSchemata } from "./resctrl.ts";
 
 type Group = Parameters<typeof makeResctrlGroup>[0];
 
@@ -85,6 +85,14 @@ test("writeSchemata: all lines at once, and what resctrl says of them", () => {
     () => calls(write, { openat: 5, write: -22, readText: "MB value 5 out of range [10,100]\n" }),
     (error) => error instanceof ContainerError && error.code === "RESCTRL_REFUSED",
   );
+});
+
+test("changeSchemata: what was there can be put back, and that it cannot is no error", () => {
+  const script: Script = { openat: 5, readText: "    L3:0=ff\n    MB:0=100\n" };
+  const written = (more: Script) => calls(() => changeSchemata(PATH, ["MB:0=20"])(), { ...script, ...more }).slice(2);
+  const expected = ["write MB:0=20\n", `openat ${PATH}/schemata`, "write     L3:0=ff\n    MB:0=100\n"];
+  assert.deepEqual(written({}), [`openat ${PATH}/schemata`, ...expected]);
+  assert.deepEqual(written({ write: [8, -22] }), [`openat ${PATH}/schemata`, ...expected]);
 });
 
 test("schemataOf: by resource and domain, without padding", () => {

@@ -49,6 +49,19 @@ export function writeSchemata(group: string, schemata: readonly string[]): void 
   }
 }
 
+/** The same for a group in use. Returns what puts back what was there, as well as it goes. */
+export function changeSchemata(group: string, schemata: readonly string[]): () => void {
+  const before = readFile(`${group}/schemata`);
+  writeSchemata(group, schemata);
+  return () => {
+    try {
+      writeFile(`${group}/schemata`, before);
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+    }
+  };
+}
+
 function checkResctrl(result: number, group: string, syscall: string, path = group): void {
   try {
     check(result, syscall, path, 0o755);

@@ -15,11 +15,21 @@ interface Limit {
   request: CgroupWrite;
 }
 
-/** Throws a {@link ContainerError} that names the file; then the values are as they were. */
+/**
+ * Throws a {@link ContainerError} that names the file; then the values are as they were. What cannot be put back, the rules of
+ * devices for one, comes last.
+ */
 export function writeLimits(limits: readonly Limit[]): void {
-  const before = limits.flatMap(currentValue);
+  const known = limits.map((limit) => ({ limit, value: currentValue(limit) }));
+  const before = known.flatMap(({ limit: { group, request }, value }) =>
+    value === undefined ? [] : [{ group, request: { file: request.file, value, because: "it was so before" } }],
+  );
+  const order = [
+    ...known.filter(({ value }) => value !== undefined),
+    ...known.filter(({ value }) => value === undefined),
+  ];
   try {
-    writeAll(limits);
+    writeAll(order.map(({ limit }) => limit));
   } catch (error) {
     restore(before);
     throw error;
@@ -40,14 +50,31 @@ function writeAll(limits: readonly Limit[]): void {
   }
 }
 
-/** Nothing for files that cannot be read, and for those with a line for each of several devices. */
-function currentValue({ group, request: { file } }: Limit): Limit[] {
-  if (file.startsWith("devices.")) return [];
-  const lines = readFileIfThere(`${group}/${file}`)?.trim().split("\n") ?? [];
-  const [value = ""] = lines;
-  return lines.length === 1 && /^(-?\d+|max)( \d+)?$|^[\d,-]+$/.test(value)
-    ? [{ group, request: { file, value, because: "it was so before" } }]
-    : [];
+/** Undefined for files that cannot be read, and for those of which nobody knows here how they are read. */
+function currentValue({ group, request: { file, value } }: Limit): string | undefined {
+  const text = readIfPossible(`${group}/${file}`);
+  if (text === undefined || file.startsWith("devices.")) return undefined;
+  const lines = text.trim().split("\n");
+  const [device, limit] = /^(\d+:\d+ )(.*)$/.exec(value)?.slice(1) ?? [];
+  if (device !== undefined && limit !== undefined) {
+    const none = limit.includes("=") ? limit.replace(/=\d+/g, "=max") : file.startsWith("io.") ? "default" : "0";
+    return lines.find((line) => line.startsWith(device)) ?? `${device}${none}`;
+  }
+  // An empty list of processors is what nobody has asked for yet.
+  if (text === "\n") return text;
+  return lines.length === 1 && /^(-?\d+|max)( \d+)?$|^default \d+$|^[\d,-]+$/.test(lines[0] ?? "")
+    ? lines[0]
+    : undefined;
+}
+
+/** Some can only be written to. */
+function readIfPossible(path: string): string | undefined {
+  try {
+    return readFileIfThere(path);
+  } catch (error) {
+    if (error instanceof SysError) return undefined;
+    throw error;
+  }
 }
 
 /** As well as it goes: what counts is the error that led here. */

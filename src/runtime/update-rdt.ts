@@ -1,13 +1,13 @@
 /** `update --l3-cache-schema`, `--mem-bw-schema`: another share of caches and memory bandwidth for a container's class of service. */
 import { ContainerError } from "../error.ts";
-import { writeSchemata } from "../execute/resctrl.ts";
+import { changeSchemata } from "../execute/resctrl.ts";
 import { resctrlGroup } from "../plan/resctrl.ts";
 import { readFile } from "../sys/files.ts";
 import { recordedConfig } from "./bundle.ts";
 import { loadContainer, lockContainer, statusOf, unlock } from "./container.ts";
 
-/** Throws CONTAINER_UNKNOWN, CONTAINER_NOT_RUNNING, RDT_UNSUPPORTED, RESCTRL_MISSING, RESCTRL_REFUSED. */
-export function updateRdt(root: string, id: string, schemata: readonly string[]): void {
+/** Returns what takes it back. Throws CONTAINER_UNKNOWN, CONTAINER_NOT_RUNNING, RDT_UNSUPPORTED, RESCTRL_MISSING, RESCTRL_REFUSED. */
+export function updateRdt(root: string, id: string, schemata: readonly string[]): () => void {
   const lock = lockContainer(root, id);
   try {
     const container = loadContainer(root, id);
@@ -20,7 +20,7 @@ export function updateRdt(root: string, id: string, schemata: readonly string[])
       throw new ContainerError("RDT_UNSUPPORTED", `Intel RDT of ${id} cannot be changed: it was made without`, {
         field: "linux.intelRdt",
       });
-    writeSchemata(resctrlGroup(intelRdt, readFile("/proc/self/mountinfo"), id), schemata);
+    return changeSchemata(resctrlGroup(intelRdt, readFile("/proc/self/mountinfo"), id), schemata);
   } finally {
     unlock(lock);
   }

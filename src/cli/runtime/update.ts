@@ -62,11 +62,17 @@ export const updateCommand = new Command("update")
     // Nothing is set before all that is asked has been understood.
     const resources = options.resources ? resourcesOfFile(options.resources, warn) : resourcesOf(options);
     const schemata = [options.l3CacheSchema ?? "", options.memBwSchema ?? ""].filter((line) => line !== "");
-    if (schemata.length > 0) updateRdt(root, id, schemata);
+    const takeBack = schemata.length > 0 ? updateRdt(root, id, schemata) : () => {};
     if (!options.resources && (options.kernelMemory !== undefined || options.kernelMemoryTcp !== undefined))
       warn("limits of kernel memory are ignored: it counts as memory");
     const asksMore = Object.values(resources).some((section) => Object.keys(section).length > 0);
-    if (schemata.length === 0 || asksMore) updateContainer(root, id, resources, warn);
+    if (schemata.length > 0 && !asksMore) return;
+    try {
+      updateContainer(root, id, resources, warn);
+    } catch (error) {
+      takeBack();
+      throw error;
+    }
   });
 
 const RESOURCES = { field: "--resources", code: "RESOURCES_UNREADABLE", what: "resources" } as const;
