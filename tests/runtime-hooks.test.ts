@@ -21,7 +21,16 @@ import {
   stateOf,
   untilStatus,
 } from "./bundle.ts";
-import { atEnd, runDirectory, slowness, temporaryDirectory, watchForLeftovers } from "./harness.ts";
+import { withFault } from "./fault-points.ts";
+import {
+  atEnd,
+  binary,
+  isSanitizer,
+  runDirectory,
+  slowness,
+  temporaryDirectory,
+  watchForLeftovers,
+} from "./harness.ts";
 import { missing } from "./missing.ts";
 import { makeRootfs, sharedRootfs } from "./rootfs.ts";
 
@@ -51,6 +60,27 @@ const script = (directory: string, text: string, more: Partial<Hook> = {}): Hook
 
 /** Where hooks of this kind find the directory of the test. */
 const placeOf = (kind: Kind, directory: string): string => (kind === "startContainer" ? "/tmp" : directory);
+
+/** What the error of the command says is to be done. */
+const hintOf = (stderr: string): string | undefined => /^ {2}hint: {3}(.*)$/m.exec(stderr)?.[1];
+
+test("create: for a hook that is not there the container's root filesystem is no remedy", needs(), async () => {
+  const hooks = { createRuntime: [{ path: "/no/such/hook" }] };
+  const { stderr } = await runtime(["create", "--bundle", makeBundle(makeConfig(root, { hooks })), newId()]);
+  assert.match(stderr, /^error: error running createRuntime hook #0: .* \(HOOK_FAILED\)$/m);
+  assert.equal(hintOf(stderr), "look at hooks[].path, and at the program there");
+});
+
+test("start: a poststart hook that lacks memory lacks that of tupper, not of the container", {
+  skip: asRoot("programs", "arch:x64").skip || (isSanitizer ? "what the sanitizer calls is not ours" : false),
+}, async () => {
+  const id = await created(makeConfig(root, { hooks: { poststart: [{ path: "/bin/true" }] } }));
+  const execution = { process: 1, call: "execve", number: 59, nth: 1 };
+  const command = [`${binary}-runtime`, "start", id];
+  const { stderr } = await withFault(execution, "ENOMEM", command, temporaryDirectory());
+  assert.match(stderr, /^error: error running poststart hook #0: .* \(HOOK_FAILED\)$/m);
+  assert.equal(hintOf(stderr), "free memory, or raise the limit of the control group that tupper runs in");
+});
 
 interface Written {
   directory: string;

@@ -56,7 +56,8 @@ export function runHooks(
   const { ociVersion, id, ...rest } = state;
   const text = JSON.stringify({ ociVersion, id, status: STATUS[kind], ...(pid === 0 ? {} : { pid }), ...rest });
   for (const [i, hook] of hooks.entries()) {
-    const failure = runHook(hook, text, streams);
+    const isOurs = kind !== "createContainer" && kind !== "startContainer";
+    const failure = runHook(hook, text, isOurs, streams);
     if (failure === undefined) continue;
     const error = new ContainerError("HOOK_FAILED", `error running ${kind} hook #${i}: ${hook.path}: ${failure.said}`, {
       field: `hooks.${kind}[${i}]`,
@@ -73,7 +74,12 @@ interface Failure {
 }
 
 /** What went wrong, in words; undefined when the hook ended with 0. */
-function runHook({ path, args, env, timeout }: Hook, state: string, streams?: Streams): Failure | undefined {
+function runHook(
+  { path, args, env, timeout }: Hook,
+  state: string,
+  isOurs: boolean,
+  streams?: Streams,
+): Failure | undefined {
   const argv = args === undefined || args.length === 0 ? [path] : args;
   const { pid, errno, output } = startCaptured(path, argv, env ?? (sys.environment() as string[]), state, streams);
   const ended = errno !== undefined || timeout === undefined ? waitFor(pid) : waitWithin(pid, timeout * 1000);
@@ -83,7 +89,10 @@ function runHook({ path, args, env, timeout }: Hook, state: string, streams?: St
   const said = readBack(output);
   if (errno !== undefined) {
     const error = new SysError("execve", errno, [path]);
-    return { said: `cannot be executed: ${errnoText(error.errno).toLowerCase()}`, why: whyHookFails(path, error) };
+    return {
+      said: `cannot be executed: ${errnoText(error.errno).toLowerCase()}`,
+      why: whyHookFails(path, error, isOurs),
+    };
   }
   if (timedOut) return { said: `ran longer than its timeout of ${timeout} s and was killed${said}` };
   if (status.state === "exited" && status.code === 0) return undefined;

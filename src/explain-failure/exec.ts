@@ -61,12 +61,22 @@ export function commandNotFound(name: string, path: string): ContainerError {
   });
 }
 
-/** The same for a hook, whose sentence says already what the kernel said. */
-export function whyHookFails(path: string, error: SysError): { hint?: string; evidence?: string } {
-  const { message, hint, evidence } = explainExecFailure(path, error);
+/**
+ * The same for a hook, whose sentence says already what the kernel said. `isOurs`: it runs as we do, so no setting of the
+ * container's process is the remedy.
+ */
+export function whyHookFails(path: string, error: SysError, isOurs: boolean): { hint?: string; evidence?: string } {
+  const { message, hint = "", evidence } = explainExecFailure(path, error);
   const found = evidence === undefined ? message : `${message} (${evidence})`;
-  return { evidence: found.replace("in the container", "there"), ...(hint === undefined ? {} : { hint }) };
+  const fits = !isOurs || !/process\.|linux\.|root filesystem/.test(hint);
+  const remedy = fits ? hint : (OURS[error.code] ?? "look at hooks[].path, and at the program there");
+  return { evidence: found.replace("in the container", "there"), ...(remedy === "" ? {} : { hint: remedy }) };
 }
+
+const OURS: Readonly<Record<string, string>> = {
+  ENOMEM: "free memory, or raise the limit of the control group that tupper runs in",
+  EAGAIN: "raise the limit of processes that tupper runs under: ulimit -u",
+};
 
 /** What was handed to execve, and the filter of the profile that was loaded before it. */
 export interface Execution {
