@@ -34,6 +34,7 @@ function inUserNamespace({ linux, mounts, process }: Config): void {
   linux.uidMappings = [{ containerID: 0, hostID: 100_000, size: 65_536 }];
   linux.gidMappings = linux.uidMappings;
   linux.timeOffsets = { boottime: { secs: 100, nanosecs: 5 }, monotonic: { secs: 3 } };
+  linux.devices = [{ path: "/dev/made", type: "c", major: 1, minor: 5, uid: 1, gid: 2 }];
   delete linux.sysctl;
   process.cwd = "/";
   const { uidMappings, gidMappings } = linux;

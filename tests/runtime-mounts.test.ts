@@ -379,6 +379,8 @@ test("mounts[].uidMappings and gidMappings: files under other owners", asRoot, (
     sees(OWNERS, mounted(bind(directory, "/data", "bind", "idmap=uids=1000-0-1#0-7-1;gids=1001-5-1#1-9-1"))),
     "a 0:5\nb 7:9\n",
   );
+  // Nobody outside has it open.
+  assert.equal(sees("umount /data && ls /data", mounted({ ...bind(directory, "/data", "bind"), ...mappings })), "");
 });
 
 test("mounts[].options idmap: the mappings of the container's user namespace; ridmap with the mounts below", {

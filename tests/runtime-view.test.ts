@@ -2,11 +2,11 @@
 import assert from "node:assert/strict";
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
-import { lstatSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { lstatSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import type { Config, Mount } from "../src/spec/config.ts";
-import { atEnd, output, temporaryDirectory, watchForLeftovers } from "./harness.ts";
+import type { Config, Device, Mount } from "../src/spec/config.ts";
+import { atEnd, binary, output, temporaryDirectory, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { makeRootfs } from "./rootfs.ts";
 import { bind, configOf, DEFAULT_MOUNTS, inUserNamespace, mounted, refused, run, sees } from "./runtime-config.ts";
@@ -309,6 +309,100 @@ test("mounts[] mqueue: in a user namespace the root of the queues is its root's"
     "0:0:1777\n",
   );
 });
+
+const MADE: Device[] = [
+  { path: "/dev/other", type: "c", major: 1, minor: 5, fileMode: 0o20157, uid: 10, gid: 11 },
+  { path: "/some/where/full", type: "u", major: 1, minor: 7 },
+  { path: "/dev/zero", type: "c", major: 1, minor: 3, fileMode: 0o600 },
+];
+
+function withMade(config: Config): void {
+  inUserNamespace(config);
+  // As engines copy it from the machine.
+  const { mode, uid, gid } = statSync("/dev/full");
+  const copied: Device = { path: "/dev/full", type: "c", major: 1, minor: 7, fileMode: mode, uid, gid };
+  config.linux.devices = [...MADE, copied, copied];
+}
+
+test(
+  "linux.devices: what the machine lacks, or has otherwise, is made for a user namespace too, as under crun",
+  asRoot,
+  () => {
+    const script = `${listing("/dev/other", "/some/where/full", "/dev/zero", "/dev/full")}
+head -c 2 /dev/other | od -An -tx1; (echo x >/some/where/full) 2>&1; echo gone >/dev/zero
+awk '$5 == "/dev/full" || $5 == "/dev/other" || $5 == "/dev/null" { print $5, $6, ($9 == "tmpfs") ? "made" : "bound" }' /proc/self/mountinfo | sort`;
+    assert.equal(
+      sees(script, withMade),
+      `crw-rw-rw- 65534:65534 1,7 /dev/full
+c--xr-xrwx 10:11 1,5 /dev/other
+crw------- 0:0 1,3 /dev/zero
+crw-rw-rw- 0:0 1,7 /some/where/full
+ 00 00
+sh: write error: No space left on device
+/dev/full rw,relatime bound
+/dev/null rw,nosuid,noexec,relatime bound
+/dev/other rw,relatime made
+`,
+    );
+  },
+);
+
+test("linux.devices: without CAP_MKNOD a user namespace has the machine's node, as it had", asRoot, () => {
+  const config = configOf(listing("/dev/zero"), (it) => {
+    withMade(it);
+    it.linux.devices = MADE.slice(2);
+  });
+  const bundle = temporaryDirectory();
+  writeFileSync(join(bundle, "config.json"), JSON.stringify(config));
+  const runtime = join(temporaryDirectory(), "tupper-runtime");
+  symlinkSync(binary, runtime);
+  const without = ["--bounding-set", "-mknod", "--inh-caps", "-mknod", runtime, "--root", join(bundle, "state")];
+  assert.equal(
+    output("setpriv", ...without, "run", "--bundle", bundle, `no-mknod-${process.pid}`),
+    "crw-rw-rw- 65534:65534 1,5 /dev/zero\n",
+  );
+});
+
+test(
+  "linux.devices: from a node that was made for a user namespace there is no way to another, nor past the device rules",
+  asRoot,
+  () => {
+    const script = `
+tell() { "$@" 2>&1 && echo "done: $*"; }
+chmod 666 /dev/kmsg /dev/other && chown 3:4 /dev/other
+tell head -c 1 /dev/kmsg
+tell mknod /dev/mine c 1 5
+tell mount -o remount,size=1m /dev/other
+tell mount -o remount,bind,dev,suid,exec /dev/other
+tell ls /dev/other/..
+ls /proc/self/fd/ | tr '\\n' ' '; ls -l /proc/1/fd 2>/dev/null | grep -c '/[0-9]$'
+head -c 1 /dev/other | od -An -tx1
+umount /dev/kmsg && stat -c %F /dev/kmsg; echo unchanged >>/etc/target; cat /etc/target`;
+    assert.equal(
+      sees(script, (config) => {
+        withMade(config);
+        writeFileSync(join(config.root.path, "etc/target"), "a file\n");
+        output("chown", "100000:100000", join(config.root.path, "etc/target"));
+        symlinkSync("/etc/target", join(config.root.path, "link"));
+        config.linux.devices?.push(
+          { path: "/dev/kmsg", type: "c", major: 1, minor: 11, fileMode: 0o600 },
+          { path: "/link", type: "c", major: 1, minor: 11 },
+        );
+      }),
+      `head: /dev/kmsg: Operation not permitted
+mknod: /dev/mine: Operation not permitted
+mount: permission denied (are you root?)
+done: mount -o remount,bind,dev,suid,exec /dev/other
+ls: /dev/other/..: Not a directory
+0 1 2 3 0
+ 00
+regular empty file
+a file
+unchanged
+`,
+    );
+  },
+);
 
 /* ---- the root ------------------------------------------------------------------------------ */
 

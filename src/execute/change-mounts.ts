@@ -52,31 +52,45 @@ export const setAttributes = (tree: number, path: string, change: MountChange): 
   );
 
 /**
- * The same tree, changed. It is attached for that, in a copy of the mount namespace that nobody else has and that goes away
- * again; what is returned is a clone. Closes `tree`. Throws {@link SysError}, MOUNT_FLAGS_REFUSED.
+ * The same tree, changed. It is attached for that; what is returned is a clone. Closes `tree`. Throws {@link SysError},
+ * MOUNT_FLAGS_REFUSED.
  */
 export function changeInCopy(tree: number, changes: readonly MountChange[]): number {
+  try {
+    return inCopy(() => {
+      attachInCopy(tree);
+      const proc = sys.openat(AT_FDCWD, "/proc", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+      // Named by the descriptor: a symbolic link that is mounted there would be followed.
+      for (const change of changes) remount(`/proc/self/fd/${tree}`, tree, proc, change);
+      raw.close(proc);
+      return sys.openTree(tree, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | AT_RECURSIVE | O_CLOEXEC);
+    });
+  } finally {
+    raw.close(tree);
+  }
+}
+
+/** In a copy of the mount namespace that nobody else has and that goes away again, with what was attached in it. */
+export function inCopy<Result>(act: () => Result): Result {
   const [root, here] = ["/", "."].map((path) => sys.openat(AT_FDCWD, path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0));
   const own = sys.openat(AT_FDCWD, "/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC, 0);
   sys.unshare(CLONE_NEWNS);
   try {
-    // Where it is attached does not matter, but nobody may see it there: /proc has a directory and a file for it.
-    sys.mount(null, "/proc", null, MS_SLAVE, null);
-    const isDirectory = (statOf(tree, "", AT_EMPTY_PATH).mode & S_IFMT) === S_IFDIR;
-    const place = isDirectory ? "/proc/fs" : "/proc/version";
-    const proc = sys.openat(AT_FDCWD, "/proc", O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
-    sys.moveMount(tree, "", AT_FDCWD, place, MOVE_MOUNT_F_EMPTY_PATH);
-    // Named by the descriptor: a symbolic link that is mounted there would be followed.
-    for (const change of changes) remount(`/proc/self/fd/${tree}`, tree, proc, change);
-    raw.close(proc);
-    return sys.openTree(tree, "", OPEN_TREE_CLONE | AT_EMPTY_PATH | AT_RECURSIVE | O_CLOEXEC);
+    return act();
   } finally {
     sys.setns(own, CLONE_NEWNS);
     sys.fchdir(root ?? -1);
     sys.chroot(".");
     sys.fchdir(here ?? -1);
-    for (const fd of [tree, own, root ?? -1, here ?? -1]) raw.close(fd);
+    for (const fd of [own, root ?? -1, here ?? -1]) raw.close(fd);
   }
+}
+
+/** Where a tree is attached in a copy does not matter, but nobody may see it there: /proc has a directory and a file for it. */
+export function attachInCopy(tree: number): void {
+  sys.mount(null, "/proc", null, MS_SLAVE, null);
+  const isDirectory = (statOf(tree, "", AT_EMPTY_PATH).mode & S_IFMT) === S_IFDIR;
+  sys.moveMount(tree, "", AT_FDCWD, isDirectory ? "/proc/fs" : "/proc/version", MOVE_MOUNT_F_EMPTY_PATH);
 }
 
 /**

@@ -96,6 +96,8 @@ function start(
   } catch (error) {
     raw.close(ours);
     throw explainStep(clone, error);
+  } finally {
+    for (const tree of context.inherited) raw.close(tree);
   }
   try {
     return { pid, terminal: serveInit(ours, pid, afterClone, context) };

@@ -3,7 +3,7 @@ import { ContainerError } from "../error.ts";
 import { whatIsLeft } from "../explain-failure/clean-up.ts";
 import { idMapRefusal } from "../explain-failure/id-map-refusal.ts";
 import { explainStep } from "../explain-failure/step.ts";
-import type { ParentStep, Step } from "../plan/step.ts";
+import type { ParentStep, Slot, Step } from "../plan/step.ts";
 import type { IdMapping } from "../spec/config.ts";
 import {
   AT_EMPTY_PATH,
@@ -29,6 +29,7 @@ import { EPERM, slotValue } from "./init/context.ts";
 import { shiftClock } from "./init/namespaces.ts";
 import { joinProcess } from "./join-process.ts";
 import { withLockedMemory } from "./locked-memory.ts";
+import { makeNodes } from "./make-nodes.ts";
 import { namespaceFlag, namespaceFlags } from "./namespace-flags.ts";
 import { type MovedDevice, moveDevice, openOwnNamespace } from "./net-devices.ts";
 import type { Watch } from "./ptrace.ts";
@@ -76,6 +77,8 @@ export interface ParentContext {
   pid: number;
   /** Trees taken for the init process, by slot name: they go to it with the answer to `map`. */
   trees: Map<string, number>;
+  /** Trees that the init process inherits, for its slots: ours keep what is mounted there busy. */
+  inherited: number[];
   /** Groups made so far, to be removed when a later step fails. */
   madeCgroups: string[];
   /** The unit of systemd that was asked for, to be stopped when a later step fails. */
@@ -90,6 +93,7 @@ export const makeParentContext = (options: ExecuteOptions): ParentContext => ({
   options,
   pid: -1,
   trees: new Map(),
+  inherited: [],
   madeCgroups: [],
   movedDevices: [],
   written: undefined,
@@ -313,13 +317,16 @@ const performers: Performers = {
     trees.set(tree.slot, fd);
   },
 
-  takeIdMappedTree(step, { options }) {
+  makeNodes(step, context) {
+    makeNodes(step, (slot, tree) => leaveToInit(slot, tree, context));
+  },
+
+  takeIdMappedTree(step, context) {
     const namespace = openIdMap(step);
     const tree = takeTree(step);
     mapOwners(tree, namespace, { source: step.source }, step.all);
     raw.close(namespace);
-    options.slots ??= new Map();
-    options.slots.set(step.tree.slot, tree);
+    leaveToInit(step.tree, tree, context);
   },
 
   mapIds({ uidMappings, gidMappings, helper, denySetgroups }, { pid }) {
@@ -331,6 +338,12 @@ const performers: Performers = {
     writeFile(`/proc/${pid}/gid_map`, mapText(gidMappings));
   },
 };
+
+function leaveToInit({ slot }: Slot, tree: number, { options, inherited }: ParentContext): void {
+  options.slots ??= new Map();
+  options.slots.set(slot, tree);
+  inherited.push(tree);
+}
 
 /** Ranges of /etc/subuid may be mapped by the set-user-id programs newuidmap(1) and newgidmap(1) only. */
 function mapByHelper(pid: number, uidMappings: readonly IdMapping[], gidMappings: readonly IdMapping[]): void {

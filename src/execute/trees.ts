@@ -48,19 +48,28 @@ export function takeTree(request: Omit<TakenTree, "tree">): number {
 
 /** What the trees of a config have in common, packed: bind mounts with the same options, the groups of all hierarchies. */
 let common:
-  | (Pick<TakenTree, "flags" | "recursive"> & { propagation: string | undefined; packed: ArrayBuffer })
+  | (Pick<TakenTree, "flags" | "recursiveFlags" | "recursive"> & {
+      propagation: string | undefined;
+      packed: ArrayBuffer;
+    })
   | undefined;
 
 /** By one open_tree_attr. Negative where more than that is wanted, or it does not work: then the long way says why. */
 function takeAlike(request: Omit<TakenTree, "tree">): number {
   const { source, recursive, link, inside, flags, clear, recursiveFlags, recursiveClear, propagation } = request;
   if (inside || link !== undefined || clear !== undefined || recursiveClear !== undefined) return ENOSYS;
-  if (recursiveFlags.length > 0 || (recursive && flags.length > 0)) return ENOSYS;
-  if (common?.flags !== flags || common.propagation !== propagation || common.recursive !== recursive) {
-    const others = flags.length === 0 ? [] : FLAGS_OF_SOURCE.filter((flag) => !flags.includes(flag));
+  if (recursive && flags.length + recursiveFlags.length > 0) return ENOSYS;
+  if (
+    common?.flags !== flags ||
+    common.recursiveFlags !== recursiveFlags ||
+    common.propagation !== propagation ||
+    common.recursive !== recursive
+  ) {
+    const named = [...flags, ...recursiveFlags];
+    const others = flags.length === 0 ? [] : FLAGS_OF_SOURCE.filter((flag) => !named.includes(flag));
     const { all } = changes({ ...request, clear: others });
     if (all === undefined) return ENOSYS;
-    common = { flags, propagation, recursive, packed: packChange(all) };
+    common = { flags, recursiveFlags, propagation, recursive, packed: packChange(all) };
   }
   const how = OPEN_TREE_CLONE | O_CLOEXEC | (recursive ? AT_RECURSIVE : 0);
   return raw.openTreeAttr(AT_FDCWD, source, how, common.packed);
@@ -143,12 +152,20 @@ function openForeignTree(from: number, source: string, how: number): number {
 const OF_SUPERBLOCK: ReadonlySet<string> = new Set(["ro", "sync", "dirsync", "lazytime", "mand"]);
 
 /** A new filesystem. fsopen(2), Linux 5.2. Throws {@link SysError}. */
-export function takeFilesystem(source: string, fstype: string, flags: readonly string[], data: string): number {
+export function takeFilesystem(
+  source: string,
+  fstype: string,
+  flags: readonly string[],
+  data: string,
+  label?: { text: string; as: string },
+): number {
   const [FSOPEN_CLOEXEC, FSMOUNT_CLOEXEC] = [1, 1];
   const [SET_FLAG, SET_STRING, CREATE] = [0, 1, 6]; // FSCONFIG_*
   const fs = sys.fsopen(fstype, FSOPEN_CLOEXEC);
   try {
     sys.fsconfig(fs, SET_STRING, "source", source, 0);
+    // A kernel without SELinux does not know the option.
+    if (label !== undefined) raw.fsconfig(fs, SET_STRING, label.as, label.text, 0);
     // As mount(2) has it: the filesystem itself is read-only, not only this mount of it.
     for (const flag of flags) if (OF_SUPERBLOCK.has(flag)) sys.fsconfig(fs, SET_FLAG, flag, null, 0);
     for (const [, name = "", quoted, plain = quoted] of data.matchAll(/([^,=]+)(?:="([^"]*)"|=([^,]*))?/g)) {

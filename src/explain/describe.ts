@@ -36,6 +36,10 @@ export function describeStep(step: Step): string {
       return "write the id maps of the user namespace";
     case "takeMappedTree":
       return `take ${step.source} with owners mapped`;
+    case "makeNodes":
+      return step.nodes.length === 1
+        ? `make the device ${step.nodes.map(({ asked }) => asked.path).join()}`
+        : `make ${step.nodes.length} devices`;
     case "takeIdMappedTree":
       return `take ${step.source} with its owners shown as others`;
     case "setCpuAffinity":

@@ -41,6 +41,13 @@ const EFFECTS: Effects = {
   mapIds: ({ uidMappings, gidMappings, helper }) =>
     `Map uids (${mapText(uidMappings)}) and gids (${mapText(gidMappings)})${helper ? ", by newuidmap and newgidmap" : ""}`,
   takeMappedTree: ({ source }) => `Take ${source} as a tree whose owners are seen through the id map`,
+  makeNodes: ({ nodes }) =>
+    `Make where the machine's /dev has another or none: ${nodes
+      .map(
+        ({ asked: { path, type, major, minor, fileMode = 0o666 }, uid, gid }) =>
+          `${path} (${type} ${major}:${minor}, mode ${(fileMode & 0o7777).toString(8)}, uid ${uid}, gid ${gid})`,
+      )
+      .join(", ")}`,
   takeIdMappedTree: (step) =>
     `Take hold of ${step.source}${step.recursive ? " and all that is mounted below" : ""}${changesOf(step)}, with owners ${
       step.userns === undefined
@@ -168,16 +175,17 @@ const limit = (value: Int64): string => (value < 0 ? "unlimited" : String(value)
 
 /** What a taken tree has other than its source. */
 const changesOf = ({
+  recursive,
   flags,
   clear = [],
   recursiveFlags,
   recursiveClear = [],
-}: Pick<StepOf<"takeTree">, "flags" | "clear" | "recursiveFlags" | "recursiveClear">): string =>
+}: Pick<StepOf<"takeTree">, "recursive" | "flags" | "clear" | "recursiveFlags" | "recursiveClear">): string =>
   inBrackets([
     ...flags,
     ...clear.map((flag) => `not ${flag}`),
-    ...recursiveFlags.map((flag) => `${flag} with all below`),
-    ...recursiveClear.map((flag) => `not ${flag} with all below`),
+    ...recursiveFlags.map((flag) => (recursive ? `${flag} with all below` : flag)),
+    ...recursiveClear.map((flag) => (recursive ? `not ${flag} with all below` : `not ${flag}`)),
   ]);
 
 /** Names without CAP_, for lists. */

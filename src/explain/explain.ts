@@ -141,6 +141,7 @@ function groupOf(step: Step, plan: Plan): Group {
     case "reportPlaced":
       return "Mounts";
     case "makeNode":
+    case "makeNodes":
     case "makeLink":
     case "openPty":
       return step.op === "makeLink" && !step.path.startsWith("/dev/") ? "Mounts" : "Devices";

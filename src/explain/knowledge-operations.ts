@@ -126,6 +126,12 @@ export const OPERATIONS: Readonly<Record<Op, Knowledge>> = {
     without: "they would belong to nobody (65534), and the container's root could not change them",
     man: ["mount_setattr(2)", "user_namespaces(7)"],
   },
+  makeNodes: {
+    gives:
+      "devices that the config describes, with the owners that it names, where nobody in the container could make them",
+    without: "only nodes of the machine's own /dev could be bound, with the owners and modes that they have there",
+    man: ["mknod(2)", "open_tree(2)", "user_namespaces(7)"],
+  },
   takeIdMappedTree: {
     gives: "files under other owners than they have on disk, in this one mount",
     without: "they would belong to ids that mean nothing in the container, and could not be changed there",

@@ -138,6 +138,8 @@ const writers: Writers = {
 
   takeIdMappedTree: () => note("mount(8) before util-linux 2.39 cannot map owners: this mount is left out, see below"),
 
+  makeNodes: () => note("`tupper run`, which scripts are of, has no devices but the machine's: they are bound below"),
+
   mapIds(step, state) {
     state.launch.mapIds = mapperOf(step);
     return note("a helper waits for the process just before `unshare`, at the end of this script");

@@ -314,7 +314,7 @@ test("planPropagation: what rootfsPropagation leaves of the machine's ties, then
 
 test("planDevices: none in a bound /dev; ptmx is a link whatever the config says; a mode may be a whole st_mode", () => {
   const bound = configOf([{ destination: "/dev/", source: "/dev", options: ["rbind"] }]);
-  assert.deepEqual(planDevices(bound, ROOT_HOST), { take: [], place: [] });
+  assert.deepEqual(planDevices(bound, ROOT_HOST), { before: [], take: [], place: [] });
   const devices = [
     { path: "/dev/ptmx", type: "c", major: 5, minor: 2 },
     { path: "/dev/fuse", type: "c", major: 10, minor: 229, fileMode: 0o20640, gid: 6 },
@@ -326,6 +326,28 @@ test("planDevices: none in a bound /dev; ptmx is a link whatever the config says
     { op: "makeNode", path: "/dev/fuse", type: "c", major: 10, minor: 229, mode: 0o640, uid: 0, gid: 6, exact: true },
     { op: "makeLink", target: "pts/ptmx", path: "/dev/ptmx", replace: true },
   ]);
+});
+
+test("planDevices: in a user namespace root has made what the machine may have otherwise; an id without a map is the machine's root", () => {
+  const devices = [
+    { path: "/dev/fuse", type: "u", major: 10, minor: 229, fileMode: 0o640, uid: 5, gid: 70_000 },
+    { path: "/dev/nothing", type: "c" },
+    { path: "/fifo", type: "p" },
+  ] as const;
+  const maps = [{ containerID: 0, hostID: 100_000, size: 65_536 }];
+  const more = { devices: [...devices], uidMappings: maps, gidMappings: maps };
+  const config = configOf([], ["mount", "user"], more);
+  const tree = { slot: "device./dev/fuse" };
+  const field = "linux.devices[0]";
+  const asked = { ...devices[0], type: "c" as const };
+  assert.deepEqual(bare(planDevices(config, ROOT_HOST).before), [
+    { op: "makeNodes", nodes: [{ asked, uid: 100_005, gid: 0, tree, field }] },
+  ]);
+  const joined = configOf([], ["mount"], { devices: [devices[0]] });
+  joined.linux.namespaces?.push({ type: "user", path: "/proc/7/ns/user" });
+  const [step] = planDevices(joined, ROOT_HOST).before;
+  assert.deepEqual(step?.op === "makeNodes" && step.nodes, [{ asked, uid: 0, gid: 0, tree, field }]);
+  assert.deepEqual(planDevices(config, { ...ROOT_HOST, privileged: false }).before, []);
 });
 
 const since = (minor: number): Host => ({ ...ROOT_HOST, kernel: [6, minor] });

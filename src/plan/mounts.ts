@@ -561,7 +561,7 @@ function remount({ mount, options, target, field }: Request, plan: MountsPlan): 
  * `linux.mountLabel`, as runc and crun apply it: proc and sysfs have labels of their own, an mqueue takes none as an option
  * but has one on its root. crun's annotation says which option it is.
  */
-function labelOf({ linux, annotations }: Config, fstype: string): { label?: { text: string; as: string } } {
+export function labelOf({ linux, annotations }: Config, fstype: string): { label?: { text: string; as: string } } {
   if (!linux.mountLabel || fstype === "proc" || fstype === "sysfs") return {};
   const as = fstype === "mqueue" ? "attribute" : (annotations?.["run.oci.mount_context_type"] ?? "context");
   return { label: { text: linux.mountLabel, as } };

@@ -76,6 +76,7 @@ export function plan(config: Config, host: Host, options: PlanOptions): Plan {
   const inSight = namespaces.before.some(
     (step) => step.op === "joinNamespace" && (step.type === "user" || step.type === "pid"),
   );
+  const devices = ownView ? planDevices(config, host) : undefined;
   const resctrl = planResctrl(config, host, id);
   const cpus = planEveryCpu(config, host, { wanted: everyCpu, born: cgroups.into !== undefined });
   const labels = planLabels(config);
@@ -90,6 +91,7 @@ export function plan(config: Config, host: Host, options: PlanOptions): Plan {
     ...(detached?.waits ? [listenForStart(state)] : []),
     ...cgroups.create,
     ...(mounts?.before ?? []),
+    ...(devices?.before ?? []),
     ...resctrl.create,
     ...cpus.parent,
     ...(inSight ? [...planOomScore(config, "parent"), UNTRACEABLE] : []),
@@ -135,9 +137,8 @@ export function plan(config: Config, host: Host, options: PlanOptions): Plan {
     ...namespaces.inside,
     ...cgroups.leave,
   ];
-  if (mounts !== undefined) {
+  if (mounts !== undefined && devices !== undefined) {
     const rootfs = planRootfs(config, host, state, mounts.apart);
-    const devices = planDevices(config, host);
     const hooks = planHooks(config, hookState(config, id, bundle), { noPivot, shared });
     before.push(...rootfs.afterClone, ...hooks.byParent);
     // What is taken keeps its ties to the machine's mounts, so it is taken before those ties are cut.

@@ -6,7 +6,16 @@
  * in the process that becomes the container, in order. Paths of init steps are the machine's until `pivotRoot`, and
  * the container's after it.
  */
-import type { Capabilities, Hook, IdMapping, Int64, IoPriority, MemoryPolicy, NamespaceType } from "../spec/config.ts";
+import type {
+  Capabilities,
+  Device,
+  Hook,
+  IdMapping,
+  Int64,
+  IoPriority,
+  MemoryPolicy,
+  NamespaceType,
+} from "../spec/config.ts";
 import type { HookName, PersonalityDomain, SchedulerFlag, SchedulerPolicy } from "../spec/names.ts";
 import type { UnitProperty } from "./cgroup/systemd.ts";
 
@@ -115,6 +124,12 @@ export interface ParentOperations {
    */
   takeMappedTree: { source: string; pid: Slot; tree: Slot };
   /**
+   * Device nodes that a user namespace cannot make, on a filesystem that is mounted nowhere: trees for the init process. Left to
+   * the `takeTree` of the same tree are those which the machine has as they are asked for, and those that the kernel does not
+   * let us make (EPERM, ENOSYS). `label`: what SELinux calls them, and by which mount option.
+   */
+  makeNodes: { nodes: NodeApart[]; label?: { text: string; as: string } };
+  /**
    * A datagram socket in the state directory, made before the clone: the init process waits on it, and `start` sends it a
    * socket to answer on. Once the process is gone a connect says so (ECONNREFUSED). unix(7).
    */
@@ -145,6 +160,15 @@ export interface ParentOperations {
 
 /** Flags that a mount which names its own does not have from its source, as under runc and crun; how access times are kept is. */
 export const FLAGS_OF_SOURCE: readonly MountFlag[] = ["ro", "nosuid", "nodev", "noexec", "nosymfollow"];
+
+/** A device as the config asks for it, and who owns it on the machine. */
+export interface NodeApart {
+  asked: Device & { type: "c" | "b"; major: number; minor: number };
+  uid: number;
+  gid: number;
+  tree: Slot;
+  field: string;
+}
 
 /** How owners in a mount are shown: through the user namespace `userns`, else through one with these mappings. */
 export interface IdMap {

@@ -22,9 +22,8 @@ export const fileSteps: Performers<Ops> = {
   },
 
   makeNode({ path, type, major, minor, mode, uid, gid, exact, field }, context) {
-    const format = { c: S_IFCHR, b: S_IFBLK, p: S_IFIFO }[type];
-    // makedev(3): 12 low bits of major above 8 low bits of minor, the rest of minor above them.
-    const dev = ((minor & 0xff) | ((major & 0xfff) << 8)) + (minor >> 8) * 2 ** 20;
+    const format = NODE_FORMATS[type];
+    const dev = deviceNumber(major, minor);
     const make = (directory: number, name: string) => {
       const made = raw.mknodat(directory, name, format | mode, dev);
       if (made >= 0 && uid + gid !== 0) sys.fchownat(directory, name, uid, gid, AT_SYMLINK_NOFOLLOW);
@@ -68,6 +67,12 @@ export const fileSteps: Performers<Ops> = {
     else writeFile(path, value);
   },
 };
+
+export const NODE_FORMATS = { c: S_IFCHR, b: S_IFBLK, p: S_IFIFO } as const;
+
+/** makedev(3): 12 low bits of major above 8 low bits of minor, the rest of minor above them. */
+export const deviceNumber = (major: number, minor: number): number =>
+  ((minor & 0xff) | ((major & 0xfff) << 8)) + (minor >> 8) * 2 ** 20;
 
 function makeWithParents(path: string, make: (directory: number, name: string) => number): number {
   const result = makeIn(path, make);

@@ -101,6 +101,25 @@ tool() {
   $ld "./$name" "$@"
 }
 
+# set_mount_flags this|recursive FLAGS TARGET: adds flags to a mount. The flags that it has are read from mountinfo
+# and repeated: the kernel takes a remount's flags as the whole truth, and in a user namespace refuses to lose one.
+set_mount_flags() {
+  top=
+  while read -r id _ _ _ point _; do
+    case $point in *\\*) point=$(printf '%b' "$point") ;; esac # a space is \040 there
+    [ "$point" != "$3" ] || top=$id
+  done </proc/self/mountinfo
+  [ -n "$top" ] || die "$3 is not a mount point"
+  below=" $top "
+  while read -r id parent _ _ point _; do
+    if [ "$id" != "$top" ]; then
+      [ "$1" = recursive ] || continue
+      case $below in *" $parent "*) below="$below$id " ;; *) continue ;; esac
+    fi
+    $tool mount -n -i --options-source mtab -o "remount,bind,$2" "$(printf '%b' "$point")"
+  done </proc/self/mountinfo
+}
+
 # take_tree SOURCE TREE --bind|--rbind [rprivate]: a second view of a file or a directory, kept beside the tools for
 # now; with the last word, what the machine mounts below it later does not show.
 take_tree() {
@@ -207,11 +226,17 @@ mount -n -i -t overlay -o 'lowerdir=lower,upperdir=upper,workdir=work,userxattr'
 # 18-23. takeTree: every container has this device (config-linux.md, Default Devices); a user
 # namespace cannot make device nodes. See open_tree(2).
 take_tree /dev/null device__dev_null --bind rprivate
+set_mount_flags recursive nosuid,noexec "$bag/device__dev_null"
 take_tree /dev/zero device__dev_zero --bind rprivate
+set_mount_flags recursive nosuid,noexec "$bag/device__dev_zero"
 take_tree /dev/full device__dev_full --bind rprivate
+set_mount_flags recursive nosuid,noexec "$bag/device__dev_full"
 take_tree /dev/random device__dev_random --bind rprivate
+set_mount_flags recursive nosuid,noexec "$bag/device__dev_random"
 take_tree /dev/urandom device__dev_urandom --bind rprivate
+set_mount_flags recursive nosuid,noexec "$bag/device__dev_urandom"
 take_tree /dev/tty device__dev_tty --bind rprivate
+set_mount_flags recursive nosuid,noexec "$bag/device__dev_tty"
 
 # 24. changeDirectory: pivot_root is called from inside the new root. See chdir(2).
 cd "$state"/root
