@@ -17,7 +17,7 @@ import {
   stateOf,
   untilStatus,
 } from "./bundle.ts";
-import { atEnd, eventually, prints, temporaryDirectory, watchForLeftovers } from "./harness.ts";
+import { atEnd, eventually, isRoot, prints, temporaryDirectory, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { sharedRootfs } from "./rootfs.ts";
 
@@ -393,6 +393,22 @@ test("exec --process: what the file leaves out is the container's, capabilities 
   assert.ok(own.startsWith("0000\n20\n400\n"), own);
   assert.deepEqual(of(own), [0n, 0n, 0n, 0n, 0n]);
   assert.equal(await seesAs(id, { args: ["sh", "-c", "ulimit -n"], rlimits: [] }), "20\n");
+});
+
+test("exec: a score that the caller may not set is the caller's", needs("package:util-linux"), async () => {
+  const args = ["sh", "-c", "cat /proc/self/oom_score_adj"];
+  const file = join(temporaryDirectory(), "process.json");
+  writeFileSync(file, JSON.stringify({ user: {}, cwd: "/", env: ["PATH=/bin"], args, oomScoreAdj: -900 }));
+  const mapped = [{ containerID: 0, hostID: 100_000, size: 65_536 }];
+  const plain = makeConfig(root);
+  const namespaces = [...(plain.linux.namespaces ?? []), { type: "user" as const }];
+  const inside = { ...plain, linux: { ...plain.linux, namespaces, uidMappings: mapped, gidMappings: mapped } };
+  // To lower it takes CAP_SYS_RESOURCE, on many a machine even of root.
+  const prefix = ["choom", "--adjust", "50", "--", ...(isRoot ? ["setpriv", "--bounding-set=-sys_resource"] : [])];
+  for (const config of isRoot ? [plain, inside] : [plain]) {
+    const id = await running(config);
+    assert.equal(await runtimePrints(["exec", "--process", file, id], { prefix }), "50\n");
+  }
 });
 
 test("exec --detach: returns at once, --pid-file has the number as the caller sees it", needs(), async () => {

@@ -44,7 +44,7 @@ export type Message =
       soft: string;
       hard: string;
     }
-  | { kind: "oomScore"; score: number }
+  | { kind: "oomScore"; score: number; mayStay?: true | undefined }
   | /** The parent is to take a tree that the init process may not reach. */ {
       kind: "take";
       request: TreeRequest;

@@ -280,8 +280,12 @@ const performers: Performers = {
     }
   },
 
-  setOomScore({ score }) {
-    writeFile("/proc/self/oom_score_adj", String(score));
+  setOomScore({ score, mayStay }) {
+    try {
+      writeFile("/proc/self/oom_score_adj", String(score));
+    } catch (error) {
+      if (!mayStay || !(error instanceof SysError) || error.code !== "EACCES") throw error;
+    }
   },
 
   refuseTracing() {

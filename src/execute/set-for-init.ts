@@ -20,7 +20,8 @@ export function setForInit(request: Request, pid: number): Extract<Message, { ki
     writeFile(path, String(request.score));
     return { kind: "answered", result: 0, args };
   } catch (error) {
-    if (error instanceof SysError) return { kind: "answered", result: -error.errno, args };
+    if (error instanceof SysError)
+      return { kind: "answered", result: request.mayStay && error.code === "EACCES" ? 0 : -error.errno, args };
     throw error;
   }
 }

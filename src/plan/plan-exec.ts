@@ -96,7 +96,9 @@ export function planExec(
         ]
       : []),
     ...cpus.parent,
-    ...(before.length === 0 ? [] : [...(scoresItself ? [] : planOomScore(config, "parent")), UNTRACEABLE, join]),
+    ...(before.length === 0
+      ? []
+      : [...(scoresItself ? [] : planOomScore(config, "parent", { mayStay: true })), UNTRACEABLE, join]),
     {
       op: "clone",
       by: "parent",
@@ -121,7 +123,7 @@ export function planExec(
         ? "what is half made must not outlive its maker"
         : "a command in the foreground must not outlive the one that runs it",
     },
-    ...(scoresItself ? planOomScore(config, "init") : []),
+    ...(scoresItself ? planOomScore(config, "init", { mayStay: true }) : []),
     ...(attach === undefined ? [] : [{ op: "awaitScope", by: "init", because: ATTACHED } as const]),
     ...labels.take,
     ...(before.length === 0

@@ -85,14 +85,22 @@ export function planScheduling({ process, linux }: Config): InitStep[] {
   return steps;
 }
 
-/** `process.oomScoreAdj`: first of all, while /proc is the machine's. */
-export function planOomScore<By extends Step["by"]>({ process }: Config, by: By): (OomScoreStep & { by: By })[] {
+/**
+ * `process.oomScoreAdj`: first of all, while /proc is the machine's. A command of exec that cannot get so low stays where its
+ * caller is, as under crun: Podman as a user's service, whose score is 200, hands it the 0 of the container that began with 200.
+ */
+export function planOomScore<By extends Step["by"]>(
+  { process }: Config,
+  by: By,
+  { mayStay = false } = {},
+): (OomScoreStep & { by: By })[] {
   if (process.oomScoreAdj === undefined) return [];
   return [
     {
       op: "setOomScore",
       by,
       score: process.oomScoreAdj,
+      ...(mayStay ? { mayStay } : {}),
       field: "process.oomScoreAdj",
       because: "the kernel kills the process with the highest score first when memory runs out",
     },

@@ -104,7 +104,7 @@ export interface ParentOperations {
   joinProcess: { process: Slot; namespaces: NamespaceType[] };
   /** By the process between, before it joins: what it clones is in sight of others from its first moment on, and inherits both. */
   refuseTracing: object;
-  setOomScore: { score: number };
+  setOomScore: { score: number; mayStay?: true };
   /** A time namespace, by the process between, before Linux 6.3: only what is cloned from then on is in it. time_namespaces(7). */
   unshare: { namespaces: NamespaceType[] };
   timeOffset: { clock: "monotonic" | "boottime"; secs: number; nanosecs: number };
@@ -378,8 +378,11 @@ export interface InitOperations {
   newKeyring: { name: string; shared: boolean; label?: { selinux: string; proc: Slot } };
   /** -1 is no limit. Where this process may not, its parent does it. prlimit(2). */
   setRlimit: { type: string; soft: Int64; hard: Int64 };
-  /** Where memory runs out, the process with the highest score is killed first. Where this process may not, its parent does it. proc(5). */
-  setOomScore: { score: number };
+  /**
+   * Where memory runs out, the process with the highest score is killed first. Where this process may not, its parent does
+   * it; `mayStay`: that neither may lower it is no error. proc(5).
+   */
+  setOomScore: { score: number; mayStay?: true };
   /** sched_setattr(2). Times in nanoseconds. */
   setScheduler: {
     policy: SchedulerPolicy;

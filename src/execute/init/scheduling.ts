@@ -33,13 +33,13 @@ export const schedulingSteps: Performers<Ops> = {
     else check(result, "prlimit64", type, soft, hard);
   },
 
-  setOomScore({ score }, { channel }) {
+  setOomScore({ score, mayStay }, { channel }) {
     try {
       writeFile("/proc/self/oom_score_adj", String(score));
     } catch (error) {
       // So does lowering this.
       if (!(error instanceof SysError) || error.errno !== EACCES) throw error;
-      askParent(channel, { kind: "oomScore", score });
+      askParent(channel, { kind: "oomScore", score, mayStay });
     }
   },
 
