@@ -48,14 +48,23 @@ export function seccompFilter(section: LinuxSeccomp, architecture: Host["archite
   const fd = raw.openat(AT_FDCWD, directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
   const ours = fd >= 0 && isOurs(statOf(fd));
   const name = nameOf(text);
-  let filter = ours ? load(fd, name, key) : undefined;
+  let filter = ours ? quietly(() => load(fd, name, key)) : undefined;
   if (filter === undefined) {
-    filter = compileProfile(parseSeccomp(section), architecture);
-    if (ours) store(fd, name, key, filter);
-    else if (fd < 0) storeFirst(directory, name, key, filter);
+    const compiled = compileProfile(parseSeccomp(section), architecture);
+    if (ours) quietly(() => store(fd, name, key, compiled));
+    else if (fd < 0) quietly(() => storeFirst(directory, name, key, compiled));
+    filter = compiled;
   }
   if (fd >= 0) raw.close(fd);
   return filter;
+}
+
+function quietly<T>(act: () => T): T | undefined {
+  try {
+    return act();
+  } catch {
+    return undefined;
+  }
 }
 
 /** Apart from the runtime's roots, which hold a directory for each container ID and nothing else. */
