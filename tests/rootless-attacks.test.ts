@@ -1,13 +1,15 @@
 /** What a rootless container must not gain: nothing that its user could not do outside. */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { chmodSync, chownSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { makeBundle, makeConfig, newId, runtime } from "./bundle.ts";
 import {
   atEnd,
   background,
+  binaryFor,
+  environmentOf,
   fails,
   output,
   pidOf,
@@ -25,6 +27,74 @@ watchForLeftovers(() => [users.user, users.bare]);
 const root = sharedRootfs();
 const needs = { skip: missing("root", "package:passwd", "package:busybox-static") };
 const needsMap = { skip: needs.skip || missing("package:uidmap", "file:/etc/subuid") };
+
+/** A group of cgroup v2 that is the user's, as systemd gives each one. */
+function delegatedGroup(uid: number): string {
+  const mountPoint = ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"].find((path) =>
+    existsSync(`${path}/cgroup.controllers`),
+  );
+  const group = `${mountPoint}/tupper-test-${newId()}`;
+  mkdirSync(group);
+  // With the group for the callers in it, where tupper has made one.
+  atEnd(() => output("find", group, "-depth", "-type", "d", "-delete"));
+  for (const path of [group, ...["procs", "subtree_control"].map((name) => `${group}/cgroup.${name}`)])
+    chownSync(path, uid, 0);
+  return group;
+}
+
+/** Makes a group wherever it may, and says where; says then that it has ended. */
+const MAKE_GROUPS = `find /sys/fs/cgroup -type d | while read -r group; do
+  mkdir $group/mine 2>/dev/null && rmdir $group/mine && echo "writes $group"
+done; echo ended`;
+
+const PROC = { destination: "/proc", type: "proc", source: "proc" };
+const DEV = { destination: "/dev", type: "tmpfs", source: "tmpfs", options: ["mode=755"] };
+const SYS_TMPFS = { destination: "/sys", type: "tmpfs", source: "tmpfs" };
+const SYS_BOUND = {
+  destination: "/sys",
+  type: "none",
+  source: "/sys",
+  options: ["rbind", "nosuid", "noexec", "nodev", "ro"],
+};
+
+for (const { how, prefix, isOwn, sys } of [
+  { how: "in a user namespace of the caller", prefix: ["unshare", "-U", "-r"], isOwn: false, sys: SYS_TMPFS },
+  { how: "with a user namespace of its own", prefix: [], isOwn: true, sys: SYS_TMPFS },
+  { how: "with a user namespace of its own and the machine's /sys", prefix: [], isOwn: true, sys: SYS_BOUND },
+])
+  test(`run ${how}: in the machine's cgroup namespace the user's groups are not the container's (CVE-2023-25809)`, {
+    skip: needs.skip || missing("cgroup2", "package:util-linux"),
+  }, () => {
+    const { user } = users;
+    const group = delegatedGroup(user.uid);
+    const own = { containerID: 0, size: 1 };
+    const says = (option: "ro" | "rw"): string => {
+      const cgroup = ["nosuid", "noexec", "nodev", "relatime", option];
+      const config = makeConfig(root, {
+        args: ["sh", "-c", MAKE_GROUPS],
+        process: { capabilities: {} },
+        mounts: [PROC, DEV, sys, { destination: "/sys/fs/cgroup", type: "cgroup", source: "cgroup", options: cgroup }],
+        linux: {
+          namespaces: (["pid", "ipc", "uts", "mount"] as const).map((type) => ({ type })),
+          ...(isOwn
+            ? { uidMappings: [{ ...own, hostID: user.uid }], gidMappings: [{ ...own, hostID: user.gid }] }
+            : {}),
+        },
+      });
+      if (isOwn) config.linux.namespaces?.push({ type: "user" });
+      delete config.linux.resources;
+      const enter = 'echo $$ >"$0/cgroup.procs"; exec "$@"';
+      const become = ["setpriv", "--reuid", String(user.uid), "--regid", String(user.gid), "--clear-groups"];
+      const named = ["bash", "-c", 'exec -a tupper-runtime "$0" "$@"', binaryFor(user)];
+      const command = [...become, ...prefix, ...named, "run", "--bundle", makeBundle(config), newId()];
+      const env = { ...process.env, ...environmentOf(user) };
+      const { stdout, stderr } = spawnSync("sh", ["-c", enter, group, ...command], { encoding: "utf8", env, cwd: "/" });
+      return stdout + stderr;
+    };
+    // There is something to write to, and who asks for it has it.
+    assert.match(says("rw"), /^writes /);
+    assert.equal(says("ro"), "ended\n");
+  });
 
 test("run --userns keep-id: the command is the caller, inside and outside", needsMap, async () => {
   const { user } = users;
