@@ -45,12 +45,13 @@ const COMMANDS = [
   "events",
   "spec",
   "features",
+  "info",
 ];
 
 /* ---- help, version, usage ------------------------------------------------------------------- */
 
 test("--version: name and version, commit, spec, features, a line each", async () => {
-  for (const flag of ["--version", "-v"]) {
+  for (const flag of ["--version", "-v", "-V"]) {
     const lines = (await runtimePrints([flag])).trimEnd().split("\n");
     assert.match(lines[0] ?? "", /^tupper-runtime version \d+\.\d+\.\d+\S*$/);
     assert.match(lines[1] ?? "", /^commit: \S+$/);
@@ -89,7 +90,7 @@ test(
   async () => {
     const id = newId();
     const bundle = makeBundle(makeConfig(root));
-    const withId = COMMANDS.filter((command) => !["list", "spec", "features"].includes(command));
+    const withId = COMMANDS.filter((command) => !["list", "spec", "features", "info"].includes(command));
     for (const command of withId) {
       const { stdout, stderr, code } = await runtime([command]);
       assert.deepEqual({ stdout, code }, { stdout: "", code: command === "exec" ? 255 : 1 }, command);

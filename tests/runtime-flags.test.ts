@@ -1,5 +1,5 @@
 /**
- * Flags of tupper-runtime that engines and scripts know from runc and crun (--pidfd-socket, --regex, exec --process -, spec --file, --log
+ * Flags of tupper-runtime, and its `info`, that engines and scripts know from runc, crun and youki (--pidfd-socket, --regex, exec --process -, spec --file, --log
  * syslog:), and what they say to right and wrong values: empty ones, numbers, paths with slashes at their end.
  */
 import assert from "node:assert/strict";
@@ -20,7 +20,7 @@ import {
   runtimePrints,
   stateOf,
 } from "./bundle.ts";
-import { atEnd, compiled, temporaryDirectory, watchForLeftovers } from "./harness.ts";
+import { atEnd, compiled, output, temporaryDirectory, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { sharedRootfs } from "./rootfs.ts";
 
@@ -292,3 +292,81 @@ test(
     for (const bundle of ["/", "//"]) assert.equal(await told(bundle), "/config.json", bundle);
   },
 );
+
+/* ---- of crun and youki ------------------------------------------------------------------------ */
+
+test("-V behind other flags, -?, --usage: as crun has them", async () => {
+  const version = await runtimePrints(["--version"]);
+  for (const flag of ["-V", "-v"]) assert.equal(await runtimePrints(["--debug", flag]), version);
+  assert.equal(await runtimePrints(["-?"]), await runtimePrints(["--help"]));
+  assert.equal(await runtimePrints(["exec", "-?"]), await runtimePrints(["exec", "--help"]));
+  assert.equal(await runtimePrints(["--usage"]), "Usage: tupper-runtime [OPTIONS] COMMAND [ARG…]\n");
+  assert.equal(await runtimePrints(["run", "-d", "--usage"]), "Usage: tupper-runtime run [OPTIONS] ID\n");
+  for (const flag of ["-V", "-v"]) assert.match(await runtimeFails(["list", flag]), /^UNKNOWN_FLAG: /);
+});
+
+test(
+  "-r, -l, -s before the command, create -c and -p, exec -tfalse: as youki and crun have them",
+  asRoot(),
+  async () => {
+    const records = temporaryDirectory();
+    const log = join(records, "log");
+    const pidFile = join(records, "pid");
+    const id = newId();
+    const before = ["-r", join(records, "containers"), "-l", log];
+    await runtimePrints([...before, "create", "-p", pidFile, "--bundle", makeBundle(makeConfig(root)), id]);
+    atEnd(() => runtime([...before, "delete", "--force", id]));
+    const state = JSON.parse(await runtimePrints([...before, "state", id])) as { pid: number };
+    assert.equal(readFileSync(pidFile, "utf8"), String(state.pid));
+    await runtimePrints([...before, "start", id]);
+    for (const flag of ["-tfalse", "-tno", "--tty=no", "--tty=false"])
+      assert.equal((await runtime([...before, "exec", flag, id, "tty"])).stdout, "not a tty\n", flag);
+    const socket = ["create", "-c", "/no/socket", "--bundle", makeBundle(makeConfig(root))];
+    assert.match((await runtime([...before, ...socket, newId()])).stderr, /--console-socket .*CONSOLE_SOCKET_UNUSED/);
+    assert.match(readFileSync(log, "utf8"), /CONSOLE_SOCKET_UNUSED/);
+    assert.match(
+      (
+        await runtime([
+          "-s",
+          "create",
+          "--bundle",
+          makeBundle(makeConfig(root, { linux: { cgroupsPath: "x" } })),
+          newId(),
+        ])
+      ).stderr,
+      /SYSTEMD_MISSING|cgroupsPath/,
+    );
+  },
+);
+
+test("info: what the machine has, as text and as JSON", async () => {
+  const info = JSON.parse(await runtimePrints(["info", "--format", "json"])) as Record<string, unknown>;
+  const status = readFileSync("/proc/self/status", "utf8");
+  const inBounding = BigInt(`0x${/^CapBnd:\s*(\w+)/m.exec(status)?.[1]}`)
+    .toString(2)
+    .replaceAll("0", "").length;
+  const { bounding, missing } = info.capabilities as Record<string, string[]>;
+  assert.equal(bounding?.length, inBounding);
+  const last = Number(readFileSync("/proc/sys/kernel/cap_last_cap", "utf8"));
+  if (last <= 40) assert.equal(new Set([...(bounding ?? []), ...(missing ?? [])]).size, last + 1);
+  const mounts = Object.values((info.cgroups as { mounts: Record<string, string> }).mounts).sort();
+  const mounted = output("awk", '$3 ~ "^cgroup" { print $2 }', "/proc/self/mounts").trim().split("\n");
+  assert.deepEqual(
+    mounts.filter((path) => !mounted.includes(path)),
+    [],
+  );
+  assert.deepEqual(info.kernel, {
+    release: output("uname", "-r").trimEnd(),
+    version: output("uname", "-v").trimEnd(),
+  });
+  assert.equal(info.architecture, output("uname", "-m").trimEnd());
+  assert.equal(info.processors, Number(output("grep", "-c", "^processor", "/proc/cpuinfo")));
+  assert.equal(info.memoryBytes, 1024 * Number(output("awk", '$1 == "MemTotal:" { print $2 }', "/proc/meminfo")));
+  assert.deepEqual(info.namespaces, ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"]);
+  const text = await runtimePrints(["info"]);
+  const line = (name: string) => new RegExp(`^${name} +(.*)$`, "m").exec(text)?.[1];
+  assert.equal(line("kernel"), `${output("uname", "-r").trimEnd()} ${output("uname", "-v").trimEnd()}`);
+  assert.equal(line("namespaces"), "cgroup ipc mount network pid time user uts");
+  assert.equal(line("capabilities"), bounding?.join(" ") || "none");
+  assert.equal(line("operating system"), info.operatingSystem ?? "unknown");
+});

@@ -20,7 +20,7 @@ export const TABLES: Readonly<Record<string, readonly Entry[]>> = {
     ["delete rm", "a container is removed when it ends, and `tupper kill NAME` ends it"],
     ["enter shell", "tupper exec NAME sh"],
     ["events", "`tupper wait NAME` waits until a container ends, and says why it did"],
-    ["info", "tupper --version, or tupper-runtime features"],
+    ["info", "tupper --version, or tupper-runtime info"],
     ["logs", "what a container prints goes where its `tupper run` was started, and is not kept"],
     ["network port", "flags of `tupper run` say it: --network private (loopback alone), host, or container:NAME"],
     ["pause unpause resume update", IN_RUNTIME],
@@ -87,7 +87,6 @@ export const TABLES: Readonly<Record<string, readonly Entry[]>> = {
   "tupper kill": [["-a --all", "tupper kill $(tupper ps --quiet)"]],
   "tupper-runtime": [
     ["attach logs", "who calls create or run holds the container's output, or its terminal (--console-socket)"],
-    ["info", "tupper-runtime features"],
     ["init", "create and run need no such word"],
     ["inspect", "tupper-runtime state ID"],
     ["ls", "tupper-runtime list"],

@@ -8,7 +8,7 @@ declare const __COMMIT__: string | undefined;
 /** From package.json, by the build. */
 export const VERSION = typeof __VERSION__ === "undefined" ? "0.0.0" : __VERSION__;
 /** Of the checkout, by the build; `unknown` outside of one. */
-const COMMIT = typeof __COMMIT__ === "undefined" ? "unknown" : __COMMIT__;
+export const COMMIT = typeof __COMMIT__ === "undefined" ? "unknown" : __COMMIT__;
 
 /** In the form of runc and crun, which their callers parse: Podman looks for +SECCOMP, for one. */
 export const versionText = (program: string): string =>

@@ -15,11 +15,11 @@ export interface GlobalOptions extends LogOptions {
 export function addGlobalOptions(program: Command): Command {
   return program
     .option(
-      "--root <DIRECTORY>",
+      "-r, --root <DIRECTORY>",
       "where containers are on record; default /run/tupper-runtime, of users $XDG_RUNTIME_DIR/tupper-runtime",
     )
     .option(
-      "--log <FILE>",
+      "-l, --log <FILE>",
       "where errors and warnings go, beside stderr; opened for the first of them. Or syslog:NAME, journald:NAME",
       logDestination,
     )
@@ -32,7 +32,7 @@ export function addGlobalOptions(program: Command): Command {
       ]),
     )
     .option("--debug", "log each step too: to the log file, else to stderr")
-    .option("--systemd-cgroup", "control groups by systemd")
+    .option("-s, --systemd-cgroup", "control groups by systemd")
     .addOption(
       new Option("--cgroup-manager <MANAGER>", "who makes control groups").choices(["cgroupfs", "systemd", "disabled"]),
     )

@@ -1,7 +1,9 @@
 /** The OCI runtime command line that containerd, Docker, Podman and CRI-O call. It is assembled in the build, as tupper's is. */
-import { Command, Option } from "commander";
+import { Command, CommanderError, Option } from "commander";
 import { completionCommand } from "../completion.ts";
 import { configureProgram } from "../configure-program.ts";
+import { writeOut } from "../terminal.ts";
+import { pathOf } from "../usage-error.ts";
 import { versionText } from "../version.ts";
 import { checkpointCommand } from "./checkpoint.ts";
 import { createCommand } from "./create.ts";
@@ -10,6 +12,7 @@ import { eventsCommand } from "./events.ts";
 import { execCommand } from "./exec.ts";
 import { featuresCommand } from "./features.ts";
 import { addGlobalOptions } from "./global-options.ts";
+import { infoCommand } from "./info.ts";
 import { killCommand } from "./kill.ts";
 import { listCommand } from "./list.ts";
 import { mountsCommand } from "./mounts.ts";
@@ -49,6 +52,7 @@ export const runtimeProgram = addGlobalOptions(new Command("tupper-runtime"))
   .commandsGroup("This program:")
   .addCommand(specCommand)
   .addCommand(featuresCommand)
+  .addCommand(infoCommand)
   .addCommand(completionCommand("tupper-runtime"))
   .helpCommand("help [COMMAND]", "show the help of a command");
 
@@ -72,8 +76,16 @@ const DONE = new Option("--done");
 /**
  * `-no-subreaper` is `--no-subreaper`: so containerd and Docker restore. A whole name goes before short flags put together. `-root=/x` is
  * `--root /x`, `-b=/x` is `-b /x`, and `--tty=false` nothing: such a word has done what it does by the time that this returns.
+ * crun, which leaves that to argp(3), has `-V`, `-?`, `--usage` and `-tfalse`.
  */
 function findOption(this: Command & Emitter, word: string): Option | undefined {
+  if (word === "-V") return findOption.call(this, "-v");
+  if (word === "-?") this.help();
+  if (word === "--usage") {
+    writeOut(`Usage: ${pathOf(this)} ${this.usage()}\n`);
+    throw new CommanderError(0, "commander.help", "(usage)");
+  }
+  if (this.name() === "exec" && /^(-t=?|--tty=)(false|no)$/.test(word)) return DONE;
   const find = (name: string) => this.options.find(({ short, long }) => short === name || long === name);
   const whole = find(word) ?? (/^-[^-]./.test(word) ? find(`-${word}`) : undefined);
   if (whole !== undefined) return whole;
