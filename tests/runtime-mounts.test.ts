@@ -1,7 +1,7 @@
 /** Mounts of a config.json, as the container sees them. */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { chownSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Config, Mount } from "../src/spec/config.ts";
@@ -130,19 +130,30 @@ test("mounts[].options: in a user namespace what the machine locked cannot be ta
 });
 
 test(
-  "mounts[].source: in a user namespace a mount without those below it is refused, and the way out told",
+  "mounts[].source: in a user namespace a mount without those below it, and with access times of its own, is taken outside, as under crun",
   asRoot,
   () => {
-    const source = machineMount("mode=755", "mode=755");
-    const change = (type: string) => (config: Config) => {
-      inUserNamespace(config);
-      mounted(bind(source, "/data", type, "rprivate"))(config);
-    };
-    assert.match(
-      run(configOf("true", change("bind"))).stderr,
-      /TAKE_TREE_FAILED.*\n(.*\n)* {2}hint: .* which rbind takes along/,
-    );
-    assert.equal(sees(mountsAt("/data"), change("rbind")), "/data rw,relatime\n/data/below rw,relatime\n");
+    const change =
+      (...options: string[]) =>
+      (config: Config) => {
+        inUserNamespace(config);
+        mounted(bind(source, "/data", "rprivate", ...options))(config);
+      };
+    let source = machineMount("mode=755,strictatime", "mode=755");
+    assert.equal(sees(mountsAt("/data"), change("rbind")), "/data rw\n/data/below rw,relatime\n");
+    assert.equal(sees(mountsAt("/data"), change("bind")), "/data rw\n");
+    assert.equal(sees(mountsAt("/data"), change("bind", "relatime", "ro")), "/data ro,relatime\n");
+    // Who reads it outside may keep it for himself.
+    chownSync(source, 4242, 4242);
+    chmodSync(source, 0o700);
+    assert.equal(sees(mountsAt("/data"), change("bind", "noatime")), "/data rw,noatime\n");
+    // Not what the container's root could then take away.
+    for (const flag of ["ro", "nosuid", "nodev", "noexec"]) {
+      source = machineMount("mode=755", "mode=755");
+      output("mount", "-o", `remount,bind,${flag}`, source);
+      const { stderr } = run(configOf("true", change("bind")));
+      assert.match(stderr, /TAKE_TREE_FAILED.*\n(.*\n)* {2}hint: .* which rbind takes along/, flag);
+    }
   },
 );
 

@@ -1,8 +1,9 @@
 /**
  * Sources of bind mounts that the root of a user namespace may not reach: below a directory of somebody else with mode 0700,
- * say. Who started the container may, and named the source; so the parent takes the tree. So it does where the owners in it, or in
+ * say, or may not take. Who started the container may, and named the source; so the parent takes the tree. So it does where the owners in it, or in
  * a new filesystem, are to be mapped, which only root of the machine may.
  */
+import { isMounted, ST_NODEV, ST_NOEXEC, ST_NOSUID, ST_RDONLY } from "../explain-failure/machine.ts";
 import type { IdMap, TakenTree } from "../plan/step.ts";
 import { AT_FDCWD, CLONE_NEWNS, O_CLOEXEC, O_RDONLY } from "../sys/constants.ts";
 import { check, raw, sys } from "../sys/sys.ts";
@@ -66,8 +67,10 @@ export function takeTreeForInit(channel: number, pid: number, request: TreeReque
 const makeFilesystem = ({ source, fstype, flags, data }: NewFilesystem): number =>
   takeFilesystem(source, fstype, flags, data);
 
+/** Outside, if nothing about the mount is to stay locked: there the kernel keeps neither what is below it nor its access times. */
 function takeFrom(pid: number, request: Omit<TakenTree, "tree">): number {
-  goToMountsOf(pid);
+  const flags = ST_RDONLY | ST_NOSUID | ST_NODEV | ST_NOEXEC;
+  if (!request.outside || isMounted(request.source, flags)) goToMountsOf(pid);
   return takeTree(request);
 }
 

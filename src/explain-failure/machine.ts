@@ -42,10 +42,10 @@ export const isThere = (path: string): boolean => typeof statAt(path) !== "numbe
 
 export const isDirectory = ({ mode }: Statx): boolean => (mode & S_IFMT) === S_IFDIR;
 
-/** Whether the filesystem of a path is mounted with one of the flags ST_RDONLY, ST_NOSUID, ST_NODEV, ST_NOEXEC. statfs(2). */
-export function isMounted(path: string, flag: number): boolean {
+/** Whether the filesystem of a path is mounted with one of these flags of ST_RDONLY, ST_NOSUID, ST_NODEV, ST_NOEXEC. statfs(2). */
+export function isMounted(path: string, flags: number): boolean {
   const buffer = new ArrayBuffer(STATFS_SIZE);
-  return raw.statfs(path, buffer) >= 0 && (Number(parseStatfs(buffer).flags) & flag) !== 0;
+  return raw.statfs(path, buffer) >= 0 && (Number(parseStatfs(buffer).flags) & flags) !== 0;
 }
 export const [ST_RDONLY, ST_NOSUID, ST_NODEV, ST_NOEXEC] = [1, 2, 4, 8] as const;
 

@@ -297,7 +297,7 @@ function howTaken(request: Request): HowTaken {
   const { options, view } = request;
   const known = view.howTaken.get(options);
   if (known !== undefined) return known;
-  const { config, field } = request;
+  const { config, host, field } = request;
   const meaningless = options.copyUp ? "tmpcopyup" : unknownWord(options.data);
   if (meaningless !== undefined)
     throw new ContainerError(
@@ -314,7 +314,8 @@ function howTaken(request: Request): HowTaken {
     });
   const { taken, later } = planPropagation(options, config.linux.rootfsPropagation);
   const { recursiveBind: recursive, flags, clear, recursiveFlags, recursiveClear, srcNofollow, copySymlink } = options;
-  const isPlain = clear.length + recursiveClear.length === 0 && !srcNofollow && !copySymlink;
+  const outside = !recursive && host.privileged && isolates(config, "user");
+  const isPlain = clear.length + recursiveClear.length === 0 && !srcNofollow && !copySymlink && !outside;
   const made: HowTaken = {
     how: {
       recursive,
@@ -324,6 +325,7 @@ function howTaken(request: Request): HowTaken {
       ...(recursiveClear.length === 0 ? {} : { recursiveClear }),
       ...(taken === undefined ? {} : { propagation: taken }),
       ...(srcNofollow ? { link: "bound" } : copySymlink ? { link: "copied" } : {}),
+      ...(outside ? { outside } : {}),
     },
     plain: isPlain && taken !== undefined ? { recursive, flags, recursiveFlags, propagation: taken } : undefined,
     later,

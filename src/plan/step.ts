@@ -199,6 +199,11 @@ export interface TakenTree {
   link?: "bound" | "copied";
   /** The source is a path of the container: past no magic link, such as /proc/self/fd/7. openat2(2), RESOLVE_NO_MAGICLINKS. */
   inside?: boolean;
+  /**
+   * Where the kernel keeps it from the user namespace, for the mounts below it or for how its access times are kept, who started
+   * the container takes it of the mounts outside: if it is not ro, nosuid, nodev or noexec, which would not be locked then.
+   */
+  outside?: boolean;
   /** Owners as {@link ParentOperations.takeIdMappedTree} maps them. */
   idMap?: IdMap;
   tree: Slot;

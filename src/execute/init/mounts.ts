@@ -380,13 +380,15 @@ function takeFilesystemOr(
   }
 }
 
-/** Where neither what the machine's root owns nor the container's root reaches the source, who started the container may. */
+/** Where neither what the machine's root owns nor the container's root reaches the source, or may take it, who started the container may. */
 function takeTreeOrAsk(step: StepArguments<"takeTree">, channel: number): number {
   if (step.idMap !== undefined) return takeTreeByParent(channel, step);
   try {
     return takeTree(step);
   } catch (error) {
-    if (!(error instanceof SysError) || error.errno !== -EACCES) throw error;
+    if (!(error instanceof SysError)) throw error;
+    const isLocked = step.outside && !step.inside && (error.errno === -EPERM || error.errno === -EINVAL);
+    if (!isLocked && error.errno !== -EACCES) throw error;
     return takeTreeByParent(channel, step);
   }
 }
