@@ -125,6 +125,21 @@ test("run.oci.delegate-cgroup: in the machine's cgroup namespace too", needs(), 
   assert.equal(await runtimePrints(["run", "-b", bundle, newId()]), `0::${path}/payload\n`);
 });
 
+test("run.oci.delegate-cgroup: belongs to root of a user namespace that is joined", needs(), async () => {
+  const { pid } = await stateOf(await running(delegated(ownPath(), "payload", ["sleep", "600"])));
+  const path = ownPath();
+  const config = delegated(path, "payload", ["sleep", "600"]);
+  for (const namespace of config.linux.namespaces ?? [])
+    if (namespace.type === "user") namespace.path = `/proc/${pid}/ns/user`;
+  delete config.linux.uidMappings;
+  delete config.linux.gidMappings;
+  await running(config);
+  for (const file of ["", "cgroup.procs"]) {
+    const { uid, gid } = statSync(join(CGROUPS, path, "payload", file));
+    assert.deepEqual([uid, gid], [100_000, 100_000], file);
+  }
+});
+
 test("run.oci.delegate-cgroup: of a process that was not born in its group", needs(), async () => {
   const path = ownPath();
   const config = makeConfig(root, { linux: { cgroupsPath: path }, resources: { pids: { limit: 0 } } });

@@ -91,6 +91,43 @@ test("checkpoint, restore: the container is gone, and runs again under its ID", 
   await runtimePrints(["delete", "--force", id]);
 });
 
+test("restore without control groups: what a CRIU that was killed has made is ended", needs(), async () => {
+  const { program, die } = standInCriu();
+  const images = temporaryDirectory();
+  const bundle = makeBundle(makeConfig(root));
+  const id = newId();
+  const restore = ["--criu", program, "--cgroup-manager", "disabled", "restore", "--image-path", images];
+  await runtimePrints(["run", "--detach", "--bundle", bundle, id]);
+  await runtimePrints(["--criu", program, "checkpoint", "--image-path", images, id]);
+  die("late");
+  assert.match(await runtimeFails([...restore, "--bundle", bundle, "--detach", id]), /^RESTORE_FAILED: /);
+  assert.equal(await exists(id), false);
+});
+
+test(
+  "restore: a container with run.oci.delegate-cgroup is in its group again, which has its controllers",
+  needs("unified"),
+  async () => {
+    const { program } = standInCriu();
+    const images = temporaryDirectory();
+    const id = newId();
+    const config = makeConfig(root, {
+      annotations: { "run.oci.delegate-cgroup": "deep/payload" },
+      linux: { cgroupsPath: `/${id}` },
+    });
+    const bundle = makeBundle(config);
+    atEnd(() => runtime(["delete", "--force", id]));
+    await runtimePrints(["run", "--detach", "--bundle", bundle, id]);
+    await runtimePrints(["--criu", program, "checkpoint", "--image-path", images, id]);
+    await runtimePrints(["--criu", program, "restore", "--image-path", images, "--bundle", bundle, "--detach", id]);
+    const { pid } = await stateOf(id);
+    assert.equal(readFileSync(`/proc/${pid}/cgroup`, "utf8"), `0::/${id}/deep/payload\n`);
+    const controllers = (path: string) => readFileSync(join("/sys/fs/cgroup", path, "cgroup.controllers"), "utf8");
+    assert.equal(controllers(`${id}/deep/payload`), controllers(id));
+    await runtimePrints(["delete", "--force", id]);
+  },
+);
+
 test("restore in the foreground: the exit code is the process's, and nothing stays", needs(), async () => {
   const { program } = standInCriu();
   const images = temporaryDirectory();

@@ -112,6 +112,7 @@ if pid == 0:
     os.closerange(3, 200)
     os.execv('/bin/sh', ['sh', '-c', 'exec sleep 600' if slave is None else 'read line; echo "got $line"; exit 7'])
 if not notify('setup-namespaces', pid): os.kill(pid, 9); os.wait(); result(2, 0)
+if os.path.exists(file('dies late')): os.kill(os.getpid(), 9)
 if master is not None and not notify('orphan-pts-master', None, master): os.kill(pid, 9); os.wait(); result(2, 0)
 os.close(w)
 result(2, 1, (4, message((1, pid))))
@@ -125,8 +126,8 @@ export interface StandInCriu {
   file(name: string): string;
   /** From here on it says that it cannot. */
   fail(how?: "endless log"): void;
-  /** From here on it ends without a word. */
-  die(): void;
+  /** From here on it ends without a word; `late`: when it has made the process. */
+  die(when?: "late"): void;
 }
 
 export function standInCriu(): StandInCriu {
@@ -144,6 +145,6 @@ export function standInCriu(): StandInCriu {
         .map((line) => JSON.parse(line)),
     file,
     fail: (how: "endless log" | "" = "") => writeFileSync(path("fails"), how),
-    die: () => writeFileSync(path("dies"), ""),
+    die: (when?: "late") => writeFileSync(path(when === "late" ? "dies late" : "dies"), ""),
   };
 }

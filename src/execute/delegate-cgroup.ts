@@ -2,6 +2,7 @@
 import { AT_FDCWD, O_CLOEXEC, O_WRONLY } from "../sys/constants.ts";
 import { readFile, readFileIfThere, writeFile, writeOnce } from "../sys/files.ts";
 import { check, raw, sys } from "../sys/sys.ts";
+import { CGROUPS } from "./require-cgroups.ts";
 
 /** What the runtime-spec names for kernels before Linux 4.15, which have no list of their own. */
 const ALWAYS_DELEGATED = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads";
@@ -20,7 +21,7 @@ export function delegateCgroup(path: string, uid: number, gid = UNCHANGED): void
   }
 }
 
-/** What a `delegateBelow` step does. Throws {@link SysError}. */
+/** What a `delegateBelow` step does; where CRIU has brought the group back, with the container in it, the rest of it. Throws {@link SysError}. */
 export function delegateBelow(
   { group, path, owner }: { group: string; path: string; owner?: { uid: number; gid: number } },
   pid: number,
@@ -33,7 +34,7 @@ export function delegateBelow(
     above.push(below);
   }
   above.pop();
-  writeFile(`${path}/cgroup.procs`, String(pid));
+  if (!isWithin(pid, path)) writeFile(`${path}/cgroup.procs`, String(pid));
   // Once it has left: a group with processes in it hands nothing down. One by one, as the kernel takes all of a line or nothing.
   const controllers = readFile(`${group}/cgroup.controllers`).trim().split(" ");
   for (const each of above)
@@ -42,5 +43,20 @@ export function delegateBelow(
       writeOnce(fd, `+${name}`);
       raw.close(fd);
     }
-  if (owner !== undefined) delegateCgroup(path, owner.uid, owner.gid);
+  const root = owner ?? mappedRoot(pid);
+  if (root !== undefined) delegateCgroup(path, root.uid, root.gid);
+}
+
+/** In this group, or in one below. The path in /proc begins at our own cgroup namespace, which may be below the mount's root. */
+function isWithin(pid: number, path: string): boolean {
+  const own = /^0::(.*)$/m.exec(readFile(`/proc/${pid}/cgroup`))?.[1];
+  return own !== undefined && `${CGROUPS}${own}/`.startsWith(`${path}/`);
+}
+
+/** Root of a user namespace that was joined: its maps are on no config. */
+function mappedRoot(pid: number): { uid: number; gid: number } | undefined {
+  if (raw.geteuid() !== 0) return undefined; // who could give nothing away
+  const idOf = (map: string) => Number(/^ *0 +(\d+) /m.exec(readFile(`/proc/${pid}/${map}`))?.[1] ?? 0);
+  const root = { uid: idOf("uid_map"), gid: idOf("gid_map") };
+  return root.uid === 0 && root.gid === 0 ? undefined : root;
 }

@@ -89,6 +89,7 @@ export function restoreBundle(restore: Restore): Started & { container: Containe
     for (const step of some) performParentStep(step, context);
     closeWrittenFile(context);
   };
+  let begun = 0;
   let restored: Started | undefined;
   try {
     perform(steps.slice(0, cloned));
@@ -98,6 +99,9 @@ export function restoreBundle(restore: Restore): Started & { container: Containe
       { state, streams },
       {
         shown: boundGroups(plan.steps, config),
+        begun: (pid) => {
+          begun = pid;
+        },
         place: (pid) => {
           context.pid = pid;
           perform(steps.slice(cloned + 1));
@@ -105,15 +109,18 @@ export function restoreBundle(restore: Restore): Started & { container: Containe
         },
       },
     );
+    begun = restored.pid;
     const init = writeInit(lock, restored.pid);
+    context.pid = restored.pid;
+    perform(stepsOf(plan, "parent").filter(({ op }) => op === "delegateBelow"));
     if (!isolates(config, "time") && isElsewhere("time", restored.pid)) {
       record.timeNamespace = true;
       writeRecord(lock, record);
     }
     return { ...restored, container: { path: lock.path, record, text: "", init } };
   } catch (error) {
-    // Without control groups nothing else would end it.
-    if (restored !== undefined) endInit(restored.pid, undefined);
+    // Without control groups nothing else would end it, where CRIU was killed for one.
+    if (begun > 0) endInit(begun, undefined);
     closeWrittenFile(context);
     undoGroups(context, error);
     runHooks("poststop", record.poststop ?? [], state, 0, {
@@ -139,6 +146,8 @@ interface Groups {
   shown: readonly ExternalMount[];
   /** Puts a process there. */
   place: (pid: number) => void;
+  /** There is this process by now, which CRIU has made. */
+  begun: (pid: number) => void;
 }
 
 function restoreProcesses(
@@ -183,7 +192,10 @@ function restoreProcesses(
           });
         },
         notified({ script, pid, fds: [master] }: Notification) {
-          if (script === "setup-namespaces") runHooksOfCreate(config, ofHooks, pid);
+          if (script === "setup-namespaces") {
+            groups.begun(pid);
+            runHooksOfCreate(config, ofHooks, pid);
+          }
           if (script !== "orphan-pts-master" || master === undefined) return;
           if (consoleSocket === undefined) terminal = master;
           else {
