@@ -2,6 +2,7 @@
 import { probeHost } from "../execute/probe.ts";
 import { CAPABILITIES, capabilityNames } from "../spec/capabilities.ts";
 import type { NamespaceType } from "../spec/config.ts";
+import { NAMESPACE_TYPES } from "../spec/names.ts";
 import { AT_FDCWD } from "../sys/constants.ts";
 import { readFileIfThere } from "../sys/files.ts";
 import { raw } from "../sys/sys.ts";
@@ -23,8 +24,6 @@ export interface MachineInfo {
   namespaces: NamespaceType[];
   /** Whether users may make user namespaces. */
   unprivilegedUserNamespaces: boolean;
-  /** The modules of the kernel that see to security, as far as securityfs tells. */
-  securityModules: string[];
   capabilities: { bounding: string[]; missing: string[] };
 }
 
@@ -34,28 +33,20 @@ export function machineInfo(): MachineInfo {
   const status = textOf("/proc/self/status");
   const bounding = capabilityNames(BigInt(`0x${/^CapBnd:\s*(\w+)$/m.exec(status)?.[1] ?? "0"}`));
   const known = Number(textOf("/proc/sys/kernel/cap_last_cap") || CAPABILITIES.length - 1);
-  const namespaces = NAMESPACES.filter(([file]) => raw.faccessat(AT_FDCWD, `/proc/self/ns/${file}`, 0) >= 0);
+  const mounts: Record<string, string> = {};
+  for (const each of [...cgroups.hierarchies, cgroups.systemdV1, cgroups.unified])
+    if (each !== undefined) mounts[each === cgroups.unified ? "unified" : each.controllers.join(",")] = each.mountPoint;
   return {
     kernel: { release: textOf("/proc/sys/kernel/osrelease"), version: textOf("/proc/sys/kernel/version") },
     architecture,
     ...(operatingSystem === undefined ? {} : { operatingSystem }),
     processors: [...textOf("/proc/cpuinfo").matchAll(/^processor\s*:/gm)].length,
     memoryBytes: Number(/^MemTotal:\s*(\d+)/m.exec(textOf("/proc/meminfo"))?.[1] ?? 0) * 1024,
-    cgroups: {
-      setup: cgroups.mode,
-      mounts: Object.fromEntries([
-        ...[...cgroups.hierarchies, ...(cgroups.systemdV1 === undefined ? [] : [cgroups.systemdV1])].map(
-          ({ controllers, mountPoint }) => [controllers.join(","), mountPoint] as const,
-        ),
-        ...(cgroups.unified === undefined ? [] : [["unified", cgroups.unified.mountPoint] as const]),
-      ]),
-      controllers: cgroups.unified?.controllers ?? [],
-    },
-    namespaces: namespaces.map(([, type]) => type),
+    cgroups: { setup: cgroups.mode, mounts, controllers: cgroups.unified?.controllers ?? [] },
+    namespaces: NAMESPACE_TYPES.filter((type) => raw.faccessat(AT_FDCWD, `/proc/self/ns/${fileOf(type)}`, 0) >= 0),
     unprivilegedUserNamespaces: ["unprivileged_userns_clone", "../user/max_user_namespaces"].every(
       (file) => textOf(`/proc/sys/kernel/${file}`) !== "0",
     ),
-    securityModules: textOf("/sys/kernel/security/lsm").split(",").filter(Boolean),
     capabilities: {
       bounding,
       missing: CAPABILITIES.filter((name, number) => number <= known && !bounding.includes(name)),
@@ -63,22 +54,10 @@ export function machineInfo(): MachineInfo {
   };
 }
 
-/** Files of /proc/PID/ns, where the kernel has such namespaces. namespaces(7) */
-const NAMESPACES: readonly (readonly [file: string, type: NamespaceType])[] = [
-  ["cgroup", "cgroup"],
-  ["ipc", "ipc"],
-  ["mnt", "mount"],
-  ["net", "network"],
-  ["pid", "pid"],
-  ["time", "time"],
-  ["user", "user"],
-  ["uts", "uts"],
-];
+/** Where the kernel has such namespaces. namespaces(7) */
+const fileOf = (type: NamespaceType): string => (type === "mount" ? "mnt" : type === "network" ? "net" : type);
 
 /** Without the end of its last line; empty where it cannot be read. */
 const textOf = (path: string): string => (readFileIfThere(path) ?? "").trimEnd();
 
-function nameOfSystem(text: string): string | undefined {
-  const value = (name: string) => new RegExp(`^${name}=["']?(.*?)["']?$`, "m").exec(text)?.[1];
-  return value("PRETTY_NAME") ?? ([value("NAME"), value("VERSION")].filter(Boolean).join(" ") || undefined);
-}
+const nameOfSystem = (text: string): string | undefined => /^PRETTY_NAME=["']?(.*?)["']?$/m.exec(text)?.[1];
