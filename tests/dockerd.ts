@@ -1,7 +1,7 @@
 /** dockerd of Debian's docker.io in a box of its own, with tupper as a runtime beside runc, and its client. */
 import { writeFileSync } from "node:fs";
-import { request } from "node:http";
 import { join } from "node:path";
+import { askOver } from "./engine-api.ts";
 import { type Box, engineBox, type RunOptions } from "./engine-box.ts";
 import { eventually, isSanitizer, output, type Result } from "./harness.ts";
 import { missing } from "./missing.ts";
@@ -87,21 +87,9 @@ export function dockerd(flags: Readonly<Record<string, string>> = {}): Docker {
     inspect,
     until: (name, format, wanted) =>
       eventually(`${name}: ${format} is ${wanted}`, async () => (await inspect(name, format)) === wanted, 20_000),
-    ask: (method, path, body) => askOver(socket(), method, path, body),
+    ask: async (method, path, body) => {
+      const answer = await askOver(socket(), method, path, body);
+      return { status: answer.status, body: answer.body.toString() };
+    },
   };
-}
-
-function askOver(socketPath: string, method: string, path: string, body: unknown) {
-  return new Promise<{ status: number; body: string }>((done, failed) => {
-    const headers = { "content-type": "application/json" };
-    const asked = request({ socketPath, method, path, headers }, (answer) => {
-      let text = "";
-      answer.setEncoding("utf8").on("data", (chunk: string) => {
-        text += chunk;
-      });
-      answer.on("end", () => done({ status: answer.statusCode ?? 0, body: text }));
-    });
-    asked.on("error", failed);
-    asked.end(body === undefined ? undefined : JSON.stringify(body));
-  });
 }

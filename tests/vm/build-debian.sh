@@ -29,4 +29,6 @@ for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub
   motd-news.timer serial-getty@ttyS0.service systemd-firstboot.service man-db.timer systemd-tpm2-setup.service systemd-tpm2-setup-early.service; do
   ln -sf /dev/null "$root/etc/systemd/system/$unit"
 done
+# Engines are started by the suite that plays them.
+chroot "$root" systemctl -q disable containerd.service docker.service docker.socket netavark-dhcp-proxy.service netavark-dhcp-proxy.socket
 mke2fs -q -F -t ext4 -O ^has_journal -d "$root" "$out/root.ext4" 4G

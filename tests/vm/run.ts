@@ -47,6 +47,9 @@ const GATE_ALSO: Readonly<Record<string, readonly string[]>> = {
   "kernel-5.10": ["runtime-start"],
 };
 
+/** Takes as long as all others of its place, so it has a machine of its own, which is the first to begin. */
+const LONG = "engines-systemd";
+
 /** The guest's environment: what a login gives, and where things of the repository are. */
 function jobOf(place: Place, command: string): string {
   const environment = {
@@ -54,6 +57,7 @@ function jobOf(place: Place, command: string): string {
     TUPPER_TEST_PROGRAMS: "/tupper/programs",
     TUPPER_PLACE: place.name,
     TUPPER_SLOWNESS: "8",
+    ...(flags.gate ? { TUPPER_GATE: "1" } : {}),
     PATH: "/tupper/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     LANG: "C.UTF-8",
   };
@@ -93,12 +97,14 @@ async function runSuites(): Promise<void> {
     lacking(suite, place).length === 0 &&
     !(flags.missing && isDone(suite.name, place.name));
   const selected = flags.gate ? gateOf(known) : known.map((suite) => ({ suite, among: places }));
-  const queue = places
-    .map((place) => ({
+  const queue = [true, false].flatMap((isLong) =>
+    places.map((place) => ({
       place,
-      suites: selected.flatMap(({ suite, among }) => (among.includes(place) && isWanted(suite, place) ? [suite] : [])),
-    }))
-    .filter(({ suites }) => suites.length > 0);
+      suites: selected
+        .filter(({ suite, among }) => among.includes(place) && isWanted(suite, place))
+        .flatMap(({ suite }) => ((suite.name === LONG) === isLong ? [suite] : [])),
+    })),
+  );
   const commit = currentCommit(repository);
   const all: Results[] = [];
   const report = (results: Results) => {
@@ -114,7 +120,7 @@ async function runSuites(): Promise<void> {
     failedOnce.push({ place, suite, first: results });
   };
   await inJobs(queue, async ({ place, suites }) => {
-    // One machine for all suites of a place; another for those that are left when it hangs or dies.
+    // One machine for the suites of a place; another for those that are left when it hangs or dies.
     for (let left = suites; left.length > 0; )
       left = left.slice(await runInOneMachine(place, left, (suite, results) => reportFirst(place, suite, results)));
   });
