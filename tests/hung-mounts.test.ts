@@ -4,9 +4,10 @@
  */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { test } from "node:test";
+import type { Config } from "../src/spec/config.ts";
 import { makeBundle, makeConfig, newId, runtime, runtimePrints, startRuntime, stateOf } from "./bundle.ts";
 import {
   atEnd,
@@ -20,7 +21,8 @@ import {
   watchForLeftovers,
 } from "./harness.ts";
 import { missing } from "./missing.ts";
-import { sharedRootfs } from "./rootfs.ts";
+import { makeRootfs, sharedRootfs } from "./rootfs.ts";
+import { inUserNamespace } from "./runtime-config.ts";
 
 watchForLeftovers();
 const rootfs = sharedRootfs();
@@ -82,6 +84,9 @@ test("run --diagnose: SIGTERM ends it while a mount hangs, and nothing is left",
   assert.equal(code, 125);
 });
 
+const MAP = [{ containerID: 0, hostID: 100_000, size: 65_536 }];
+const OWNERS = { uidMappings: MAP, gidMappings: MAP };
+
 const configWith = (source: string, limit?: number) =>
   makeConfig(rootfs, {
     mounts: [{ destination: "/mnt", type: "bind", source, options: ["bind"] }],
@@ -114,6 +119,37 @@ test("create with a limit of 900 kB: SIGTERM ends it while a mount hangs, and no
   assert.equal(code, 1);
   assert.match((await runtime(["state", id])).stderr, /\(CONTAINER_UNKNOWN\)$/m);
 });
+
+// There it is the runtime itself that hangs, or waits for who does.
+for (const [how, change] of [
+  ["with owners mapped", (config: Config) => Object.assign(config.mounts?.[0] ?? {}, OWNERS)],
+  [
+    "that root of its user namespace may not reach",
+    (config: Config) => {
+      config.root.path = makeRootfs();
+      inUserNamespace(config);
+      const closed = dirname(dirname(config.mounts?.[0]?.source ?? ""));
+      chmodSync(closed, 0o700);
+      chownSync(closed, 1234, 1234);
+    },
+  ],
+] as const)
+  test(
+    `create: SIGTERM ends it while a mount ${how} hangs, and delete --force removes what there is`,
+    needs,
+    async () => {
+      const { source, asked } = await silent();
+      const config = configWith(source);
+      change(config);
+      const id = newId();
+      const command = startRuntime(["create", "--bundle", makeBundle(config), id]);
+      await asked();
+      command.kill("SIGTERM");
+      const { stderr, code } = await command.ended;
+      assert.deepEqual({ stderr, code }, { stderr: "", code: null });
+      assert.equal(await runtimePrints(["delete", "--force", id]), "");
+    },
+  );
 
 test(
   "create: SIGTERM ends it though the kernel lets nobody end the mount; delete --force removes what is left when it does",

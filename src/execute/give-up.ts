@@ -88,6 +88,21 @@ export function setUpInterrupted(signals: number, step: Step | undefined): Conta
   });
 }
 
+/**
+ * For what we ourselves may hang in: meanwhile a signal that ends a set-up ends us, as it ends anybody. What there is by then is on
+ * record, and the next command removes it.
+ */
+export function whileMortal<T>(act: () => T): T {
+  const [SIG_BLOCK, SIG_UNBLOCK] = [0, 1];
+  const ending = packSigset(ENDING_SIGNALS);
+  raw.rtSigprocmask(SIG_UNBLOCK, ending, null, 8);
+  try {
+    return act();
+  } finally {
+    raw.rtSigprocmask(SIG_BLOCK, ending, null, 8);
+  }
+}
+
 function interrupted(signals: number, before: string, hint: string): ContainerError {
   const record = new ArrayBuffer(SIGNALFD_SIGINFO_SIZE);
   const [{ signal = TERM } = {}] = parseSignals(record, sys.read(signals, record));

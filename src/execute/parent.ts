@@ -23,7 +23,7 @@ import { requireUnused, vacateCgroup } from "./cgroup-processes.ts";
 import { cleanUp } from "./clean-up.ts";
 import { setCpuAffinity } from "./cpu-affinity.ts";
 import { delegateBelow, delegateCgroup } from "./delegate-cgroup.ts";
-import type { GivesUp } from "./give-up.ts";
+import { type GivesUp, whileMortal } from "./give-up.ts";
 import { startHelper } from "./helper-program.ts";
 import { EPERM, slotValue } from "./init/context.ts";
 import { shiftClock } from "./init/namespaces.ts";
@@ -311,7 +311,7 @@ const performers: Performers = {
   },
 
   takeMappedTree({ source, tree }, { pid, trees, options }) {
-    const fd = sys.openTree(AT_FDCWD, source, OPEN_TREE_CLONE | O_CLOEXEC);
+    const fd = whileMortal(() => sys.openTree(AT_FDCWD, source, OPEN_TREE_CLONE | O_CLOEXEC));
     const namespace = sys.openat(AT_FDCWD, `/proc/${pid}/ns/user`, O_RDONLY | O_CLOEXEC, 0);
     const attr = packMountAttr({ set: MOUNT_ATTR_IDMAP, usernsFd: namespace });
     const result = raw.mountSetattr(fd, "", AT_EMPTY_PATH, attr);
@@ -327,7 +327,7 @@ const performers: Performers = {
 
   takeIdMappedTree(step, context) {
     const namespace = openIdMap(step);
-    const tree = takeTree(step);
+    const tree = whileMortal(() => takeTree(step));
     mapOwners(tree, namespace, { source: step.source }, step.all);
     raw.close(namespace);
     leaveToInit(step.tree, tree, context);

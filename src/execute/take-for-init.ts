@@ -5,9 +5,10 @@
  */
 import { isMounted, ST_NODEV, ST_NOEXEC, ST_NOSUID, ST_RDONLY } from "../explain-failure/machine.ts";
 import type { IdMap, TakenTree } from "../plan/step.ts";
-import { AT_FDCWD, CLONE_NEWNS, O_CLOEXEC, O_RDONLY } from "../sys/constants.ts";
+import { AT_FDCWD, CLONE_NEWNS, O_CLOEXEC, O_RDONLY, PR_SET_PDEATHSIG, SIGNALS } from "../sys/constants.ts";
 import { check, raw, sys } from "../sys/sys.ts";
 import { type Message, openChannel, packError, receive, send, unpackError } from "./channel.ts";
+import { whileMortal } from "./give-up.ts";
 import { mapOwners, openIdMap, takeFilesystem, takeTree } from "./trees.ts";
 import { reap } from "./wait.ts";
 
@@ -41,7 +42,8 @@ export function takeTreeByParent(channel: number, request: TreeRequest): number 
 export function takeTreeForInit(channel: number, pid: number, request: TreeRequest): void {
   const [ourEnd, theirEnd] = openChannel();
   const between = check(
-    raw.spawn(0, 0, theirEnd, ourEnd, () => {
+    raw.spawn(0, 0, theirEnd, -1, () => {
+      raw.prctl(PR_SET_PDEATHSIG, SIGNALS.KILL ?? 9, 0, 0, 0);
       try {
         const { idMap } = request;
         const namespace = idMap === undefined ? -1 : openIdMap(idMap);
@@ -55,7 +57,7 @@ export function takeTreeForInit(channel: number, pid: number, request: TreeReque
     }),
     "clone3",
   );
-  const { message, fds = [] } = receive(ourEnd) ?? {};
+  const { message, fds = [] } = whileMortal(() => receive(ourEnd)) ?? {};
   raw.close(ourEnd);
   reap(between);
   const died = () => packError(new Error("the process that takes a tree died")) as Answer;
