@@ -63,7 +63,9 @@ function scarcity({ code, syscall }: SysError): string | undefined {
         ? "there are as many mounts as /proc/sys/fs/mount-max lets a mount namespace have, or no space for one"
         : "free space there, or inodes (df -i)";
     case "EDQUOT":
-      return "free some space there";
+      return syscall === "keyctl"
+        ? "the user has as many keys as /proc/sys/kernel/keys/maxkeys lets one have (/proc/key-users): raise it"
+        : "free some space there";
     case "EROFS":
       return "tupper writes its records below /run/tupper, /run/tupper-runtime (--root) or $XDG_RUNTIME_DIR";
     case "EAGAIN":
