@@ -3,7 +3,19 @@
  * were written against runc and crun, and read these words.
  */
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Config } from "../src/spec/config.ts";
@@ -362,6 +374,19 @@ test("--log: nothing is written when all is well, warnings go there, and usage e
   assert.equal(lines().at(-1)?.level, "error");
 });
 
+/** One that is open, and that nobody reads. */
+function fullFifo(): string {
+  const path = join(temporaryDirectory(), "full");
+  output("mkfifo", path);
+  const fd = openSync(path, constants.O_RDWR | constants.O_NONBLOCK);
+  atEnd(() => closeSync(fd));
+  for (const length of [4096, 1])
+    assert.throws(() => {
+      for (;;) writeSync(fd, ".".repeat(length));
+    }, /EAGAIN/);
+  return path;
+}
+
 test(
   "--log: a file that cannot be opened or written is told on stderr, beside what should have been in it",
   needs(),
@@ -370,7 +395,9 @@ test(
     const bundle = makeBundle(config);
     const unread = join(temporaryDirectory(), "fifo");
     output("mkfifo", unread);
+    const full = fullFifo();
     for (const [log, call] of [
+      [full, /write\(.*\) = EAGAIN \(/],
       [unread, /openat\(.*\) = ENXIO \(no such device or address\)/],
       ["/no/such/log", /openat\(.*\) = ENOENT \(no such file or directory\)/],
       ["/dev/full", /write\(.*\) = ENOSPC \(no space left on device\)/],

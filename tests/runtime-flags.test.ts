@@ -20,6 +20,7 @@ import {
   runtimePrints,
   stateOf,
 } from "./bundle.ts";
+import { deafSocket } from "./deaf-socket.ts";
 import { atEnd, compiled, output, temporaryDirectory, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { sharedRootfs } from "./rootfs.ts";
@@ -86,6 +87,16 @@ test("create --pidfd-socket: nobody listens: nothing is left", needs(), async ()
   const socket = `${temporaryDirectory()}/nobody`;
   assert.equal(
     await runtimeFails(["create", "--bundle", bundle, "--pidfd-socket", socket, id]),
+    `PIDFD_SOCKET: cannot send the process to the pidfd socket ${socket}`,
+  );
+  assert.match(await runtimeFails(["state", id]), /^CONTAINER_UNKNOWN: /);
+});
+
+test("create --pidfd-socket: one who accepts nobody keeps nobody waiting: nothing is left", needs(), async () => {
+  const socket = await deafSocket("full");
+  const id = newId();
+  assert.equal(
+    await runtimeFails(["create", "--bundle", makeBundle(makeConfig(root)), "--pidfd-socket", socket, id]),
     `PIDFD_SOCKET: cannot send the process to the pidfd socket ${socket}`,
   );
   assert.match(await runtimeFails(["state", id]), /^CONTAINER_UNKNOWN: /);

@@ -18,6 +18,7 @@ import {
   untilStatus,
 } from "./bundle.ts";
 import { receiver } from "./console-receiver.ts";
+import { deafSocket } from "./deaf-socket.ts";
 import { atEnd, binary, temporaryDirectory, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { sharedRootfs } from "./rootfs.ts";
@@ -120,6 +121,16 @@ test(
     assert.match(await runtimeFails(["state", id]), /does not exist/);
   },
 );
+
+test("create --console-socket: one who accepts nobody keeps nobody waiting: nothing is left", needs(), async () => {
+  const socket = await deafSocket("full");
+  const id = newId();
+  assert.equal(
+    await runtimeFails(["create", "--bundle", makeBundle(withTerminal("true")), "--console-socket", socket, id]),
+    `CONSOLE_SOCKET: cannot send the terminal to the console socket ${socket}`,
+  );
+  assert.match(await runtimeFails(["state", id]), /^CONTAINER_UNKNOWN: /);
+});
 
 test("consoleSize: the terminal has it from the start", onSocket, async () => {
   const { socket, text, until } = await receiver();

@@ -4,6 +4,8 @@ import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { LinuxSeccomp } from "../src/spec/seccomp.ts";
+import { makeBundle, makeConfig, newId, runtime } from "./bundle.ts";
+import { deafSocket } from "./deaf-socket.ts";
 import {
   background,
   compiled,
@@ -129,6 +131,24 @@ test("run: without an agent nothing runs, and the error names the socket", needs
     exitCode: 125,
   });
 });
+
+test(
+  "run: an agent that accepts nobody, or does not read all of a long state, keeps nobody waiting",
+  needs,
+  async () => {
+    const config = makeConfig(root);
+    const run = async (listenerPath: string) => {
+      const syscalls = [{ names: ["mkdir"], action: "SCMP_ACT_NOTIFY" }];
+      const seccomp = { defaultAction: "SCMP_ACT_ALLOW", listenerPath, syscalls };
+      const linux = { ...config.linux, seccomp };
+      const bundle = makeBundle({ ...config, linux, annotations: { long: "x".repeat(1_000_000) } });
+      const { stderr } = await runtime(["run", "--bundle", bundle, newId()]);
+      return /\((SECCOMP_AGENT_UNREACHABLE)\)\n.* {2}kernel: (\w+)\(.* = (EAGAIN) /s.exec(stderr)?.slice(1) ?? stderr;
+    };
+    assert.deepEqual(await run(await deafSocket("full")), ["SECCOMP_AGENT_UNREACHABLE", "connect", "EAGAIN"]);
+    assert.deepEqual(await run(await deafSocket()), ["SECCOMP_AGENT_UNREACHABLE", "sendto", "EAGAIN"]);
+  },
+);
 
 test("run: NOTIFY without listenerPath, and with --init, is refused", needs, async () => {
   const file = join(temporaryDirectory(), "profile.json");

@@ -18,11 +18,12 @@ export interface Call {
   body: unknown[];
 }
 
-/** What the other side does with a call: an answer, an error, silence, or the end of the connection. */
+/** What the other side does with a call: an answer, an error, silence, signals that nobody asked for, or the end of the connection. */
 export type Answer =
   | { returns: [signature: string, ...values: unknown[]]; afterwards?: () => void }
   | { error: string; message: string }
   | "silence"
+  | "endless signals"
   | "close";
 
 export class StandIn {
@@ -35,6 +36,8 @@ export class StandIn {
   /** How jobs end; undefined: never. */
   result: string | undefined = "done";
   letsIn = true;
+  /** What it says when it lets us in. */
+  greeting = "OK 0123456789abcdef0123456789abcdef\r\n";
   readonly #path: string;
   readonly #server: Server;
   readonly #sockets: Socket[] = [];
@@ -92,7 +95,7 @@ export class StandIn {
         received = received.subarray(end + 2);
         this.auth.push(line);
         if (line === "BEGIN") isRunning = true;
-        else socket.write(this.letsIn ? "OK 0123456789abcdef0123456789abcdef\r\n" : "REJECTED EXTERNAL\r\n");
+        else socket.write(this.letsIn ? this.greeting : "REJECTED EXTERNAL\r\n");
         // As systemd (252) does: what came in the same read waits for more.
         if (isRunning && received.length > 0) throw new Error("messages before OK");
       }
@@ -110,6 +113,8 @@ export class StandIn {
 
   #reply(socket: Socket, call: Call, replyTo: number, answer: Answer): void {
     if (answer === "close") socket.destroy();
+    if (answer === "endless signals")
+      sendForEver(socket, message(4, 1, { 1: ["o", "/"], 2: ["s", "a.b"], 3: ["s", "C"] }, "", []));
     if (typeof answer === "string" || (call.noReply && "returns" in answer)) return;
     if (call.noReply) return;
     if ("error" in answer)
@@ -184,6 +189,16 @@ export class StandIn {
     for (const path of this.#scopes.get(unit) ?? []) if (existsSync(path)) remove(path);
     this.#scopes.delete(unit);
   }
+}
+
+/** So much at once that who reads it finds more each time. */
+function sendForEver(socket: Socket, bytes: Buffer): void {
+  const many = Buffer.concat(Array.from({ length: 10_000 }, () => bytes));
+  const more = () => {
+    while (socket.write(many));
+  };
+  socket.on("drain", more);
+  more();
 }
 
 const SYSTEMD = "org.freedesktop.systemd1";

@@ -171,6 +171,16 @@ test("create: a job that does not end in time", needs, async () => {
   await isGone(tried);
 });
 
+test("create: a bus that has something else to say without end, to a call or before it lets us in", needs, async () => {
+  const tried = await attempt();
+  tried.systemd.answer = ({ member }) => (member === "StartTransientUnit" ? "endless signals" : undefined);
+  const env = { ...tried.env, SYSTEMD_BUS_TIMEOUT: "0.3" };
+  assert.match(await runtimeFails(tried.create, { env }), /^SYSTEMD_SLOW: /);
+  tried.systemd.greeting = "OK, but ".repeat(100);
+  assert.match(await runtimeFails(tried.create, { env }), /^SYSTEMD_REFUSED: .* it does not let us in: OK, but /);
+  await isGone(tried);
+});
+
 test("create: a job that fails", needs, async () => {
   const tried = await attempt();
   tried.systemd.result = "failed";

@@ -45,6 +45,8 @@ export interface Peer {
 
 const ECONNRESET = -104;
 const ROOM = 65_536;
+/** More than anybody says to let us in. */
+const LINE = 256;
 
 export class Bus {
   readonly peer: Peer;
@@ -53,7 +55,9 @@ export class Bus {
   #unsent: number[] = [];
   #received = new Uint8Array(0);
   #authenticated = false;
-  /** Signals that nobody has asked for yet. */
+  /** Names of the signals that count: others come too, without a bus all that there are. */
+  #watched = new Set<string>();
+  /** Of those, which nobody has asked for yet. */
   #signals: Message[] = [];
   /** Answers to other calls than the one that is waited for. */
   #answers = new Map<number, Message>();
@@ -95,7 +99,8 @@ export class Bus {
   }
 
   /** Signals that come through a bus must be asked for; one that comes without a bus comes anyway. */
-  watch(rule: string): void {
+  watch(member: string, rule: string): void {
+    this.#watched.add(member);
     if (!this.peer.bus) return;
     this.send({ ...BUS, member: "AddMatch", signature: "s", body: [rule], noReply: true });
   }
@@ -136,6 +141,8 @@ export class Bus {
   }
 
   #receive(deadlineMs: number): void {
+    // Here, for one who always has something else to say.
+    if (nowMs() > deadlineMs) throw new BusSlow(this.peer.socket);
     this.flush(deadlineMs);
     this.#read(deadlineMs);
     this.#dispatch();
@@ -157,9 +164,9 @@ export class Bus {
 
   #authenticate(): void {
     const end = this.#received.indexOf(10);
-    if (end < 0) return;
-    const line = String.fromCharCode(...this.#received.subarray(0, end)).trim();
-    if (!line.startsWith("OK")) throw new BusError("AuthFailed", `it does not let us in: ${line}`);
+    if (end < 0 && this.#received.length < LINE) return;
+    const [line = ""] = String.fromCharCode(...this.#received.subarray(0, LINE)).split("\r\n");
+    if (end < 0 || !line.startsWith("OK")) throw new BusError("AuthFailed", `it does not let us in: ${line}`);
     this.#authenticated = true;
     this.#received = this.#received.slice(end + 1);
   }
@@ -170,8 +177,9 @@ export class Bus {
       if (length === undefined || length > this.#received.length) return;
       const message = this.#decode(this.#received.slice(0, length));
       this.#received = this.#received.slice(length);
-      if (message.type === "signal") this.#signals.push(message);
-      else if (message.replySerial !== undefined) this.#answers.set(message.replySerial, message);
+      if (message.type === "signal") {
+        if (this.#watched.has(message.member ?? "")) this.#signals.push(message);
+      } else if (message.replySerial !== undefined) this.#answers.set(message.replySerial, message);
     }
   }
 

@@ -6,9 +6,8 @@ import { ContainerError } from "../error.ts";
 import { whatIsOlder } from "../explain-failure/step.ts";
 import type { HookState } from "../plan/step.ts";
 import { ANNOTATION, SECCOMP_RECEIVER } from "../spec/config.ts";
-import { AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM } from "../sys/constants.ts";
+import { connectStream, sendDescriptor } from "../sys/stream-socket.ts";
 import { check, EAGAIN, raw, SysError, sys } from "../sys/sys.ts";
-import { withUnixAddress } from "../sys/unix-address.ts";
 import { type Message, send } from "./channel.ts";
 import { environmentValue } from "./probe.ts";
 import { isDirectoryOfProc } from "./process-end.ts";
@@ -33,7 +32,7 @@ export function serveListener(
 ): void {
   // Before the filter is there: an agent that is missing is told without having started anything.
   const field = fieldOf(path, state);
-  const agent = connectAgent(path, field);
+  const agent = orAgentError(path, field, () => connectStream(path));
   const pidfd = sys.pidfdOpen(pid, 0);
   let listener = -1;
   try {
@@ -51,8 +50,7 @@ export function serveListener(
     if (listener === ENOSYS) throw tooOld("pidfd_getfd", pid, field);
     check(listener, "pidfd_getfd", pid, fd);
     const message = JSON.stringify({ ociVersion: state.ociVersion, fds: ["seccompFd"], pid, metadata, state });
-    const sent = raw.sendMessage(agent, message, [listener]);
-    if (sent < 0) throw agentError(path, field, new SysError("sendmsg", -sent, [path]));
+    orAgentError(path, field, () => sendDescriptor(agent, listener, message));
     check(raw.write(channel, "sent"), "write", "channel");
   } finally {
     raw.close(pidfd);
@@ -76,20 +74,15 @@ function tooOld(syscall: string, pid: number, field: string): ContainerError {
   });
 }
 
-function connectAgent(path: string, field: string): number {
-  const socket = sys.socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+function orAgentError<T>(path: string, field: string, act: () => T): T {
   try {
-    withUnixAddress(path, (address) => check(raw.connect(socket, address), "connect", path));
-    return socket;
-  } catch (error) {
-    raw.close(socket);
-    throw error instanceof SysError ? agentError(path, field, error) : error;
+    return act();
+  } catch (cause) {
+    if (!(cause instanceof SysError)) throw cause;
+    throw new ContainerError("SECCOMP_AGENT_UNREACHABLE", `failed to connect with seccomp agent at ${path}`, {
+      field,
+      hint: "the agent must listen on this socket (AF_UNIX, SOCK_STREAM) before the container starts",
+      cause,
+    });
   }
 }
-
-const agentError = (path: string, field: string, cause: SysError): ContainerError =>
-  new ContainerError("SECCOMP_AGENT_UNREACHABLE", `failed to connect with seccomp agent at ${path}`, {
-    field,
-    hint: "the agent must listen on this socket (AF_UNIX, SOCK_STREAM) before the container starts",
-    cause,
-  });

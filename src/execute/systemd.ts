@@ -260,6 +260,7 @@ function isLost(error: unknown, again: boolean): boolean {
 
 const watchJobs = (bus: Bus, unit: string): void =>
   bus.watch(
+    "JobRemoved",
     `type='signal',sender='${MANAGER.destination}',interface='${MANAGER.interface}',member='JobRemoved',path='${MANAGER.path}',arg2='${unit}'`,
   );
 

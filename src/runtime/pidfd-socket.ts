@@ -2,9 +2,8 @@
 import { ContainerError } from "../error.ts";
 import { isDirectoryOfProc } from "../execute/process-end.ts";
 import { whatIsOlder } from "../explain-failure/step.ts";
-import { AF_UNIX, SOCK_CLOEXEC, SOCK_STREAM } from "../sys/constants.ts";
+import { connectStream, sendDescriptor } from "../sys/stream-socket.ts";
 import { raw, SysError, sys } from "../sys/sys.ts";
-import { withUnixAddress } from "../sys/unix-address.ts";
 
 /**
  * Connects to a stream socket and sends the descriptor. `kind` goes with it, in runc's words: `standard` for a container's
@@ -17,11 +16,10 @@ export function sendToPidfdSocket(
   field = "--pidfd-socket",
 ): void {
   try {
-    const socket = sys.socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    withUnixAddress(path, (address) => sys.connect(socket, address));
+    const socket = connectStream(path);
     const pidfd = sys.pidfdOpen(pid, 0);
     if (isDirectoryOfProc(pidfd)) throw new SysError("pidfd_open", 38, [pid]);
-    sys.sendMessage(socket, kind, [pidfd]);
+    sendDescriptor(socket, pidfd, kind);
     raw.close(pidfd);
     raw.close(socket);
   } catch (error) {

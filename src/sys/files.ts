@@ -1,6 +1,6 @@
 /** Small files of the kernel and of ours: read whole, written at once. */
 import { AT_FDCWD, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_RDONLY, O_WRONLY, POLLOUT } from "./constants.ts";
-import { packPollfds } from "./structs.ts";
+import { packPollfds, packTimespec } from "./structs.ts";
 import { check, EAGAIN, EINTR, raw, SysError, sys } from "./sys.ts";
 
 /** A whole file as text. Bytes that are not UTF-8 become lone surrogates and turn back when written. Throws {@link SysError}. */
@@ -92,15 +92,21 @@ export function createFile(path: string, text: string | ArrayBuffer, mode = 0o60
   raw.close(fd);
 }
 
-/** Writes everything, in as many writes as it takes. Closes nothing. */
-export function writeAll(fd: number, data: string | ArrayBuffer): void {
+/** Writes everything, in as many writes as it takes. Closes nothing. `patienceMs`: as long as one who reads slowly may pause. */
+export function writeAll(fd: number, data: string | ArrayBuffer, patienceMs?: number): void {
   let rest = typeof data === "string" ? (sys.encodeText(data) as ArrayBuffer) : data;
   while (rest.byteLength > 0) {
     const written = raw.write(fd, rest);
     // A caller's output may be O_NONBLOCK, by whoever else has it open: one that is slow is no failure.
-    if (written === EAGAIN) raw.ppoll(packPollfds([{ fd, events: POLLOUT }]), 1, null, null, 8);
-    else rest = rest.slice(check(written, "write", fd, rest));
+    if (written === EAGAIN && canBeWritten(fd, patienceMs)) continue;
+    rest = rest.slice(check(written, "write", fd, rest));
   }
+}
+
+/** Whether it is worth another try; false when nobody has read anything for so long. */
+export function canBeWritten(fd: number, ms: number | undefined): boolean {
+  const timeout = ms === undefined ? null : packTimespec(ms);
+  return raw.ppoll(packPollfds([{ fd, events: POLLOUT }]), 1, timeout, null, 8) !== 0;
 }
 
 /** To standard error. One that takes nothing (a full disk) changes neither what is done nor the exit code: nobody could be told. */

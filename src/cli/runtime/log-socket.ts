@@ -12,8 +12,11 @@ const PRIORITIES = { error: 3, warning: 4, debug: 7 };
 /** As crun's. */
 const LOG_USER = 8;
 
-/** For a service that does not read: its queue is full after 11 lines or more (max_dgram_qlen), and we may have a container's lock. unix(7). */
-let patienceMs = 1000;
+/**
+ * For whoever does not read: the queue of a service is full after 11 lines or more (max_dgram_qlen), a pipe after 64 KiB, and we may
+ * have a container's lock, or hear no signals. Of a command with much to say not each line waits: it is lost once. unix(7).
+ */
+export const patience = { ms: 1000 };
 
 /** Undefined where `--log` names a file. */
 export const logService = (log: string): { service: string; name: string } | undefined => {
@@ -35,8 +38,8 @@ export function sendToService(
   const socket = sys.socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   try {
     check(raw.connect(socket, packUnixAddress(path)), "connect", path);
-    const ready = raw.ppoll(packPollfds([{ fd: socket, events: POLLOUT }]), 1, packTimespec(patienceMs), null, 8);
-    if (ready === 0) patienceMs = 0; // Of a command with much to say not each line waits.
+    const ready = raw.ppoll(packPollfds([{ fd: socket, events: POLLOUT }]), 1, packTimespec(patience.ms), null, 8);
+    if (ready === 0) patience.ms = 0;
     sys.write(socket, datagram);
   } finally {
     raw.close(socket);

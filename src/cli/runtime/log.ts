@@ -15,7 +15,7 @@ import { raw, SysError, sys } from "../../sys/sys.ts";
 import { type ErrorObject, errorObject } from "../error-json.ts";
 import { fieldLabel } from "../render-error.ts";
 import { writeErr } from "../terminal.ts";
-import { logService, sendToService } from "./log-socket.ts";
+import { logService, patience, sendToService } from "./log-socket.ts";
 
 export interface LogOptions {
   log?: string;
@@ -80,13 +80,14 @@ function logLine(log: string, level: Level, line: string, bare: string): SysErro
       sendToService(service, level, printable(bare));
       return undefined;
     }
-    // O_NONBLOCK: the open of a FIFO that nobody reads fails, and does not wait.
+    // O_NONBLOCK: the open of a FIFO that nobody has open fails, and does not wait; nor does who writes to one that is full.
     fd = sys.openat(AT_FDCWD, log, O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_CLOEXEC, 0o644);
-    writeAll(fd, line);
+    writeAll(fd, line, patience.ms);
     return undefined;
   } catch (error) {
-    if (error instanceof SysError) return error;
-    throw error;
+    if (!(error instanceof SysError)) throw error;
+    if (error.code === "EAGAIN") patience.ms = 0;
+    return error;
   } finally {
     if (fd >= 0) raw.close(fd);
   }
