@@ -7,8 +7,17 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Config } from "../src/spec/config.ts";
-import { makeBundle, makeConfig, newId, runtime, stateOf } from "./bundle.ts";
-import { atEnd, compiled, eventually, output, temporaryDirectory, tupper, watchForLeftovers } from "./harness.ts";
+import { makeBundle, makeConfig, newId, running, runtime, runtimePrints, stateOf } from "./bundle.ts";
+import {
+  atEnd,
+  compiled,
+  eventually,
+  output,
+  prints,
+  temporaryDirectory,
+  tupper,
+  watchForLeftovers,
+} from "./harness.ts";
 import { missing } from "./missing.ts";
 import { makeRootfs } from "./rootfs.ts";
 import { rounds } from "./weakened.ts";
@@ -202,4 +211,16 @@ test("--preserve-fds: a directory that is handed on is no working directory (CVE
     ).stdout;
   assert.equal(await says("directory-unchecked"), "the machine's\n");
   assert.equal(await says(), "");
+});
+
+/* ---- what they say of themselves -------------------------------------------------------------- */
+
+test("ps, explain: a process that says that its arguments are gigabytes long is one all the same", {
+  skip: missing("root", "package:busybox-static", "programs"),
+}, async () => {
+  const root = makeRootfs({ "bin/endless": { copyOf: compiled("endless_arguments"), mode: 0o755 } });
+  const id = await running(makeConfig(root, { args: ["endless", "not", "yet"] }));
+  const { pid } = await stateOf(id);
+  await eventually("it has said so", async () => / endless\n$/.test(await runtimePrints(["ps", id])));
+  assert.match(await prints(["explain", String(pid)]), /endless/);
 });

@@ -3,9 +3,10 @@
  * and its start alone takes longer than all else that `ps` of a container does. Columns and words are those of procps-ng 4.
  * proc_pid_stat(5), ps(1).
  */
+import { commandLine } from "../execute/command-line.ts";
 import { printable } from "../printable.ts";
 import { AT_FDCWD } from "../sys/constants.ts";
-import { readFileIfThere, readSmallFile } from "../sys/files.ts";
+import { readSmallFile } from "../sys/files.ts";
 import { raw } from "../sys/sys.ts";
 import { ownerName } from "./owner.ts";
 import { requireProc } from "./start-time.ts";
@@ -51,15 +52,14 @@ export function processTable(pids: readonly number[]): string {
 function readProcess(pid: number, nameOf: (uid: number) => string): ProcessRow | undefined {
   const stat = readSmallFile(`/proc/${pid}/stat`);
   const status = readSmallFile(`/proc/${pid}/status`);
-  const line = readFileIfThere(`/proc/${pid}/cmdline`);
-  if (stat === undefined || status === undefined || line === undefined) return undefined;
+  const command = commandLine(pid);
+  if (stat === undefined || status === undefined || command === undefined) return undefined;
   const end = stat.lastIndexOf(")");
   // From the third field on.
   const fields = stat.slice(end + 2).split(" ", 20);
   const field = (number: number): number => Number(fields[number - 3]);
   const [, effective = ""] = /^Uid:\t\d+\t(\d+)/m.exec(status) ?? [];
   const name = stat.slice(stat.indexOf("(") + 1, end);
-  const command = line.replace(/\0+$/, "").replaceAll("\0", " ");
   return {
     user: nameOf(Number(effective)),
     pid,

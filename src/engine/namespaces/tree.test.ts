@@ -53,6 +53,11 @@ function machine({ processes, owner = {}, parent = {}, uid = {}, mountinfo = "" 
       return fd === undefined ? linkOf(path) : behind(Number(fd));
     },
     readText: (fd) => behind(fd),
+    read: (fd, buffer) => {
+      const bytes = Buffer.from(behind(fd));
+      new Uint8Array(buffer).set(bytes);
+      return bytes.length;
+    },
     ioctlInt: (fd, request) => {
       const link = behind(fd);
       if (request === NS_GET_NSTYPE) return FLAGS[link.split(":")[0] ?? ""] ?? 0;

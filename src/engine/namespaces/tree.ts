@@ -6,6 +6,7 @@
  * Processes end while we look, and those of other users may not be looked into: both are normal.
  */
 import type { ContainerError } from "../../error.ts";
+import { commandLine } from "../../execute/command-line.ts";
 import { notFound, notReadable } from "../../explain-failure/process-access.ts";
 import { unescapePath } from "../../plan/mountinfo.ts";
 import {
@@ -194,18 +195,15 @@ function addMountedNamespaces(found: Map<number, Found>): void {
 
 /** Arguments in one line, or `[name]` for a kernel thread and for a zombie; undefined when the process is gone. */
 function readCommand(pid: number): string | undefined {
-  const attempt = (path: string): string | undefined => {
-    try {
-      return readFileIfThere(path);
-    } catch (error) {
-      if (error instanceof SysError) return undefined;
-      throw error;
-    }
-  };
-  const args = attempt(`/proc/${pid}/cmdline`)?.replace(/\0+$/, "").replaceAll("\0", " ");
+  const args = commandLine(pid);
   if (args !== undefined && args !== "") return args;
-  const name = attempt(`/proc/${pid}/comm`);
-  return name === undefined ? undefined : `[${name.trimEnd()}]`;
+  try {
+    const name = readFileIfThere(`/proc/${pid}/comm`);
+    return name === undefined ? undefined : `[${name.trimEnd()}]`;
+  } catch (error) {
+    if (error instanceof SysError) return undefined;
+    throw error;
+  }
 }
 
 /* ---- the tree ------------------------------------------------------------------------------ */

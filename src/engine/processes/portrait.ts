@@ -4,6 +4,7 @@
  * nothing is stopped or changed. What may not be read is undefined. proc(5), namespaces(7), cgroups(7).
  */
 import { ContainerError } from "../../error.ts";
+import { commandLine } from "../../execute/command-line.ts";
 import { matchMounts, parseCgroupMounts, parseSelfCgroup } from "../../execute/probe-cgroups.ts";
 import { notFound, notReadable } from "../../explain-failure/process-access.ts";
 import { capabilityNames } from "../../spec/capabilities.ts";
@@ -73,7 +74,7 @@ export function portraitOf(pid: number): Portrait {
   const root = raw.readlinkText(AT_FDCWD, `/proc/${pid}/root`);
   return {
     pid,
-    command: attempt(`/proc/${pid}/cmdline`)?.replace(/\0+$/, "").replaceAll("\0", " ") || `[${field("Name")}]`,
+    command: commandLine(pid) || `[${field("Name")}]`,
     pids: numbers("NSpid"),
     namespaces: links.inodes,
     owners: links.owners,
