@@ -18,6 +18,7 @@ import {
   runtime,
   runtimeFails,
   runtimePrints,
+  startRuntime,
   stateOf,
   untilStatus,
 } from "./bundle.ts";
@@ -25,6 +26,7 @@ import { withFault } from "./fault-points.ts";
 import {
   atEnd,
   binary,
+  eventually,
   isSanitizer,
   runDirectory,
   slowness,
@@ -531,6 +533,38 @@ test("hooks: a timeout kills, in every namespace; within it nothing happens", ne
   }
   assert.ok(Date.now() - began < 20_000 * slowness);
 });
+
+test(
+  "hooks: a signal ends create and run though a hook does not end, and nothing is left of them",
+  needs(),
+  async () => {
+    for (const kind of ["prestart", "createRuntime", "poststart"] as const) {
+      const { config, directory, has } = withHooks(
+        { [kind]: ["echo here; : >$D/began; exec sleep 600"], poststop: [": >$D/stopped"] },
+        { args: ["sleep", "600"] },
+      );
+      const id = newId();
+      const { kill, ended } = startRuntime([
+        kind === "poststart" ? "run" : "create",
+        "--bundle",
+        makeBundle(config),
+        id,
+      ]);
+      await eventually("the hook runs", () => existsSync(join(directory, "began")));
+      kill("SIGTERM");
+      const { code, stderr } = await ended;
+      assert.equal(code, 1);
+      assert.match(
+        stderr,
+        new RegExp(
+          `^error: error running ${kind} hook #0: /bin/sh: did not end after SIGTERM and was killed, output: here \\(HOOK_FAILED\\)\n`,
+        ),
+      );
+      assert.ok(has("stopped"));
+      assert.match(await runtimeFails(["state", id]), /^CONTAINER_UNKNOWN: /);
+    }
+  },
+);
 
 test("hooks: a wrong value is an error with its field", needs(), async () => {
   const wrong: [object, string][] = [

@@ -104,10 +104,14 @@ export function whileMortal<T>(act: () => T): T {
 }
 
 function interrupted(signals: number, before: string, hint: string): ContainerError {
+  return new ContainerError("JOIN_INTERRUPTED", `ended by ${takeSignal(signals)} ${before}`, { hint });
+}
+
+/** The name of the signal that has come; it is not pending any more. */
+export function takeSignal(signals: number): string {
   const record = new ArrayBuffer(SIGNALFD_SIGINFO_SIZE);
   const [{ signal = TERM } = {}] = parseSignals(record, sys.read(signals, record));
-  const name = Object.keys(SIGNALS).find((each) => SIGNALS[each] === signal) ?? signal;
-  return new ContainerError("JOIN_INTERRUPTED", `ended by SIG${name} ${before}`, { hint });
+  return `SIG${Object.keys(SIGNALS).find((each) => SIGNALS[each] === signal) ?? signal}`;
 }
 
 const SIGKILL = 9;

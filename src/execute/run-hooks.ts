@@ -9,13 +9,14 @@ import { whyHookFails } from "../explain-failure/exec.ts";
 import type { HookOutput, HookState } from "../plan/step.ts";
 import type { Hook } from "../spec/config.ts";
 import type { HookName } from "../spec/names.ts";
-import { SIGNALS } from "../sys/constants.ts";
+import { POLLIN, SFD_CLOEXEC, SIGNALS } from "../sys/constants.ts";
 import { errnoText } from "../sys/errno.ts";
-import { sleepMs } from "../sys/sleep.ts";
-import type { WaitStatus } from "../sys/structs.ts";
+import { packPollfds, packSigset, packTimespec, parsePollfds, type WaitStatus } from "../sys/structs.ts";
 import { raw, SysError, sys } from "../sys/sys.ts";
+import { nowMs } from "./bus.ts";
 import { type Streams, startCaptured } from "./captured-program.ts";
-import { endsWithin, isDirectoryOfProc, PAUSE_MS } from "./process-end.ts";
+import { ENDING_SIGNALS, takeSignal } from "./give-up.ts";
+import { isDirectoryOfProc, PAUSE_MS } from "./process-end.ts";
 import { waitFor, waitIfEnded } from "./wait.ts";
 
 /** `status` of the state that hooks of each kind are told. runtime.md, "Lifecycle". */
@@ -82,10 +83,9 @@ function runHook(
 ): Failure | undefined {
   const argv = args === undefined || args.length === 0 ? [path] : args;
   const { pid, errno, output } = startCaptured(path, argv, env ?? (sys.environment() as string[]), state, streams);
-  const ended = errno !== undefined || timeout === undefined ? waitFor(pid) : waitWithin(pid, timeout * 1000);
-  const timedOut = ended === undefined;
-  if (timedOut) raw.kill(pid, 9);
-  const status = ended ?? waitFor(pid);
+  const ended = errno === undefined ? waitWithin(pid, timeout) : waitFor(pid);
+  if (typeof ended === "string") raw.kill(pid, 9);
+  const status = typeof ended === "string" ? waitFor(pid) : ended;
   const said = readBack(output);
   if (errno !== undefined) {
     const error = new SysError("execve", errno, [path]);
@@ -94,7 +94,7 @@ function runHook(
       why: whyHookFails(path, error, isOurs),
     };
   }
-  if (timedOut) return { said: `ran longer than its timeout of ${timeout} s and was killed${said}` };
+  if (typeof ended === "string") return { said: `${ended} and was killed${said}` };
   if (status.state === "exited" && status.code === 0) return undefined;
   return {
     said: `${status.state === "exited" ? `exit status ${status.code}` : killedBy("signal" in status ? status.signal : 0)}${said}`,
@@ -104,20 +104,37 @@ function runHook(
 const killedBy = (signal: number): string =>
   signal === SIGNALS.SYS ? "killed for a bad system call: the seccomp filter forbids it" : `killed by signal ${signal}`;
 
-/** Waits for a child to end; undefined when it has not within so many milliseconds. */
-function waitWithin(pid: number, ms: number): WaitStatus | undefined {
-  const pidfd = raw.pidfdOpen(pid, 0);
-  const isReal = pidfd >= 0 && !isDirectoryOfProc(pidfd);
-  const ended = isReal && endsWithin(pidfd, ms);
-  if (pidfd >= 0) raw.close(pidfd);
-  if (isReal) return ended ? waitFor(pid) : undefined;
-  // Before Linux 5.3; and the /proc that is in sight need not know our children by our numbers.
-  for (let left = ms; left > 0; left -= PAUSE_MS) {
-    const status = waitIfEnded(pid);
-    if (status !== undefined) return status;
-    sleepMs(PAUSE_MS);
+/** So long it may go on when a signal has come that is to end us: mostly we have them blocked, and whoever sent it waits. */
+const HELD_MS = 1000;
+
+/** Waits for a child to end. Words for what it did instead, where there is nothing more to wait for. */
+function waitWithin(pid: number, timeout: number | undefined): WaitStatus | string {
+  const process = raw.pidfdOpen(pid, 0);
+  // Not before Linux 5.3; and the /proc that is in sight need not know our children by our numbers.
+  const isReal = process >= 0 && !isDirectoryOfProc(process);
+  const signals = raw.signalfd4(-1, packSigset(ENDING_SIGNALS), 8, SFD_CLOEXEC);
+  let endMs = timeout === undefined ? Number.POSITIVE_INFINITY : nowMs() + timeout * 1000;
+  let isTold = false;
+  try {
+    for (;;) {
+      const status = waitIfEnded(pid);
+      if (status !== undefined) return status;
+      const leftMs = Math.min(endMs - nowMs(), isReal ? Number.POSITIVE_INFINITY : PAUSE_MS);
+      if (leftMs <= 0)
+        return isTold ? `did not end after ${takeSignal(signals)}` : `ran longer than its timeout of ${timeout} s`;
+      const polled = packPollfds([
+        { fd: isReal ? process : -1, events: POLLIN },
+        { fd: isTold ? -1 : signals, events: POLLIN },
+      ]);
+      raw.ppoll(polled, 2, leftMs === Number.POSITIVE_INFINITY ? null : packTimespec(leftMs), null, 8);
+      if (isTold || parsePollfds(polled)[1] === 0) continue;
+      isTold = true;
+      endMs = Math.min(endMs, nowMs() + HELD_MS);
+    }
+  } finally {
+    raw.close(signals);
+    if (process >= 0) raw.close(process);
   }
-  return waitIfEnded(pid);
 }
 
 /** `, output: …` of what the program wrote first, on one line. */
