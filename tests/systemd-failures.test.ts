@@ -178,6 +178,11 @@ test("create: a bus that has something else to say without end, to a call or bef
   assert.match(await runtimeFails(tried.create, { env }), /^SYSTEMD_SLOW: /);
   tried.systemd.greeting = "OK, but ".repeat(100);
   assert.match(await runtimeFails(tried.create, { env }), /^SYSTEMD_REFUSED: .* it does not let us in: OK, but /);
+  tried.systemd.greeting = "OK\r\nand no D-Bus from here on";
+  assert.match(
+    await runtimeFails(tried.create, { env }),
+    /^SYSTEMD_REFUSED: .*: what it says is no message of D-Bus: /,
+  );
   await isGone(tried);
 });
 

@@ -173,22 +173,25 @@ export class Bus {
 
   #dispatch(): void {
     for (;;) {
-      const length = messageLength(this.#received);
-      if (length === undefined || length > this.#received.length) return;
-      const message = this.#decode(this.#received.slice(0, length));
-      this.#received = this.#received.slice(length);
+      const message = this.#take();
+      if (message === undefined) return;
       if (message.type === "signal") {
         if (this.#watched.has(message.member ?? "")) this.#signals.push(message);
       } else if (message.replySerial !== undefined) this.#answers.set(message.replySerial, message);
     }
   }
 
-  /** Lengths that lie end in the DataView. */
-  #decode(bytes: Uint8Array): Message {
+  /** The next message that is there whole. Lengths that lie end in the DataView. */
+  #take(): Message | undefined {
     try {
-      return decodeMessage(bytes);
+      const length = messageLength(this.#received);
+      if (length === undefined || length > this.#received.length) return undefined;
+      const message = decodeMessage(this.#received.slice(0, length));
+      this.#received = this.#received.slice(length);
+      return message;
     } catch (error) {
-      throw error instanceof RangeError ? new MarshalError("a message breaks off") : error;
+      if (!(error instanceof MarshalError || error instanceof RangeError)) throw error;
+      throw new BusError("Garbled", `what it says is no message of D-Bus: ${error.message}`);
     }
   }
 
