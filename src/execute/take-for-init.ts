@@ -72,7 +72,10 @@ const makeFilesystem = ({ source, fstype, flags, data }: NewFilesystem): number 
 /** Outside, if nothing about the mount is to stay locked: there the kernel keeps neither what is below it nor its access times. */
 function takeFrom(pid: number, request: Omit<TakenTree, "tree">): number {
   const flags = ST_RDONLY | ST_NOSUID | ST_NODEV | ST_NOEXEC;
-  if (!request.outside || isMounted(request.source, flags)) goToMountsOf(pid);
+  // The kernel sets ST_VALID wherever it tells flags: who gets no answer stays inside.
+  const ST_VALID = 0x20;
+  const isFree = isMounted(request.source, ST_VALID) && !isMounted(request.source, flags);
+  if (!request.outside || !isFree) goToMountsOf(pid);
   return takeTree(request);
 }
 
