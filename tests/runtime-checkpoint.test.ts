@@ -18,6 +18,7 @@ import {
   runtime,
   runtimeFails,
   runtimePrints,
+  startRuntime,
   stateOf,
 } from "./bundle.ts";
 import { receiver } from "./console-receiver.ts";
@@ -191,6 +192,22 @@ test("restore: a failure says why, and leaves nothing", needs(), async () => {
     (await runtime(restore)).stderr,
     /^error: criu restore failed: Error \(criu\/mount\.c:1\): mnt: cannot; .*\(RESTORE_FAILED\)$/m,
   );
+  assert.equal(await exists(id), false);
+});
+
+test("restore: a signal ends it though CRIU does not answer, and nothing is left", needs(), async () => {
+  const { program, hang, calls } = standInCriu();
+  const images = temporaryDirectory();
+  const id = await running(makeConfig(root));
+  await runtimePrints(["--criu", program, "checkpoint", "--image-path", images, id]);
+  hang();
+  const bundle = makeBundle(makeConfig(root));
+  const restore = startRuntime(["--criu", program, "restore", "--image-path", images, "--bundle", bundle, id]);
+  await eventually("CRIU is asked", () => calls().length === 2);
+  restore.kill("SIGTERM");
+  const { code, stderr } = await restore.ended;
+  assert.equal(code, 1);
+  assert.match(stderr, /^error: ended by SIGTERM before criu was done \(SETUP_INTERRUPTED\)\n/);
   assert.equal(await exists(id), false);
 });
 

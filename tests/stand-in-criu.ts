@@ -80,6 +80,7 @@ def result(number, success, *more):
     sk.send(message((1, number), (2, success), *more))
     sys.exit(0 if success else 1)
 
+if os.path.exists(file('hangs')): time.sleep(600)
 if os.path.exists(file('dies')): os.kill(os.getpid(), 9)
 if os.path.exists(file('fails')):
     log('(00.000001) fine\n(00.000002) Error (criu/mount.c:1): mnt: cannot\n(00.000003) Error (criu/cr-dump.c:2): Dumping FAILED.\n')
@@ -128,6 +129,8 @@ export interface StandInCriu {
   fail(how?: "endless log"): void;
   /** From here on it ends without a word; `late`: when it has made the process. */
   die(when?: "late"): void;
+  /** From here on it does not answer. */
+  hang(): void;
 }
 
 export function standInCriu(): StandInCriu {
@@ -146,5 +149,6 @@ export function standInCriu(): StandInCriu {
     file,
     fail: (how: "endless log" | "" = "") => writeFileSync(path("fails"), how),
     die: (when?: "late") => writeFileSync(path(when === "late" ? "dies late" : "dies"), ""),
+    hang: () => writeFileSync(path("hangs"), ""),
   };
 }

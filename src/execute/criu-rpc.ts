@@ -91,6 +91,8 @@ export function askCriu(
   request: keyof typeof REQUESTS,
   options: CriuOptions,
   notified: (notification: Notification) => void,
+  /** Returns when there is something to receive. A throw ends the request at once. */
+  untilReadable: () => void = () => {},
 ): CriuAnswer {
   send(socket, [
     [1, REQUESTS[request]],
@@ -98,6 +100,7 @@ export function askCriu(
   ]);
   let failure: unknown;
   for (;;) {
+    untilReadable();
     const got = raw.receiveMessage(socket);
     if (typeof got === "number" && got !== ECONNRESET) throw new SysError("recvmsg", -got, [socket]);
     const { text = "", fds = [] } = typeof got === "number" ? {} : (got as { text: string; fds: number[] });

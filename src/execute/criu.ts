@@ -13,15 +13,17 @@ import {
   O_PATH,
   O_RDONLY,
   O_RDWR,
+  SFD_CLOEXEC,
   SIG_SETMASK,
 } from "../sys/constants.ts";
 import { errnoText } from "../sys/errno.ts";
 import { readFileIfThere } from "../sys/files.ts";
 import { openStandardFiles } from "../sys/standard-files.ts";
-import { exitCodeOf } from "../sys/structs.ts";
+import { exitCodeOf, packSigset } from "../sys/structs.ts";
 import { check, raw, SysError, sys } from "../sys/sys.ts";
 import { openChannel } from "./channel.ts";
 import { askCriu, type CriuAnswer, type Notification, type REQUESTS } from "./criu-rpc.ts";
+import { ENDING_SIGNALS, takeSignal } from "./give-up.ts";
 import { findProgram } from "./helper-program.ts";
 import { closeInherited } from "./init/descriptors.ts";
 import { keepEnds, waitFor } from "./wait.ts";
@@ -99,14 +101,21 @@ export function requestCriu(
     directories.push(fd);
     return fd;
   };
+  const signals = sys.signalfd4(-1, packSigset(ENDING_SIGNALS), 8, SFD_CLOEXEC);
+  const unlessTold = () => {
+    if (sys.awaitReadable(socket, signals) !== ONLY_SIGNALS) return;
+    raw.kill(criu.pid, SIGKILL);
+    throw new ContainerError("SETUP_INTERRUPTED", `ended by ${takeSignal(signals)} before criu was done`);
+  };
   let options: CriuOptions;
   let answer: CriuAnswer;
   let ended: Ended;
   try {
     options = { ...request.options(criu.pid), imagesDirFd: open(imagePath), workDirFd: open(workPath) };
-    answer = askCriu(socket, kind, options, request.notified);
+    answer = askCriu(socket, kind, options, request.notified, unlessTold);
   } finally {
     raw.close(socket); // nobody asks it any more: it ends
+    raw.close(signals);
     ended = awaitEnd(criu);
     for (const fd of directories) raw.close(fd);
   }
@@ -114,6 +123,8 @@ export function requestCriu(
   const said = `${ended.said}\n${answer.message}`;
   throw criuFailure(kind, { ...ended, said }, { program: call.program, log: `${workPath}/${options.logFile}` });
 }
+
+const [ONLY_SIGNALS, SIGKILL] = [2, 9];
 
 /** An absolute link would lead from criu's view back into ours. */
 function withoutLinks(path: string): string {
