@@ -566,6 +566,21 @@ test(
   },
 );
 
+test(
+  "hooks: a signal ends none that cleans up, and none in the container, which the signal is for",
+  needs(),
+  async () => {
+    for (const kind of ["createContainer", "startContainer", "poststop"] as const) {
+      const { config } = withHooks({ [kind]: ["kill -TERM $PPID; sleep 2; echo >&2 done"] }, { args: ["true"] });
+      const hooks = join(temporaryDirectory(), "hooks");
+      const annotations = { "run.oci.hooks.stderr": hooks };
+      const { code, stderr } = await runtime(["run", "--bundle", makeBundle({ ...config, annotations }), newId()]);
+      assert.deepEqual({ kind, code, stderr }, { kind, code: 0, stderr: "" });
+      assert.equal(readFileSync(hooks, "utf8"), "done\n");
+    }
+  },
+);
+
 test("hooks: a wrong value is an error with its field", needs(), async () => {
   const wrong: [object, string][] = [
     [{ path: "relative" }, "path"],

@@ -57,8 +57,7 @@ export function runHooks(
   const { ociVersion, id, ...rest } = state;
   const text = JSON.stringify({ ociVersion, id, status: STATUS[kind], ...(pid === 0 ? {} : { pid }), ...rest });
   for (const [i, hook] of hooks.entries()) {
-    const isOurs = kind !== "createContainer" && kind !== "startContainer";
-    const failure = runHook(hook, text, isOurs, streams);
+    const failure = runHook(kind, hook, text, streams);
     if (failure === undefined) continue;
     const error = new ContainerError("HOOK_FAILED", `error running ${kind} hook #${i}: ${hook.path}: ${failure.said}`, {
       field: `hooks.${kind}[${i}]`,
@@ -76,14 +75,17 @@ interface Failure {
 
 /** What went wrong, in words; undefined when the hook ended with 0. */
 function runHook(
+  kind: HookName,
   { path, args, env, timeout }: Hook,
   state: string,
-  isOurs: boolean,
   streams?: Streams,
 ): Failure | undefined {
+  const isOurs = kind !== "createContainer" && kind !== "startContainer";
   const argv = args === undefined || args.length === 0 ? [path] : args;
   const { pid, errno, output } = startCaptured(path, argv, env ?? (sys.environment() as string[]), state, streams);
-  const ended = errno === undefined ? waitWithin(pid, timeout) : waitFor(pid);
+  // Signals to the init process are the command's; and who was told to end still cleans up.
+  const heeds = isOurs && kind !== "poststop";
+  const ended = errno === undefined ? waitWithin(pid, timeout, heeds) : waitFor(pid);
   if (typeof ended === "string") raw.kill(pid, 9);
   const status = typeof ended === "string" ? waitFor(pid) : ended;
   const said = readBack(output);
@@ -108,11 +110,11 @@ const killedBy = (signal: number): string =>
 const HELD_MS = 1000;
 
 /** Waits for a child to end. Words for what it did instead, where there is nothing more to wait for. */
-function waitWithin(pid: number, timeout: number | undefined): WaitStatus | string {
+function waitWithin(pid: number, timeout: number | undefined, heeds: boolean): WaitStatus | string {
   const process = raw.pidfdOpen(pid, 0);
   // Not before Linux 5.3; and the /proc that is in sight need not know our children by our numbers.
   const isReal = process >= 0 && !isDirectoryOfProc(process);
-  const signals = raw.signalfd4(-1, packSigset(ENDING_SIGNALS), 8, SFD_CLOEXEC);
+  const signals = raw.signalfd4(-1, packSigset(heeds ? ENDING_SIGNALS : []), 8, SFD_CLOEXEC);
   let endMs = timeout === undefined ? Number.POSITIVE_INFINITY : nowMs() + timeout * 1000;
   let isTold = false;
   try {
