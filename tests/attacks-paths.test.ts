@@ -14,6 +14,7 @@ import { type ConfigChange, makeBundle, makeConfig, newId, runtime } from "./bun
 import { atEnd, compiled, output, temporaryDirectory, watchForLeftovers } from "./harness.ts";
 import { missing } from "./missing.ts";
 import { makeRootfs } from "./rootfs.ts";
+import { inUserNamespace, machineMount } from "./runtime-config.ts";
 import { rounds } from "./weakened.ts";
 
 watchForLeftovers();
@@ -55,6 +56,35 @@ async function race(weak: string, inTheGate: number, attempt: (weak?: string) =>
   assert.equal(await isReached(UNTIL_IT_WORKS, () => attempt(weak)), true, "the attack works on the weakened build");
   assert.equal(await isReached(rounds(inTheGate), () => attempt()), false, "the attack works");
 }
+
+/* ---- sources of mounts --------------------------------------------------------------------- */
+
+test("a source that is swapped leads to no mount whose flags the container's root could then take away", {
+  skip: missing("root", "package:busybox-static", "programs"),
+}, async () => {
+  // With a mount below it, each can only be taken outside of the user namespace, and only one of them may.
+  const [locked, free] = [machineMount("mode=755", "mode=755"), machineMount("mode=755", "mode=755")];
+  output("mount", "-o", "remount,bind,nosuid", locked);
+  const links = temporaryDirectory();
+  const [one, other] = [join(links, "one"), join(links, "other")];
+  symlinkSync(locked, one);
+  symlinkSync(free, other);
+  await swap(one, other);
+  const config = makeConfig(makeRootfs(), {
+    args: ["grep", " /data ", "/proc/self/mountinfo"],
+    mounts: [bind(one, "/data"), proc],
+    root: { readonly: false },
+  });
+  inUserNamespace(config);
+  let taken = 0;
+  const isLocked = async () => {
+    const seen = await printed(config);
+    if (seen !== "") taken++;
+    return seen.includes("nosuid");
+  };
+  assert.equal(await isReached(rounds(60), isLocked), false);
+  assert.ok(taken > 0);
+});
 
 /* ---- destinations of mounts ---------------------------------------------------------------- */
 

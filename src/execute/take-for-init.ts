@@ -5,11 +5,20 @@
  */
 import { isMounted, ST_NODEV, ST_NOEXEC, ST_NOSUID, ST_RDONLY } from "../explain-failure/machine.ts";
 import type { IdMap, TakenTree } from "../plan/step.ts";
-import { AT_FDCWD, CLONE_NEWNS, O_CLOEXEC, O_RDONLY, PR_SET_PDEATHSIG, SIGNALS } from "../sys/constants.ts";
+import {
+  AT_FDCWD,
+  CLONE_NEWNS,
+  O_CLOEXEC,
+  O_NOFOLLOW,
+  O_PATH,
+  O_RDONLY,
+  PR_SET_PDEATHSIG,
+  SIGNALS,
+} from "../sys/constants.ts";
 import { check, raw, sys } from "../sys/sys.ts";
 import { type Message, openChannel, packError, receive, send, unpackError } from "./channel.ts";
 import { whileMortal } from "./give-up.ts";
-import { mapOwners, openIdMap, takeFilesystem, takeTree } from "./trees.ts";
+import { FOREIGN, mapOwners, openIdMap, takeFilesystem, takeTree } from "./trees.ts";
 import { reap } from "./wait.ts";
 
 export type TreeRequest = Omit<TakenTree, "tree"> | NewFilesystem;
@@ -71,12 +80,19 @@ const makeFilesystem = ({ source, fstype, flags, data }: NewFilesystem): number 
 
 /** Outside, if nothing about the mount is to stay locked: there the kernel keeps neither what is below it nor its access times. */
 function takeFrom(pid: number, request: Omit<TakenTree, "tree">): number {
-  const flags = ST_RDONLY | ST_NOSUID | ST_NODEV | ST_NOEXEC;
+  const { source, link, outside } = request;
+  // What was looked at is what is taken, whatever somebody makes of the path meanwhile.
+  const how = O_PATH | O_CLOEXEC | (link === "bound" ? O_NOFOLLOW : 0);
+  const found = outside && !FOREIGN.test(source) ? raw.openat(AT_FDCWD, source, how, 0) : -1;
+  if (found >= 0 && isFree(`/proc/self/fd/${found}`)) return takeTree(request, found);
+  goToMountsOf(pid);
+  return takeTree(request);
+}
+
+function isFree(path: string): boolean {
   // The kernel sets ST_VALID wherever it tells flags: who gets no answer stays inside.
   const ST_VALID = 0x20;
-  const isFree = isMounted(request.source, ST_VALID) && !isMounted(request.source, flags);
-  if (!request.outside || !isFree) goToMountsOf(pid);
-  return takeTree(request);
+  return isMounted(path, ST_VALID) && !isMounted(path, ST_RDONLY | ST_NOSUID | ST_NODEV | ST_NOEXEC);
 }
 
 /** setns(2) leaves one at the root of the namespace; a relative source is below the directory that the init process is in. */

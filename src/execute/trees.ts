@@ -28,21 +28,22 @@ import { reap } from "./wait.ts";
 
 /**
  * A clone of a mounted tree. Unless its propagation says so, what is mounted on either side later stays there.
- * open_tree_attr needs Linux 6.15, mount_setattr 5.12; change-mounts.ts does without. Throws {@link SysError}.
+ * open_tree_attr needs Linux 6.15, mount_setattr 5.12; change-mounts.ts does without. `found`: the source, where it is open already.
+ * Throws {@link SysError}.
  */
-export function takeTree(request: Omit<TakenTree, "tree">): number {
-  const alike = takeAlike(request);
+export function takeTree(request: Omit<TakenTree, "tree">, found?: number): number {
+  const alike = found === undefined ? takeAlike(request) : ENOSYS;
   if (alike >= 0) return alike;
   const { flags, clear = [], recursiveFlags } = request;
-  if (flags.length + clear.length === 0) return takeChanged(request);
+  if (flags.length + clear.length === 0) return takeChanged(request, found);
   const named = [...flags, ...clear, ...recursiveFlags];
   const others = FLAGS_OF_SOURCE.filter((flag) => !named.includes(flag));
   try {
-    return takeChanged({ ...request, clear: [...clear, ...others] });
+    return takeChanged({ ...request, clear: [...clear, ...others] }, found);
   } catch (error) {
     // A user namespace cannot take away flags of mounts that it has from outside, but for nosymfollow. mount_namespaces(7)
     if (!(error instanceof SysError) || error.errno !== -EPERM) throw error;
-    return takeChanged({ ...request, clear: [...clear, ...others.filter((flag) => flag === "nosymfollow")] });
+    return takeChanged({ ...request, clear: [...clear, ...others.filter((flag) => flag === "nosymfollow")] }, found);
   }
 }
 
@@ -75,15 +76,15 @@ function takeAlike(request: Omit<TakenTree, "tree">): number {
   return raw.openTreeAttr(AT_FDCWD, source, how, common.packed);
 }
 
-function takeChanged(request: Omit<TakenTree, "tree">): number {
-  const { recursive, link, inside } = request;
-  const from = inside ? openInside(request) : AT_FDCWD;
-  const source = inside ? "" : request.source;
+function takeChanged(request: Omit<TakenTree, "tree">, found?: number): number {
+  const { recursive, link } = request;
+  const from = found ?? (request.inside ? openInside(request) : AT_FDCWD);
+  const source = from === AT_FDCWD ? request.source : "";
   const how =
     OPEN_TREE_CLONE |
     O_CLOEXEC |
     (recursive ? AT_RECURSIVE : 0) |
-    (inside ? AT_EMPTY_PATH : link === "bound" ? AT_SYMLINK_NOFOLLOW : 0);
+    (source === "" ? AT_EMPTY_PATH : link === "bound" ? AT_SYMLINK_NOFOLLOW : 0);
   const { all, top } = changes(request);
   let tree = all === undefined ? ENOSYS : raw.openTreeAttr(from, source, how, packChange(all));
   if (tree >= 0) return change(tree, source, [top]);
@@ -135,9 +136,11 @@ function change(tree: number, source: string, wanted: readonly (MountChange | un
   return tree;
 }
 
+export const FOREIGN: RegExp = /^\/proc\/(\d+)\/root(\/.*)$/;
+
 /** open_tree clones only mounts of the caller's own mount namespace: for /proc/PID/root/… it goes there and comes back. */
 function openForeignTree(from: number, source: string, how: number): number {
-  const [, pid, path] = /^\/proc\/(\d+)\/root(\/.*)$/.exec(source) ?? [];
+  const [, pid, path] = FOREIGN.exec(source) ?? [];
   if (path === undefined) return sys.openTree(from, source, how);
   const own = sys.openat(AT_FDCWD, "/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC, 0);
   const other = sys.openat(AT_FDCWD, `/proc/${pid}/ns/mnt`, O_RDONLY | O_CLOEXEC, 0);
