@@ -191,3 +191,15 @@ test(
     assert.ok(!existsSync(`/run/tupper/${name}`));
   },
 );
+
+test("create: where a hook in the container does not end, no mount is blamed", needs, async () => {
+  const begun = join(temporaryDirectory(), "begun");
+  const args = ["sh", "-c", `: >${begun}; exec sleep 600`];
+  const hooks = { createContainer: [{ path: "/bin/sh", args }] };
+  const { kill, ended } = startRuntime(["create", "--bundle", makeBundle(makeConfig(rootfs, { hooks })), newId()]);
+  await eventually("the hook runs", () => existsSync(begun));
+  kill("SIGTERM");
+  const { stderr } = await ended;
+  assert.match(stderr, /^error: ended by SIGTERM before the command ran \(SETUP_INTERRUPTED\)$/m);
+  if (!isSanitizer) assert.doesNotMatch(stderr, /FUSE/);
+});

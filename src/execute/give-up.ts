@@ -83,7 +83,9 @@ export function setUpInterrupted(signals: number, step: Step | undefined): Conta
   const { message } = interrupted(signals, "before the command ran", "");
   return new ContainerError("SETUP_INTERRUPTED", message, {
     ...(step?.field === undefined ? {} : { field: step.field }),
-    hint: "where a mount takes so long: does its filesystem answer (FUSE, NFS)?",
+    ...(step?.op === "runHooks"
+      ? {}
+      : { hint: "where a mount takes so long: does its filesystem answer (FUSE, NFS)?" }),
     evidence: step && `the init process was to ${describeStep(step)}`,
   });
 }
