@@ -78,7 +78,9 @@ function refusalOf(step: Step, error: SysError): (Finding & { code: ErrorCode; m
     return { ...refusal, evidence: whatIsAbove(path) };
   }
   if ((step.op === "bind" || step.op === "takeTree") && step.field === "root.path") return noRoot(step, error);
-  return step.op === "clone" ? explainNamespaceRefusal(step.namespaces, error.code) : undefined;
+  return step.op === "clone" || step.op === "unshare"
+    ? explainNamespaceRefusal(step.namespaces, error.code)
+    : undefined;
 }
 
 /** The first thing that goes wrong with a bundle: its root filesystem is not there. `tupper run` has looked at ROOT before. */

@@ -71,7 +71,8 @@ export const sharesMounts = (config: Config): boolean =>
 /** `joinsCgroups`: the process moves itself into cgroup v1 groups, so a cgroup namespace must wait for that. */
 export function planNamespaces(config: Config, host: Host, joinsCgroups: boolean): NamespacePlan {
   checkNamespaces(config);
-  const ipcLater = host.uid === 0 && isolates(config, "user") && isNew(config, "ipc");
+  const staysRoot = config.linux.uidMappings?.some(({ containerID, hostID }) => containerID === 0 && hostID === 0);
+  const ipcLater = host.uid === 0 && isolates(config, "user") && isNew(config, "ipc") && !staysRoot;
   const cloned = CLONE_ORDER.filter((type) => isNew(config, type) && !(type === "ipc" && ipcLater));
   const inside: InitStep[] = [];
   const before: ParentStep[] = [];
