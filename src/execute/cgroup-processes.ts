@@ -141,7 +141,8 @@ function killGroup(path: string): boolean {
   raw.close(fd);
   // A threaded group is killed with the group above it only.
   if (result === EOPNOTSUPP) return false;
-  if (result !== ENODEV) check(result, "write", `${path}/cgroup.kill`, "1");
+  // systemd, or whoever else, has removed it since it was opened.
+  if (result !== ENODEV && result !== ENOENT) check(result, "write", `${path}/cgroup.kill`, "1");
   return true;
 }
 
