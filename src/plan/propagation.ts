@@ -41,6 +41,17 @@ export function planPropagation(
   return { taken: inherited, later: propagation };
 }
 
+/** The propagation that the options of the mount at `target` say. */
+export const spread = (modes: readonly string[], target: string, field: string): InitStep[] =>
+  modes.map((mode) => ({
+    op: "propagation",
+    by: "init",
+    target,
+    mode,
+    field: `${field}.options`,
+    because: "the config says how mounts below it spread",
+  }));
+
 /**
  * rootfsPropagation of the container's own root. Only at the end: mounts made under a shared one would be shared too, and
  * pivot_root refuses a shared root.
