@@ -10,7 +10,7 @@ import { MarshalError, type Value } from "../dbus/marshal.ts";
 import { decodeMessage, encodeCall, type Message, type MethodCall, messageLength } from "../dbus/message.ts";
 import { AF_UNIX, MSG_NOSIGNAL, POLLIN, POLLOUT, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM } from "../sys/constants.ts";
 import { readFileIfThere } from "../sys/files.ts";
-import { sleepMs } from "../sys/sleep.ts";
+import { nowMs, sleepMs } from "../sys/sleep.ts";
 import { packPollfds, packTimespec } from "../sys/structs.ts";
 import { EAGAIN, EINTR, raw, SysError, sys } from "../sys/sys.ts";
 import { connectUnix } from "../sys/unix-address.ts";
@@ -207,8 +207,6 @@ const BUS = {
   path: "/org/freedesktop/DBus",
   interface: "org.freedesktop.DBus",
 };
-
-export const nowMs = (): number => Number(raw.monotonicUs()) / 1000;
 
 const hexOf = (text: string): string => Array.from(text, (c) => c.charCodeAt(0).toString(16).padStart(2, "0")).join("");
 

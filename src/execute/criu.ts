@@ -17,7 +17,7 @@ import {
   SIG_SETMASK,
 } from "../sys/constants.ts";
 import { errnoText } from "../sys/errno.ts";
-import { readFileIfThere } from "../sys/files.ts";
+import { readIfReadable } from "../sys/files.ts";
 import { openStandardFiles } from "../sys/standard-files.ts";
 import { exitCodeOf, packSigset } from "../sys/structs.ts";
 import { check, raw, SysError, sys } from "../sys/sys.ts";
@@ -204,7 +204,8 @@ export function criuFailure(
   { code, said }: Ended,
   { program, log }: { program: string; log: string },
 ): ContainerError {
-  const written = readLog(log);
+  // One that cannot be read, or is too long for us, does not hide what happened: CRIU's answer has the first error too.
+  const written = readIfReadable(log);
   const errors = errorLines(`${written ?? ""}\n${said}`);
   const why =
     errors.length > 0
@@ -223,16 +224,6 @@ export function criuFailure(
       hint: `${machine}${written === undefined ? "" : `; the whole log is ${log}`}`,
     },
   );
-}
-
-/** One that cannot be read, or is too long for us, does not hide what happened: CRIU's answer has the first error too. */
-function readLog(path: string): string | undefined {
-  try {
-    return readFileIfThere(path);
-  } catch (error) {
-    if (error instanceof SysError) return undefined;
-    throw error;
-  }
 }
 
 /** Lines; later ones are consequences. */

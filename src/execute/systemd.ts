@@ -10,9 +10,9 @@ import type { MethodCall } from "../dbus/message.ts";
 import { ContainerError } from "../error.ts";
 import type { SystemdTarget, UnitProperty } from "../plan/cgroup/systemd.ts";
 import { readFileIfThere } from "../sys/files.ts";
-import { sleepMs } from "../sys/sleep.ts";
+import { nowMs, sleepMs } from "../sys/sleep.ts";
 import { SysError } from "../sys/sys.ts";
-import { Bus, BusError, BusGone, BusSlow, nowMs, type Peer } from "./bus.ts";
+import { Bus, BusError, BusGone, BusSlow, type Peer } from "./bus.ts";
 import { environmentValue } from "./probe.ts";
 
 const DEFAULT_LIMIT_MS = 30_000;

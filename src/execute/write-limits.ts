@@ -6,7 +6,7 @@
 import { ContainerError } from "../error.ts";
 import { explainCgroupRefusal } from "../plan/cgroup/refusal.ts";
 import type { CgroupWrite } from "../plan/cgroup/request.ts";
-import { readFileIfThere, writeFile } from "../sys/files.ts";
+import { readIfReadable, writeFile } from "../sys/files.ts";
 import { SysError } from "../sys/sys.ts";
 import { requireCgroups } from "./require-cgroups.ts";
 
@@ -52,7 +52,7 @@ function writeAll(limits: readonly Limit[]): void {
 
 /** Undefined for files that cannot be read, and for those of which nobody knows here how they are read. */
 function currentValue({ group, request: { file, value } }: Limit): string | undefined {
-  const text = readIfPossible(`${group}/${file}`);
+  const text = readIfReadable(`${group}/${file}`); // some can only be written to
   if (text === undefined || file.startsWith("devices.")) return undefined;
   const lines = text.trim().split("\n");
   const [device, limit] = /^(\d+:\d+ )(.*)$/.exec(value)?.slice(1) ?? [];
@@ -65,16 +65,6 @@ function currentValue({ group, request: { file, value } }: Limit): string | unde
   return lines.length === 1 && /^(-?\d+|max)( \d+)?$|^default \d+$|^[\d,-]+$/.test(lines[0] ?? "")
     ? lines[0]
     : undefined;
-}
-
-/** Some can only be written to. */
-function readIfPossible(path: string): string | undefined {
-  try {
-    return readFileIfThere(path);
-  } catch (error) {
-    if (error instanceof SysError) return undefined;
-    throw error;
-  }
 }
 
 /** As well as it goes: what counts is the error that led here. */

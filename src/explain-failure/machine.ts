@@ -4,22 +4,16 @@
  */
 import { capabilityNames } from "../spec/capabilities.ts";
 import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, isArm64, S_IFDIR, S_IFLNK, S_IFMT } from "../sys/constants.ts";
-import { readDirectory, readFileIfThere } from "../sys/files.ts";
+import { readDirectory, readIfReadable } from "../sys/files.ts";
 import { parseStatfs, parseStatx, STATFS_SIZE, STATX_BASIC_STATS, STATX_SIZE, type Statx } from "../sys/structs.ts";
 import { raw, SysError } from "../sys/sys.ts";
 
-/** A file as text. As /proc/self/attr/current without a security module, it may be there and not be readable. */
-export function read(path: string): string | undefined {
-  try {
-    return readFileIfThere(path);
-  } catch (error) {
-    if (error instanceof SysError) return undefined;
-    throw error;
-  }
-}
+/** As /proc/self/attr/current without a security module, it may be there and not be readable. */
+export { readIfReadable as read };
 
 /** `/proc/sys/user/max_net_namespaces` of `user.max_net_namespaces`. */
-export const setting = (name: string): string | undefined => read(`/proc/sys/${name.replaceAll(".", "/")}`)?.trim();
+export const setting = (name: string): string | undefined =>
+  readIfReadable(`/proc/sys/${name.replaceAll(".", "/")}`)?.trim();
 
 /** The names in a directory; none where it cannot be read. */
 export function namesIn(path: string): string[] {
@@ -67,7 +61,7 @@ export function effectiveCapabilities(): string[] {
 
 /** Whether uid 0 here is another user outside. */
 export const inUserNamespace = (): boolean =>
-  !/^\s*0\s+0\s+4294967295\s*$/.test(read("/proc/self/uid_map") ?? "0 0 4294967295");
+  !/^\s*0\s+0\s+4294967295\s*$/.test(readIfReadable("/proc/self/uid_map") ?? "0 0 4294967295");
 
 const ELOOP = -40;
 const ENOENT = -2;

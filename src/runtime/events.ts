@@ -10,6 +10,7 @@ import { endsWithin, isDirectoryOfProc } from "../execute/process-end.ts";
 import { stringifyExactly } from "../spec/json-text.ts";
 import { AT_FDCWD, O_CLOEXEC, O_RDONLY, POLLIN } from "../sys/constants.ts";
 import { readDirectory, readFileIfThere, writeFile } from "../sys/files.ts";
+import { nowMs } from "../sys/sleep.ts";
 import { packPollfds, packTimespec } from "../sys/structs.ts";
 import { raw, SysError, sys } from "../sys/sys.ts";
 import { loadContainer, statusOf } from "./container.ts";
@@ -118,8 +119,6 @@ function watchV2(group: string): OomWatch {
     },
   };
 }
-
-const nowMs = (): number => (raw.monotonicUs as () => number)() / 1000;
 
 /** Some kernels have files that they refuse to read (memory.pressure without psi=1): nothing is counted there. */
 function readCounter(path: string): string | undefined {

@@ -27,6 +27,16 @@ export function readFileIfThere(path: string, dirfd = AT_FDCWD): string | undefi
   throw new SysError("read", -text, [path]);
 }
 
+/** Like {@link readFileIfThere}, or undefined where it cannot be read for whatever reason: for what is looked at to explain something. */
+export function readIfReadable(path: string): string | undefined {
+  try {
+    return readFileIfThere(path);
+  } catch (error) {
+    if (error instanceof SysError) return undefined;
+    throw error;
+  }
+}
+
 const EEXIST = -17;
 
 let small: ArrayBuffer | undefined;

@@ -13,9 +13,9 @@ import {
   S_IFDIR,
   S_IFMT,
 } from "../../sys/constants.ts";
-import { readFileIfThere } from "../../sys/files.ts";
+import { readIfReadable } from "../../sys/files.ts";
 import { packOpenHow, parseStatx, STATX_BASIC_STATS, STATX_SIZE, type Statx } from "../../sys/structs.ts";
-import { raw, SysError } from "../../sys/sys.ts";
+import { raw } from "../../sys/sys.ts";
 import { type MountEntry, parseMountinfo } from "../processes/mount-entries.ts";
 
 export interface Thread {
@@ -53,22 +53,13 @@ export interface Scene {
 }
 
 export function sceneOf(tid: number): Scene {
-  const read = (name: string): string | undefined => readIfAllowed(`/proc/${tid}/${name}`);
+  const read = (name: string): string | undefined => readIfReadable(`/proc/${tid}/${name}`);
   return {
     filters: () => seccompFilters(tid),
     thread: () => threadOf(tid, read),
     way: (dirfd, path) => wayOf(tid, dirfd, path, parseMountinfo(read("mountinfo") ?? "")),
     devices: () => devicesOf(read("cgroup") ?? ""),
   };
-}
-
-function readIfAllowed(path: string): string | undefined {
-  try {
-    return readFileIfThere(path);
-  } catch (error) {
-    if (error instanceof SysError) return undefined;
-    throw error;
-  }
 }
 
 function threadOf(tid: number, read: (name: string) => string | undefined): Thread {
@@ -117,7 +108,7 @@ function placeAt(root: number, path: string, shown: string, mounts: readonly Mou
   if (fd < 0) return undefined;
   const buffer = new ArrayBuffer(STATX_SIZE);
   const result = raw.statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS, buffer);
-  const id = /^mnt_id:\s*(\d+)$/m.exec(readIfAllowed(`/proc/self/fdinfo/${fd}`) ?? "")?.[1];
+  const id = /^mnt_id:\s*(\d+)$/m.exec(readIfReadable(`/proc/self/fdinfo/${fd}`) ?? "")?.[1];
   raw.close(fd);
   if (result < 0) return undefined;
   return { path: shown, stat: parseStatx(buffer), mount: mounts.find((mount) => String(mount.id) === id) };
@@ -128,5 +119,5 @@ function devicesOf(cgroup: string): string | undefined {
   const path = /^\d+:(?:[^:]*,)?devices(?:,[^:]*)?:(.*)$/m.exec(cgroup)?.[1];
   return path === undefined
     ? undefined
-    : readIfAllowed(`/sys/fs/cgroup/devices${path === "/" ? "" : path}/devices.list`);
+    : readIfReadable(`/sys/fs/cgroup/devices${path === "/" ? "" : path}/devices.list`);
 }

@@ -18,8 +18,8 @@ import {
   O_CLOEXEC,
   O_RDONLY,
 } from "../../sys/constants.ts";
-import { readDirectory, readFileIfThere } from "../../sys/files.ts";
-import { raw, SysError } from "../../sys/sys.ts";
+import { readDirectory, readFileIfThere, readIfReadable } from "../../sys/files.ts";
+import { raw } from "../../sys/sys.ts";
 
 /** Kinds of namespaces as /proc/PID/ns spells them, with the CLONE_NEW* flag that NS_GET_NSTYPE gives. */
 const TYPE_FLAGS = {
@@ -197,13 +197,8 @@ function addMountedNamespaces(found: Map<number, Found>): void {
 function readCommand(pid: number): string | undefined {
   const args = commandLine(pid);
   if (args !== undefined && args !== "") return args;
-  try {
-    const name = readFileIfThere(`/proc/${pid}/comm`);
-    return name === undefined ? undefined : `[${name.trimEnd()}]`;
-  } catch (error) {
-    if (error instanceof SysError) return undefined;
-    throw error;
-  }
+  const name = readIfReadable(`/proc/${pid}/comm`);
+  return name === undefined ? undefined : `[${name.trimEnd()}]`;
 }
 
 /* ---- the tree ------------------------------------------------------------------------------ */

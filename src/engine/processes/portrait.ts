@@ -9,8 +9,8 @@ import { matchMounts, parseCgroupMounts, parseSelfCgroup } from "../../execute/p
 import { notFound, notReadable } from "../../explain-failure/process-access.ts";
 import { capabilityNames } from "../../spec/capabilities.ts";
 import { AT_FDCWD, NS_GET_USERNS, O_CLOEXEC, O_RDONLY } from "../../sys/constants.ts";
-import { readFile, readFileIfThere } from "../../sys/files.ts";
-import { raw, SysError } from "../../sys/sys.ts";
+import { readFile, readIfReadable } from "../../sys/files.ts";
+import { raw } from "../../sys/sys.ts";
 import { NS_TYPES, type NsType } from "../namespaces/tree.ts";
 import { readLimits } from "./limits.ts";
 import { type MountEntry, parseMountinfo } from "./mount-entries.ts";
@@ -67,8 +67,8 @@ export function portraitOf(pid: number): Portrait {
     throw new ContainerError("PROCESS_NOT_FOUND", `process ${pid} has ended, its parent only has not taken note of it`);
   const links = readNamespaces(pid);
   if (Object.keys(links.inodes).length === 0) throw notReadable(pid);
-  const cgroupText = attempt(`/proc/${pid}/cgroup`) ?? "";
-  const mountinfo = attempt(`/proc/${pid}/mountinfo`);
+  const cgroupText = readIfReadable(`/proc/${pid}/cgroup`) ?? "";
+  const mountinfo = readIfReadable(`/proc/${pid}/mountinfo`);
   const own = readFile("/proc/self/mountinfo");
   const filters = field("Seccomp_filters");
   const root = raw.readlinkText(AT_FDCWD, `/proc/${pid}/root`);
@@ -81,8 +81,8 @@ export function portraitOf(pid: number): Portrait {
     uid: numbers("Uid")[1] ?? 0,
     gid: numbers("Gid")[1] ?? 0,
     groups: numbers("Groups"),
-    uidMap: parseMap(attempt(`/proc/${pid}/uid_map`)),
-    gidMap: parseMap(attempt(`/proc/${pid}/gid_map`)),
+    uidMap: parseMap(readIfReadable(`/proc/${pid}/uid_map`)),
+    gidMap: parseMap(readIfReadable(`/proc/${pid}/gid_map`)),
     capabilities: {
       effective: caps("CapEff"),
       permitted: caps("CapPrm"),
@@ -92,31 +92,21 @@ export function portraitOf(pid: number): Portrait {
     },
     noNewPrivs: field("NoNewPrivs") === "1",
     seccomp: { mode: Number(field("Seccomp") || 0), filters: filters === "" ? undefined : Number(filters) },
-    label: attempt(`/proc/${pid}/attr/current`)?.replace(/[\0\n]+$/, "") || undefined,
+    label: readIfReadable(`/proc/${pid}/attr/current`)?.replace(/[\0\n]+$/, "") || undefined,
     rootLink: typeof root === "string" ? root : undefined,
     mounts: mountinfo === undefined ? undefined : parseMountinfo(mountinfo),
     cgroups: cgroupText.split("\n").flatMap((line) => {
       const [, , controllers = "", path] = /^(\d+):([^:]*):(.*)$/.exec(line) ?? [];
       return path === undefined ? [] : [{ controllers, path }];
     }),
-    limits: readLimits(matchMounts(parseSelfCgroup(cgroupText), parseCgroupMounts(own)), attempt),
+    limits: readLimits(matchMounts(parseSelfCgroup(cgroupText), parseCgroupMounts(own)), readIfReadable),
   };
 }
 
 function readStatus(pid: number): string {
-  const text = attempt(`/proc/${pid}/status`);
+  const text = readIfReadable(`/proc/${pid}/status`);
   if (text !== undefined) return text;
   throw notFound(pid);
-}
-
-/** A file's text; undefined where there is none, it has no answer, or we may not read it. */
-function attempt(path: string): string | undefined {
-  try {
-    return readFileIfThere(path);
-  } catch (error) {
-    if (error instanceof SysError) return undefined;
-    throw error;
-  }
 }
 
 function readNamespaces(pid: number): { inodes: Portrait["namespaces"]; owners: Portrait["owners"] } {
